@@ -1,0 +1,1 @@
+//! A supervision tree for background tasks and sub-agents.
