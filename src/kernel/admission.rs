@@ -1,0 +1,328 @@
+//! May a task run now, must it wait, or is it refused: limit classes and their slots.
+//!
+//! A task takes one slot of each class it belongs to, all at once or none. Tasks of one scope that need the
+//! same classes stand in one **lane**, first in first out. A lane that cannot move is parked at one class that
+//! is full; when that class gets room, its lanes are tried, scope after scope in turn.
+//!
+//! # Invariants
+//! 1. A lane with tasks is parked at exactly one class, and that class is full.
+//! 2. Within a lane nobody overtakes; between scopes at a class the turn goes round.
+//! 3. `in_use` counts held slots; a slot that comes back from a parked body may raise it above the size,
+//!    and then nobody is admitted until it is below again.
+//!
+//! *Not here*: when a slot is given back (`supervisor`).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::bounds::{Bounds, Class, WhenFull};
+use super::id::{ClassName, Kind, Scope, TaskId};
+use super::spec::Spec;
+
+/// The classes of a task, as indices into [`Admission::classes`], in a fixed order.
+pub(super) type ClassSet = Vec<u32>;
+type LaneKey = (Scope, ClassSet);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ClassKey {
+    Global,
+    Scope(Scope),
+    Kind(Kind),
+    Named(ClassName),
+}
+
+#[derive(Debug)]
+struct ClassState {
+    key: ClassKey,
+    class: Class,
+    in_use: u32,
+    waiting: u32,
+    turns: VecDeque<Scope>,
+    parked: BTreeMap<Scope, Vec<ClassSet>>,
+}
+
+/// Where a waiting task stands, to take it out again.
+#[derive(Debug)]
+pub(super) struct Ticket(u64);
+
+/// Why a task is refused by a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassFull {
+    /// The class, as a person would name it.
+    pub class: String,
+    /// Slots in use.
+    pub in_use: u32,
+    /// Slots in all.
+    pub size: u32,
+    /// Tasks that wait for one.
+    pub waiting: u32,
+}
+
+/// Slots and queues of all limit classes.
+#[derive(Debug)]
+pub(super) struct Admission {
+    classes: Vec<ClassState>,
+    index: BTreeMap<ClassKey, u32>,
+    per_scope: Option<Class>,
+    scopes: BTreeMap<Scope, Class>,
+    lanes: BTreeMap<LaneKey, BTreeMap<u64, TaskId>>,
+    tickets: u64,
+}
+
+impl Admission {
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        let mut admission = Self {
+            classes: Vec::new(),
+            index: BTreeMap::new(),
+            per_scope: bounds.per_scope,
+            scopes: bounds.scopes.clone(),
+            lanes: BTreeMap::new(),
+            tickets: 0,
+        };
+        if let Some(class) = bounds.global {
+            admission.add(ClassKey::Global, class);
+        }
+        for (kind, class) in &bounds.kinds {
+            admission.add(ClassKey::Kind(kind.clone()), *class);
+        }
+        for (name, class) in &bounds.named {
+            admission.add(ClassKey::Named(name.clone()), *class);
+        }
+        admission
+    }
+
+    fn add(&mut self, key: ClassKey, class: Class) -> u32 {
+        let at = u32::try_from(self.classes.len()).expect("fewer classes than u32::MAX");
+        self.index.insert(key.clone(), at);
+        let (turns, parked) = (VecDeque::new(), BTreeMap::new());
+        self.classes.push(ClassState {
+            key,
+            class,
+            in_use: 0,
+            waiting: 0,
+            turns,
+            parked,
+        });
+        at
+    }
+
+    /// The classes of a task, or the name of the one that nobody configured.
+    pub(super) fn classes_of(&mut self, spec: &Spec) -> Result<ClassSet, ClassName> {
+        let mut set = ClassSet::new();
+        set.extend(self.index.get(&ClassKey::Global));
+        if let Some(class) = self.scopes.get(&spec.scope).copied().or(self.per_scope) {
+            let key = ClassKey::Scope(spec.scope.clone());
+            let known = self.index.get(&key).copied();
+            set.push(known.unwrap_or_else(|| self.add(key, class)));
+        }
+        if let Some(kind) = &spec.kind {
+            set.extend(self.index.get(&ClassKey::Kind(kind.clone())));
+        }
+        for name in &spec.limits {
+            let key = ClassKey::Named(name.clone());
+            set.push(*self.index.get(&key).ok_or_else(|| name.clone())?);
+        }
+        set.sort_unstable();
+        set.dedup();
+        Ok(set)
+    }
+
+    /// Whether a class of the set refuses a new task.
+    pub(super) fn check(&self, set: &ClassSet) -> Result<(), ClassFull> {
+        let refuses = |state: &&ClassState| match state.class.when_full {
+            WhenFull::Refuse => state.in_use + state.waiting >= state.class.size,
+            WhenFull::Queue { waiting_max } => {
+                state.in_use >= state.class.size && state.waiting >= waiting_max
+            }
+        };
+        match set
+            .iter()
+            .map(|at| &self.classes[*at as usize])
+            .find(refuses)
+        {
+            None => Ok(()),
+            Some(full) => Err(full.describe()),
+        }
+    }
+
+    /// Takes a slot of each class, if all have one.
+    pub(super) fn try_take(&mut self, set: &ClassSet) -> bool {
+        let free = self.blocking(set).is_none();
+        if free {
+            self.take(set);
+        }
+        free
+    }
+
+    /// Takes the slots whether or not there is room: a parked body comes back.
+    pub(super) fn take(&mut self, set: &ClassSet) {
+        for at in set {
+            self.classes[*at as usize].in_use += 1;
+        }
+    }
+
+    /// Queues a task that found no room.
+    pub(super) fn enqueue(&mut self, task: TaskId, scope: &Scope, set: &ClassSet) -> Ticket {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let lane = self.lanes.entry((scope.clone(), set.clone())).or_default();
+        let was_empty = lane.is_empty();
+        lane.insert(ticket, task);
+        for at in set {
+            self.classes[*at as usize].waiting += 1;
+        }
+        if was_empty {
+            let at = self
+                .blocking(set)
+                .expect("only a task that found no room is queued");
+            self.park(at, scope, set);
+        }
+        Ticket(ticket)
+    }
+
+    /// Takes a waiting task out of its lane.
+    pub(super) fn withdraw(&mut self, ticket: &Ticket, scope: &Scope, set: &ClassSet) {
+        let key = (scope.clone(), set.clone());
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        if lane.remove(&ticket.0).is_none() {
+            return;
+        }
+        for at in set {
+            self.classes[*at as usize].waiting -= 1;
+        }
+        if lane.is_empty() {
+            self.lanes.remove(&key);
+            for at in set {
+                self.unpark(*at, scope, set);
+            }
+        }
+    }
+
+    /// Gives slots back and tells who may run now, in order. Their slots are taken.
+    pub(super) fn release(&mut self, set: &ClassSet) -> Vec<TaskId> {
+        for at in set {
+            let state = &mut self.classes[*at as usize];
+            state.in_use = state
+                .in_use
+                .checked_sub(1)
+                .expect("a slot is given back once");
+        }
+        let mut admitted = Vec::new();
+        for at in set {
+            self.pump(*at, &mut admitted);
+        }
+        admitted
+    }
+
+    /// Tries the lanes parked at a class until it is full again or none is left.
+    fn pump(&mut self, at: u32, admitted: &mut Vec<TaskId>) {
+        while self.classes[at as usize].has_room() {
+            let Some((scope, set)) = self.next_lane(at) else {
+                return;
+            };
+            if let Some(other) = self.blocking(&set) {
+                self.park(other, &scope, &set);
+                continue;
+            }
+            let key = (scope, set);
+            let lane = self.lanes.get_mut(&key).expect("a parked lane has tasks");
+            let (_, task) = lane.pop_first().expect("a parked lane has tasks");
+            let is_empty = lane.is_empty();
+            let (scope, set) = key;
+            self.take(&set);
+            for class in &set {
+                self.classes[*class as usize].waiting -= 1;
+            }
+            admitted.push(task);
+            if is_empty {
+                self.lanes.remove(&(scope, set));
+            } else {
+                let full = self.blocking(&set).unwrap_or(at);
+                self.park(full, &scope, &set);
+            }
+        }
+    }
+
+    /// Takes the lane whose turn it is at a class: the next scope's lane with the oldest head.
+    fn next_lane(&mut self, at: u32) -> Option<LaneKey> {
+        let state = &mut self.classes[at as usize];
+        let scope = state.turns.pop_front()?;
+        let lanes = state
+            .parked
+            .get_mut(&scope)
+            .expect("a scope in turn has parked lanes");
+        let head = |set: &ClassSet| {
+            let lane = self.lanes.get(&(scope.clone(), set.clone()));
+            lane.and_then(|lane| lane.first_key_value())
+                .map(|(ticket, _)| *ticket)
+        };
+        let oldest = (0..lanes.len()).min_by_key(|i| head(&lanes[*i]))?;
+        let set = lanes.swap_remove(oldest);
+        if lanes.is_empty() {
+            state.parked.remove(&scope);
+        } else {
+            state.turns.push_back(scope.clone());
+        }
+        Some((scope, set))
+    }
+
+    fn park(&mut self, at: u32, scope: &Scope, set: &ClassSet) {
+        let state = &mut self.classes[at as usize];
+        let lanes = state.parked.entry(scope.clone()).or_default();
+        if lanes.is_empty() {
+            state.turns.push_back(scope.clone());
+        }
+        lanes.push(set.clone());
+    }
+
+    fn unpark(&mut self, at: u32, scope: &Scope, set: &ClassSet) {
+        let state = &mut self.classes[at as usize];
+        let Some(lanes) = state.parked.get_mut(scope) else {
+            return;
+        };
+        lanes.retain(|lane| lane != set);
+        if lanes.is_empty() {
+            state.parked.remove(scope);
+            state.turns.retain(|turn| turn != scope);
+        }
+    }
+
+    fn blocking(&self, set: &ClassSet) -> Option<u32> {
+        set.iter()
+            .copied()
+            .find(|at| !self.classes[*at as usize].has_room())
+    }
+
+    /// Slots in use over all classes, for checkers.
+    #[cfg(test)]
+    pub(super) fn in_use(&self) -> Vec<(String, u32, u32, u32)> {
+        let row = |state: &ClassState| {
+            let full = state.describe();
+            (full.class, full.in_use, full.size, full.waiting)
+        };
+        self.classes.iter().map(row).collect()
+    }
+}
+
+impl ClassState {
+    fn has_room(&self) -> bool {
+        self.in_use < self.class.size
+    }
+
+    fn describe(&self) -> ClassFull {
+        let class = match &self.key {
+            ClassKey::Global => "all tasks".to_owned(),
+            ClassKey::Scope(scope) => format!("scope {scope}"),
+            ClassKey::Kind(kind) => format!("kind {kind}"),
+            ClassKey::Named(name) => format!("limit {name}"),
+        };
+        let (in_use, waiting, size) = (self.in_use, self.waiting, self.class.size);
+        ClassFull {
+            class,
+            in_use,
+            size,
+            waiting,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The numbers that a host may set: bounds of the forest and sizes of limit classes.
+//!
+//! *Not here*: bounds of queues outside the kernel (`actors`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::id::{ClassName, Kind, Scope};
+
+/// Bounds and limit classes of one manager.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Most tasks that are not settled and stopped.
+    pub live_max: usize,
+    /// Most tasks above another one.
+    pub depth_max: u32,
+    /// Most live children of one task.
+    pub children_max: usize,
+    /// Most settled records that are kept; the oldest go first.
+    pub settled_max: usize,
+    /// Grace of a stop when neither the task nor the request names one.
+    pub grace: Duration,
+    /// Time that a body has between being dropped by force and being abandoned.
+    pub abort_window: Duration,
+    /// How long a key stays bound to its task after acceptance.
+    pub key_window: Duration,
+    /// Limit over all tasks.
+    pub global: Option<Class>,
+    /// Limit of each scope.
+    pub per_scope: Option<Class>,
+    /// Limits of particular scopes, instead of `per_scope`.
+    pub scopes: BTreeMap<Scope, Class>,
+    /// Limits of kinds.
+    pub kinds: BTreeMap<Kind, Class>,
+    /// Named classes, which a task asks for.
+    pub named: BTreeMap<ClassName, Class>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            live_max: 100_000,
+            depth_max: 64,
+            children_max: 10_000,
+            settled_max: 1_000_000,
+            grace: Duration::from_secs(5),
+            abort_window: Duration::from_millis(500),
+            key_window: Duration::from_hours(24),
+            global: None,
+            per_scope: None,
+            scopes: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            named: BTreeMap::new(),
+        }
+    }
+}
+
+/// How many tasks of a limit class may run at once, and what happens to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// How many slots it has.
+    pub size: u32,
+    /// What happens when all are in use.
+    pub when_full: WhenFull,
+}
+
+impl Class {
+    /// `size` at once; others wait in a queue without a bound of its own.
+    pub const fn queue(size: u32) -> Self {
+        Self {
+            size,
+            when_full: WhenFull::Queue {
+                waiting_max: u32::MAX,
+            },
+        }
+    }
+
+    /// `size` at once; others are refused.
+    pub const fn refuse(size: u32) -> Self {
+        Self {
+            size,
+            when_full: WhenFull::Refuse,
+        }
+    }
+}
+
+/// What happens to a task when a limit class is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits, unless this many wait already.
+    Queue {
+        /// Most tasks that wait.
+        waiting_max: u32,
+    },
+    /// It is refused.
+    Refuse,
+}

@@ -1,0 +1,110 @@
+//! The lifecycle event: one fact about one task, with its number in the log.
+//!
+//! # Invariants
+//! 1. Numbers are given in one place (`supervisor`), from 1 on, without a gap.
+//! 2. There is exactly one `Settled` per task.
+//!
+//! *Not here*: who is told (`feed`), which JSON it becomes (`api/json.rs`).
+
+use std::sync::Arc;
+
+use super::id::{Seq, TaskId};
+use super::record::{Fault, Outcome, Stop, Wait};
+use super::spec::{Payload, Spec};
+use super::state::State;
+use super::time::Timestamp;
+
+/// One lifecycle fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number in the log.
+    pub seq: Seq,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The task it is about.
+    pub task: TaskId,
+    /// What that task was asked to be: scope, name, kind, labels.
+    pub spec: Arc<Spec>,
+    /// The number of the attempt; zero before the first.
+    pub attempt: u32,
+    /// The state after the event.
+    pub state: State,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It was accepted; if it cannot start at once, this is what it waits for.
+    Accepted(Option<Wait>),
+    /// What a pending task waits for has changed.
+    Pending(Wait),
+    /// An attempt started.
+    Started,
+    /// It waits, for this.
+    Waiting(Wait),
+    /// Its body goes on.
+    Unparked,
+    /// Its body ended by suspending, with this payload.
+    Suspended(Payload),
+    /// It was resumed and waits for a slot.
+    Resumed,
+    /// It was asked to stop.
+    StopAsked(Arc<Stop>),
+    /// Its body is being dropped by force, as the grace is over.
+    Aborted,
+    /// An attempt failed and another one follows.
+    AttemptFailed(Fault),
+    /// It reported progress.
+    Progress(Payload),
+    /// It wrote a piece of output.
+    Output(Payload),
+    /// It emitted an event of its own type.
+    Emitted {
+        /// The type that the body gave.
+        label: Arc<str>,
+        /// The body's payload.
+        payload: Payload,
+    },
+    /// It became a root of its scope, as its parent ended.
+    Detached,
+    /// It settled.
+    Settled {
+        /// How.
+        outcome: Arc<Outcome>,
+        /// Messages accepted for it that nobody read.
+        undelivered: u32,
+        /// Whether its body may still run.
+        abandoned: bool,
+    },
+    /// Messages were left in the inbox of a task that settled without a body.
+    Undelivered(u32),
+    /// The body of an abandoned task has stopped; its slot and name are free.
+    BodyStopped,
+}
+
+impl What {
+    /// The type of the event on every wire and in filters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Pending(_) => "pending",
+            Self::Started => "started",
+            Self::Waiting(_) => "waiting",
+            Self::Unparked => "unparked",
+            Self::Suspended(_) => "suspended",
+            Self::Resumed => "resumed",
+            Self::StopAsked(_) => "stop_asked",
+            Self::Aborted => "aborted",
+            Self::AttemptFailed(_) => "attempt_failed",
+            Self::Progress(_) => "progress",
+            Self::Output(_) => "output",
+            Self::Emitted { .. } => "emitted",
+            Self::Detached => "detached",
+            Self::Settled { .. } => "settled",
+            Self::Undelivered(_) => "undelivered",
+            Self::BodyStopped => "body_stopped",
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is true and what follows: the pure law of tasks.
+//!
+//! One value, [`Supervisor`], holds everything that is live. [`Supervisor::step`] takes the time and one
+//! [`Input`] and returns a [`Step`]: changed records, events, and effects to carry out after both are durable.
+//!
+//! # Invariants
+//! - **K1** The kernel reads no clock, dice, file or thread; same inputs, same steps.
+//! - **K2** A state changes only through [`State::next`]; the first terminal wins.
+//! - **K3** Only the newest epoch's reports count.
+//! - **K4** Effects of a step may be carried out only after its records and events are durable.
+//! - **K5** A parent settles after its children; a closed task gets no more.
+//! - **K6** Slot and name are held until the task is settled and its body has stopped.
+//! - **K7** Events are numbered from 1 on without a gap.
+//!
+//! *Not here*: bodies, inboxes, subscribers, stores, timers. They are carried by `actors`.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod admission;
+mod bounds;
+mod event;
+mod filter;
+mod forest;
+mod id;
+mod names;
+mod record;
+mod retry;
+mod spec;
+mod state;
+mod supervisor;
+mod time;
+
+pub use admission::ClassFull;
+pub use bounds::{Bounds, Class, WhenFull};
+pub use event::{Event, What};
+pub use filter::{Filter, TERMS_MAX};
+pub use id::{
+    ClassName, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
+    SCOPE_BYTES_MAX, Scope, Seq, TaskId,
+};
+pub use record::{
+    Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester, Stop, Wait,
+};
+pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
+pub use spec::{
+    AFTER_MAX, CLASSES_MAX, LABELS_MAX, Labels, LateSuccess, OnParentEnd, Origin, Payload, Spec,
+    StopPolicy,
+};
+pub use state::{State, Trigger};
+#[cfg(test)]
+#[allow(
+    unused_imports,
+    reason = "used by the proofs, which the library declares"
+)]
+pub(crate) use supervisor::Bug;
+pub use supervisor::{
+    Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
+    Supervisor, Target, Ticket,
+};
+pub use time::Timestamp;

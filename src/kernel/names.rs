@@ -1,0 +1,80 @@
+//! Which live task holds a name, and which task a key is bound to.
+//!
+//! # Invariants
+//! 1. A name of a scope has at most one holder. It is free again only when its holder released it.
+//! 2. Releasing is for the holder: releasing what another task holds changes nothing.
+//!
+//! *Not here*: when a name is released (`supervisor`), reading names from outside (the index).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::id::{Key, Name, Scope, TaskId};
+use super::spec::Spec;
+
+/// Names and keys of all scopes.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    holders: BTreeMap<Scope, BTreeMap<Name, TaskId>>,
+    keys: BTreeMap<(Scope, Key), (TaskId, Arc<Spec>)>,
+    key_of: BTreeMap<TaskId, (Scope, Key)>,
+}
+
+/// What a key says about asking again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KeyCheck {
+    /// Nobody asked with it.
+    Free,
+    /// The same was asked before and this task came of it.
+    Same(TaskId),
+    /// Something else was asked with it before.
+    Conflict(TaskId),
+}
+
+impl Names {
+    pub(super) fn holder(&self, scope: &Scope, name: &Name) -> Option<TaskId> {
+        self.holders.get(scope)?.get(name).copied()
+    }
+
+    pub(super) fn reserve(&mut self, scope: &Scope, name: &Name, task: TaskId) {
+        let names = self.holders.entry(scope.clone()).or_default();
+        let before = names.insert(name.clone(), task);
+        assert!(
+            before.is_none(),
+            "names invariant 1: {name} of {scope} has a holder"
+        );
+    }
+
+    pub(super) fn release(&mut self, scope: &Scope, name: &Name, task: TaskId) {
+        let Some(names) = self.holders.get_mut(scope) else {
+            return;
+        };
+        if names.get(name) == Some(&task) {
+            names.remove(name);
+        }
+        if names.is_empty() {
+            self.holders.remove(scope);
+        }
+    }
+
+    pub(super) fn check_key(&self, spec: &Spec, key: &Key) -> KeyCheck {
+        match self.keys.get(&(spec.scope.clone(), key.clone())) {
+            None => KeyCheck::Free,
+            Some((task, bound)) if **bound == *spec => KeyCheck::Same(*task),
+            Some((task, _)) => KeyCheck::Conflict(*task),
+        }
+    }
+
+    pub(super) fn bind_key(&mut self, key: &Key, task: TaskId, spec: &Arc<Spec>) {
+        let slot = (spec.scope.clone(), key.clone());
+        self.keys.insert(slot.clone(), (task, Arc::clone(spec)));
+        self.key_of.insert(task, slot);
+    }
+
+    /// Frees the key that is bound to a task.
+    pub(super) fn free_key(&mut self, task: TaskId) {
+        if let Some(slot) = self.key_of.remove(&task) {
+            self.keys.remove(&slot);
+        }
+    }
+}

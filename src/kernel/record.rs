@@ -1,0 +1,250 @@
+//! The durable shape of a task: what was asked, where it stands, how it ended.
+//!
+//! # Invariants
+//! 1. `outcome` is there exactly when `state` is terminal, and then neither changes again.
+//! 2. `seq` is the number of the last event that changed this record.
+//!
+//! *Not here*: bytes (a store's business), the state machine (`state`).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::id::{Epoch, Scope, Seq, TaskId};
+use super::spec::{Payload, Spec};
+use super::state::State;
+use super::time::Timestamp;
+
+/// A task as stores keep it and queries show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its identity.
+    pub id: TaskId,
+    /// What was asked.
+    pub spec: Arc<Spec>,
+    /// The task it hangs below now; `None` for a root, also one that was detached.
+    pub parent: Option<TaskId>,
+    /// The task whose body asked for it, or the parent it was given: provenance, never changed.
+    pub spawned_by: Option<TaskId>,
+    /// The root of its tree.
+    pub root: TaskId,
+    /// How many tasks are above it.
+    pub depth: u32,
+    /// Where it is in its life.
+    pub state: State,
+    /// What it waits for, while pending, waiting or suspended.
+    pub wait: Option<Wait>,
+    /// The fencing number of its newest run.
+    pub epoch: Epoch,
+    /// How many attempts have started; a resumed attempt counts once.
+    pub attempt: u32,
+    /// Whether a body of it may still run.
+    pub body: Body,
+    /// Why and by whom it was asked to stop.
+    pub stop: Option<Arc<Stop>>,
+    /// Its body's last word, while live children keep it from settling.
+    pub conclusion: Option<Conclusion>,
+    /// How it ended.
+    pub outcome: Option<Arc<Outcome>>,
+    /// Its newest progress note.
+    pub progress: Option<Payload>,
+    /// Messages that were accepted for it and never read.
+    pub undelivered: u32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its newest attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When it settled.
+    pub ended_at: Option<Timestamp>,
+    /// The last event that changed this record.
+    pub seq: Seq,
+}
+
+impl Record {
+    /// Who owns it.
+    pub fn scope(&self) -> &Scope {
+        &self.spec.scope
+    }
+
+    /// Whether it settled while a body of it may still run.
+    pub fn is_abandoned(&self) -> bool {
+        self.state.is_terminal() && self.body == Body::Live
+    }
+
+    /// Whether it still holds its name, key and slot: not settled, or not stopped.
+    pub fn is_held(&self) -> bool {
+        !self.state.is_terminal() || self.body == Body::Live
+    }
+}
+
+/// Whether a body may still be polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// None runs.
+    Absent,
+    /// The newest epoch's body runs.
+    Live,
+}
+
+/// What a task that does not run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Pending until this many dependencies have completed.
+    After(u32),
+    /// Pending until its parent has started.
+    ParentStart,
+    /// Pending until its limit classes have room.
+    Slot,
+    /// Pending until this time: the delay before another attempt.
+    Backoff(Timestamp),
+    /// Waiting: its body awaits this task.
+    Task(TaskId),
+    /// Waiting: its body awaits something of its own that it named.
+    Parked,
+    /// Waiting: its body is over and children live.
+    Children,
+    /// Suspended with this payload.
+    Resume(Payload),
+}
+
+/// What a body's end leads to once no child lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The task settles so.
+    Settle(Arc<Outcome>),
+    /// Another attempt follows after this delay.
+    Retry(Duration),
+}
+
+/// A request to stop: the first one decided, or a cancel that replaced a timeout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// What kind of request it is.
+    pub cause: Cause,
+    /// Why, in the words of who asked.
+    pub reason: Arc<str>,
+    /// Who asked.
+    pub by: Requester,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// When force may follow.
+    pub grace_until: Timestamp,
+}
+
+/// What kind of request to stop it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody asked for a cancel.
+    Asked,
+    /// A task above it was cancelled as a tree.
+    Ancestor(TaskId),
+    /// Its parent ended.
+    ParentEnded(TaskId),
+    /// A task it comes after did not complete.
+    Dependency(TaskId),
+    /// The manager shuts down.
+    Shutdown,
+    /// A time limit was hit.
+    Timeout(Limit),
+}
+
+impl Cause {
+    /// Whether a time limit, not a person or another task, asked.
+    pub const fn is_timeout(self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+}
+
+/// Which time limit was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// The time of one attempt.
+    Attempt,
+    /// The time without activity.
+    Idle,
+}
+
+/// Who asked for a stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requester {
+    /// The program that holds the manager.
+    Host,
+    /// The body of this task.
+    Task(TaskId),
+    /// understory itself.
+    Manager,
+    /// A foreign token that the task was linked to.
+    Token,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its body returned this value.
+    Completed(Payload),
+    /// Its last attempt failed so.
+    Failed(Fault),
+    /// This limit ended it; a value that came during the grace is kept.
+    TimedOut {
+        /// The limit.
+        limit: Limit,
+        /// A value that its body still returned.
+        late_result: Option<Payload>,
+    },
+    /// It was cancelled, for the reason in the record's `stop`.
+    Cancelled {
+        /// A value that its body still returned.
+        late_result: Option<Payload>,
+    },
+    /// Nobody can know; this is what is known.
+    Interrupted(Arc<str>),
+}
+
+impl Outcome {
+    /// The terminal state of this outcome.
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Completed(_) => State::Completed,
+            Self::Failed(_) => State::Failed,
+            Self::TimedOut { .. } => State::TimedOut,
+            Self::Cancelled { .. } => State::Cancelled,
+            Self::Interrupted(_) => State::Interrupted,
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of failure it was.
+    pub kind: FaultKind,
+    /// What the body said, with its causes; at most 4 KiB.
+    pub message: Arc<str>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            FaultKind::Error | FaultKind::Permanent | FaultKind::Timeout => {
+                f.write_str(&self.message)
+            }
+            FaultKind::Panic => write!(f, "panicked: {}", self.message),
+            FaultKind::Lost => write!(f, "lost: {}", self.message),
+        }
+    }
+}
+
+/// What kind of failure ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The body returned an error.
+    Error,
+    /// The body returned an error that no retry can mend.
+    Permanent,
+    /// The body panicked.
+    Panic,
+    /// The body went away without a word.
+    Lost,
+    /// A time limit ended the attempt.
+    Timeout,
+}

@@ -1,0 +1,154 @@
+//! What a caller asks for: everything about a task that never changes after it was accepted.
+//!
+//! *Not here*: whether it may run (`admission`), what became of it (`record`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::id::{ClassName, Key, Kind, Name, Scope, TaskId};
+use super::retry::Retry;
+
+/// JSON text that the kernel carries and never reads: inputs, values, progress, output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Arc<str>);
+
+impl Payload {
+    /// Takes a text that its maker knows to be JSON.
+    pub fn from_json(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The JSON text.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What becomes of a live child when its parent's body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnParentEnd {
+    /// The parent waits for it.
+    Wait,
+    /// It is cancelled.
+    Cancel,
+    /// It becomes a root of its scope.
+    Detach,
+}
+
+/// What happens to a body that has not stopped when its grace is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopPolicy {
+    /// It is dropped at its next `.await`.
+    #[default]
+    Abort,
+    /// It is never forced: it is abandoned and goes on until it ends by itself.
+    Cooperative,
+}
+
+/// What a body's success means when it arrives after a cancel was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LateSuccess {
+    /// The task is cancelled; the value is kept as its late result.
+    #[default]
+    Cancelled,
+    /// The task is completed.
+    Completed,
+}
+
+/// Where the body of a task comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A closure of this process: it cannot outlive it.
+    Closure,
+    /// The executor registered for the task's kind: it can run again elsewhere.
+    Executor,
+}
+
+/// Free key and value pairs, at most [`LABELS_MAX`].
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+/// Most labels of one task.
+pub const LABELS_MAX: usize = 32;
+/// Most dependencies of one task.
+pub const AFTER_MAX: usize = 1_024;
+/// Most limit classes that one task may name.
+pub const CLASSES_MAX: usize = 16;
+
+/// A task as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Who owns it.
+    pub scope: Scope,
+    /// Its name, if it has one.
+    pub name: Option<Name>,
+    /// What sort of work it is.
+    pub kind: Option<Kind>,
+    /// The task it was spawned below.
+    pub parent: Option<TaskId>,
+    /// Free key and value pairs.
+    pub labels: Labels,
+    /// Tasks that must settle as completed before it starts.
+    pub after: Vec<TaskId>,
+    /// Named limit classes it takes a slot of, beside the global, scope and kind classes.
+    pub limits: Vec<ClassName>,
+    /// Whether and when a failed attempt is followed by another.
+    pub retry: Retry,
+    /// Longest time of one attempt; `None` is unlimited.
+    pub timeout: Option<Duration>,
+    /// Longest time without activity while running; `None` is unlimited.
+    pub idle_timeout: Option<Duration>,
+    /// Time between the request to stop and force; `None` takes the manager's default.
+    pub grace: Option<Duration>,
+    /// What becomes of it when its parent ends; `None` waits after `Ok` and is cancelled otherwise.
+    pub on_parent_end: Option<OnParentEnd>,
+    /// Whether force follows the grace.
+    pub stop_policy: StopPolicy,
+    /// What a success after a cancel means.
+    pub late_success: LateSuccess,
+    /// Asking again with the same key and the same spec gives the same task.
+    pub key: Option<Key>,
+    /// The input of its executor.
+    pub input: Option<Payload>,
+    /// Where its body comes from.
+    pub origin: Origin,
+}
+
+impl Spec {
+    /// A spec with nothing but a scope: unnamed, a closure, no limits.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            name: None,
+            kind: None,
+            parent: None,
+            labels: Labels::new(),
+            after: Vec::new(),
+            limits: Vec::new(),
+            retry: Retry::never(),
+            timeout: None,
+            idle_timeout: None,
+            grace: None,
+            on_parent_end: None,
+            stop_policy: StopPolicy::default(),
+            late_success: LateSuccess::default(),
+            key: None,
+            input: None,
+            origin: Origin::Closure,
+        }
+    }
+
+    /// The name, or the short form of `id`: this task's segment of a path.
+    pub fn segment(&self, id: TaskId) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => id.short(),
+        }
+    }
+}

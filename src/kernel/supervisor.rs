@@ -1,0 +1,269 @@
+//! `Supervisor::step`: the only writer of everything in the kernel.
+//!
+//! A step handles one input and then works off what follows from it (starts, stops, conclusions) from
+//! explicit lists, so neither depth nor width of a tree costs stack.
+//!
+//! *Not here*: each verb's law is in a file of its own below `supervisor/`.
+
+mod alarm;
+mod bug;
+mod protocol;
+mod recover;
+mod report;
+mod run;
+mod settle;
+mod spawn;
+mod stop;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::admission::Admission;
+use super::bounds::Bounds;
+use super::event::{Event, What};
+use super::forest::Forest;
+use super::id::{Epoch, Seq, TaskId};
+use super::names::Names;
+use super::record::{Body, Cause, Record, Wait};
+use super::state::{State, Trigger};
+use super::time::Timestamp;
+use alarm::Alarm;
+pub(crate) use bug::Bug;
+pub use protocol::{
+    Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
+    Target, Ticket,
+};
+use stop::Watch;
+use task::Task;
+
+/// Everything that is live, and the law that moves it.
+#[derive(Debug)]
+pub struct Supervisor {
+    bounds: Bounds,
+    tasks: BTreeMap<TaskId, Box<Task>>,
+    forest: Forest,
+    names: Names,
+    admission: Admission,
+    alarms: BTreeSet<(Timestamp, TaskId, Alarm)>,
+    /// Settled tasks whose records are kept, by id, and in the order in which they settled.
+    settled: BTreeMap<TaskId, State>,
+    settled_order: VecDeque<TaskId>,
+    watches: BTreeMap<u64, Watch>,
+    watches_made: u64,
+    seq: Seq,
+    dice: u64,
+    closing: bool,
+    now: Timestamp,
+    out: Step,
+    dirty: Vec<TaskId>,
+    /// Pending tasks that hold their slots and start before the step ends.
+    starts: VecDeque<TaskId>,
+    /// Pending tasks that may have become ready.
+    ready: VecDeque<TaskId>,
+    /// Tasks whose conclusion may be due, as a child of theirs settled.
+    due: VecDeque<TaskId>,
+    /// Tasks to cancel for a cause that arose in this step.
+    stops: VecDeque<(TaskId, Cause)>,
+    #[cfg(test)]
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Supervisor {
+    /// An empty supervisor. `dice` seeds the jitter of retries.
+    pub fn new(bounds: Bounds, dice: u64) -> Self {
+        Self {
+            admission: Admission::new(&bounds),
+            bounds,
+            tasks: BTreeMap::new(),
+            forest: Forest::default(),
+            names: Names::default(),
+            alarms: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            settled_order: VecDeque::new(),
+            watches: BTreeMap::new(),
+            watches_made: 0,
+            seq: Seq(0),
+            dice,
+            closing: false,
+            now: Timestamp::default(),
+            out: Step::default(),
+            dirty: Vec::new(),
+            starts: VecDeque::new(),
+            ready: VecDeque::new(),
+            due: VecDeque::new(),
+            stops: VecDeque::new(),
+            #[cfg(test)]
+            bug: None,
+        }
+    }
+
+    /// Handles one input and returns what changed and what follows.
+    #[must_use]
+    pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
+        self.feed(now, input);
+        self.take()
+    }
+
+    /// Handles one input; its consequences add up until [`Self::take`].
+    ///
+    /// Time never goes backwards: an earlier `now` counts as the latest one seen.
+    pub fn feed(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Spawn {
+                ticket,
+                id,
+                spec,
+                by,
+            } => self.spawn(ticket, id, spec, by),
+            Input::Cancel {
+                ticket,
+                target,
+                ask,
+            } => self.cancel(ticket, &target, &ask),
+            Input::Report {
+                id,
+                epoch,
+                end,
+                undelivered,
+            } => {
+                self.report(id, epoch, end, undelivered);
+            }
+            Input::Parked {
+                id,
+                epoch,
+                turn,
+                on,
+            } => self.parked(id, epoch, turn, on),
+            Input::Said { id, epoch, note } => self.said(id, epoch, note),
+            Input::Active { id, epoch, at } => self.active(id, epoch, at),
+            Input::Undelivered { record, count } => self.undelivered(&record, count),
+            Input::Resume { ticket, id, data } => self.resume(ticket, id, data),
+            Input::Shutdown { ticket, ask } => self.shutdown(ticket, &ask),
+            Input::Tick => self.tick(),
+        }
+        self.work_off();
+    }
+
+    /// Takes what the inputs since the last call led to: one batch.
+    #[must_use]
+    pub fn take(&mut self) -> Step {
+        let mut step = std::mem::take(&mut self.out);
+        for id in self.dirty.drain(..) {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.dirty = false;
+                step.records.push(Arc::clone(&task.record));
+            }
+        }
+        step
+    }
+
+    /// When the next [`Input::Tick`] is due.
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        self.alarms.first().map(|(at, _, _)| *at)
+    }
+
+    /// The number of the newest event.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// How many tasks are not settled and stopped.
+    pub fn live(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The record of a task that is not settled and stopped.
+    pub fn record(&self, id: TaskId) -> Option<&Arc<Record>> {
+        self.tasks.get(&id).map(|task| &task.record)
+    }
+
+    /// Works off what follows, until nothing does.
+    fn work_off(&mut self) {
+        loop {
+            if let Some((id, cause)) = self.stops.pop_front() {
+                self.stop_for(id, cause);
+            } else if let Some(id) = self.due.pop_front() {
+                self.conclude(id);
+            } else if let Some(id) = self.ready.pop_front() {
+                self.admit(id);
+            } else if let Some(id) = self.starts.pop_front() {
+                self.start(id);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The live task of this id.
+    fn task(&mut self, id: TaskId) -> &mut Task {
+        self.tasks
+            .get_mut(&id)
+            .expect("callers hold ids of live tasks")
+    }
+
+    /// The record of a live task, to be changed; it will be part of this step's batch.
+    fn edit(&mut self, id: TaskId) -> &mut Record {
+        let task = self
+            .tasks
+            .get_mut(&id)
+            .expect("callers hold ids of live tasks");
+        if !task.dirty {
+            task.dirty = true;
+            self.dirty.push(id);
+        }
+        Arc::make_mut(&mut task.record)
+    }
+
+    fn state(&self, id: TaskId) -> Option<State> {
+        self.tasks.get(&id).map(|task| task.record.state)
+    }
+
+    /// Whether this is the live body of a task that has not settled (K3).
+    fn is_current(&self, id: TaskId, epoch: Epoch) -> bool {
+        let Some(task) = self.tasks.get(&id) else {
+            return false;
+        };
+        task.record.epoch == epoch
+            && task.record.body == Body::Live
+            && !task.record.state.is_terminal()
+    }
+
+    /// Moves a task to its next state (K2).
+    fn shift(&mut self, id: TaskId, trigger: Trigger) {
+        let record = self.edit(id);
+        let state = record.state;
+        let next = state.next(trigger);
+        record.state = next.unwrap_or_else(|| panic!("K2: {trigger:?} cannot happen in {state}"));
+    }
+
+    fn set_wait(&mut self, id: TaskId, wait: Option<Wait>) {
+        self.edit(id).wait = wait;
+    }
+
+    /// Numbers an event and adds it to the batch (K7).
+    fn emit(&mut self, id: TaskId, what: What) {
+        self.seq = self.seq.next();
+        if self.planted(Bug::SeqGap) && self.seq.0.is_multiple_of(64) {
+            self.seq = self.seq.next();
+        }
+        let (seq, at) = (self.seq, self.now);
+        let record = self.edit(id);
+        record.seq = seq;
+        let (spec, attempt, state) = (Arc::clone(&record.spec), record.attempt, record.state);
+        self.out.events.push(Arc::new(Event {
+            seq,
+            at,
+            task: id,
+            spec,
+            attempt,
+            state,
+            what,
+        }));
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Reply) {
+        self.out.effects.push(Effect::Answer { ticket, reply });
+    }
+}

@@ -1,0 +1,156 @@
+//! Deadlines: one ordered set for all tasks; the shell keeps one timer for the first.
+//!
+//! # Invariants
+//! 1. Every alarm in the set is listed in its task, except `Key`, which outlives the task.
+//! 2. An alarm fires at or after its time, never before.
+
+use super::super::event::What;
+use super::super::id::{Epoch, TaskId};
+use super::super::record::{Body, Limit, Wait};
+use super::super::spec::StopPolicy;
+use super::super::state::State;
+use super::super::time::Timestamp;
+use super::Supervisor;
+use super::protocol::Effect;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alarm {
+    /// The time of the attempt is over.
+    Attempt,
+    /// Nothing happened for too long, perhaps.
+    Idle,
+    /// The grace of a stop is over.
+    Grace,
+    /// The body was dropped by force and still has not stopped.
+    Abort,
+    /// The delay before another attempt is over.
+    Backoff,
+    /// The window of a key is over.
+    Key,
+}
+
+impl Supervisor {
+    pub(super) fn arm(&mut self, id: TaskId, at: Timestamp, alarm: Alarm) {
+        self.alarms.insert((at, id, alarm));
+        self.task(id).alarms.push((at, alarm));
+    }
+
+    pub(super) fn disarm(&mut self, id: TaskId, alarm: Alarm) {
+        let task = self.task(id);
+        let Some(at) = task.alarms.iter().position(|(_, armed)| *armed == alarm) else {
+            return;
+        };
+        let (at, alarm) = task.alarms.swap_remove(at);
+        self.alarms.remove(&(at, id, alarm));
+    }
+
+    pub(super) fn disarm_all(&mut self, id: TaskId) {
+        for (at, alarm) in std::mem::take(&mut self.task(id).alarms) {
+            self.alarms.remove(&(at, id, alarm));
+        }
+    }
+
+    pub(super) fn is_armed(&self, id: TaskId, alarm: Alarm) -> bool {
+        let task = self.tasks.get(&id);
+        task.is_some_and(|task| task.alarms.iter().any(|(_, armed)| *armed == alarm))
+    }
+
+    /// Handles every alarm that is due.
+    pub(super) fn tick(&mut self) {
+        while let Some(&(at, id, alarm)) = self.alarms.first() {
+            if at > self.now {
+                return;
+            }
+            self.alarms.pop_first();
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.alarms.retain(|armed| *armed != (at, alarm));
+            }
+            self.fire(id, alarm);
+        }
+    }
+
+    fn fire(&mut self, id: TaskId, alarm: Alarm) {
+        if alarm == Alarm::Key {
+            self.key_window_over(id);
+            return;
+        }
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let record = &task.record;
+        let (state, epoch, spec) = (record.state, record.epoch, record.spec.clone());
+        match (alarm, state) {
+            (Alarm::Attempt, State::Running | State::Waiting) => {
+                self.time_out(id, Limit::Attempt);
+            }
+            (Alarm::Idle, State::Running) => {
+                self.out.effects.push(Effect::CheckIdle { id, epoch });
+            }
+            (Alarm::Idle, State::Waiting) => self.rearm_idle(id, self.now),
+            (Alarm::Grace, State::CancelRequested) => match spec.stop_policy {
+                StopPolicy::Cooperative => self.abandon(id),
+                StopPolicy::Abort => {
+                    self.emit(id, What::Aborted);
+                    self.arm(id, self.now.after(self.bounds.abort_window), Alarm::Abort);
+                    self.out.effects.push(Effect::Abort { id, epoch });
+                }
+            },
+            (Alarm::Abort, State::CancelRequested) => self.abandon(id),
+            (Alarm::Backoff, State::Pending) => {
+                if matches!(self.task(id).record.wait, Some(Wait::Backoff(_))) {
+                    self.set_wait(id, None);
+                }
+                self.ready.push_back(id);
+            }
+            (
+                Alarm::Attempt
+                | Alarm::Idle
+                | Alarm::Grace
+                | Alarm::Abort
+                | Alarm::Backoff
+                | Alarm::Key,
+                _,
+            ) => {}
+        }
+    }
+
+    /// The shell tells when a task was last active: it has timed out, or its deadline moves.
+    pub(super) fn active(&mut self, id: TaskId, epoch: Epoch, at: Timestamp) {
+        if !self.is_current(id, epoch) || self.is_armed(id, Alarm::Idle) {
+            return;
+        }
+        let now = self.now;
+        let record = &self.task(id).record;
+        let Some(limit) = record.spec.idle_timeout else {
+            return;
+        };
+        match record.state {
+            State::Running if at.after(limit) <= now => self.time_out(id, Limit::Idle),
+            State::Running => self.rearm_idle(id, at),
+            State::Waiting => self.rearm_idle(id, self.now),
+            State::Pending
+            | State::Suspended
+            | State::CancelRequested
+            | State::Completed
+            | State::Failed
+            | State::TimedOut
+            | State::Cancelled
+            | State::Interrupted => {}
+        }
+    }
+
+    fn rearm_idle(&mut self, id: TaskId, from: Timestamp) {
+        let record = &self.task(id).record;
+        if let (Some(limit), Body::Live) = (record.spec.idle_timeout, record.body) {
+            self.arm(id, from.after(limit), Alarm::Idle);
+        }
+    }
+
+    fn key_window_over(&mut self, id: TaskId) {
+        // A live task keeps its key; it is freed with the task.
+        if !self.tasks.contains_key(&id) {
+            self.names.free_key(id);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Planted bugs: each breaks one line of the law, and the seeded world must see it.
+//!
+//! # Invariants
+//! 1. Outside tests no bug can be planted, and every check of one is the constant `false`.
+
+use super::Supervisor;
+
+/// A line of the law that a test may break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Reports of an old epoch count.
+    NoFence,
+    /// A closed task takes children.
+    SpawnBelowClosed,
+    /// An abandoned task gives its slot back before its body stopped.
+    SlotFreedEarly,
+    /// A parent settles while children live.
+    ParentSettlesFirst,
+    /// A number is left out of the log.
+    SeqGap,
+    /// A cancel of a settled task is not answered.
+    CancelUnanswered,
+    /// A retry ignores a cancel that came before it.
+    RetryAfterCancel,
+    /// A name is free as soon as its holder settles.
+    NameFreedEarly,
+    /// The last slot of a class is given twice.
+    OneTooMany,
+    /// A dependency that failed counts as completed.
+    DependencyIgnored,
+}
+
+impl Supervisor {
+    /// Whether this bug is planted.
+    #[cfg(test)]
+    pub(super) fn planted(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Whether this bug is planted: never.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the planted bugs exist in tests only")]
+    pub(super) const fn planted(&self, _bug: Bug) -> bool {
+        false
+    }
+}

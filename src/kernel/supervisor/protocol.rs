@@ -1,0 +1,329 @@
+//! What goes into the kernel and what comes out, as data.
+//!
+//! # Invariants
+//! 1. Every ticket that goes in comes out with exactly one answer, in the same or a later step.
+//! 2. Effects are in the order in which they must be carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::admission::ClassFull;
+use super::super::event::Event;
+use super::super::id::{ClassName, Epoch, Name, Scope, TaskId};
+use super::super::record::{Cause, Fault, Record, Requester, Stop, Wait};
+use super::super::spec::{Payload, Spec};
+use super::super::state::State;
+use super::super::time::Timestamp;
+
+/// Links a request to its answer; chosen by the caller of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One thing that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody asks for a task.
+    Spawn {
+        /// For the answer.
+        ticket: Ticket,
+        /// The id it shall have.
+        id: TaskId,
+        /// What is asked.
+        spec: Arc<Spec>,
+        /// The attempt that asks, when a body does.
+        by: Option<(TaskId, Epoch)>,
+    },
+    /// Somebody asks for a stop.
+    Cancel {
+        /// For the answer, which comes when every task meant has settled.
+        ticket: Ticket,
+        /// Which tasks.
+        target: Target,
+        /// Why, by whom, with which grace.
+        ask: StopAsk,
+    },
+    /// A body has stopped.
+    Report {
+        /// Its task.
+        id: TaskId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// How it ended.
+        end: End,
+        /// Messages left unread.
+        undelivered: u32,
+    },
+    /// A body began or ceased to await something.
+    Parked {
+        /// Its task.
+        id: TaskId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Counts up with each change, so that a late one is told from a new one.
+        turn: u64,
+        /// What it awaits; `None` when it goes on.
+        on: Option<Wait>,
+    },
+    /// A body says something.
+    Said {
+        /// Its task.
+        id: TaskId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// What it says.
+        note: Note,
+    },
+    /// The answer to [`Effect::CheckIdle`].
+    Active {
+        /// The task.
+        id: TaskId,
+        /// The epoch that was asked about.
+        epoch: Epoch,
+        /// When it was last active.
+        at: Timestamp,
+    },
+    /// A closed inbox of a settled task had messages left.
+    Undelivered {
+        /// Its settled record.
+        record: Arc<Record>,
+        /// How many.
+        count: u32,
+    },
+    /// Somebody resumes a suspended task.
+    Resume {
+        /// For the answer.
+        ticket: Ticket,
+        /// The task.
+        id: TaskId,
+        /// What the body gets.
+        data: Payload,
+    },
+    /// Refuse new tasks and cancel all.
+    Shutdown {
+        /// For the answer, which comes when nothing lives.
+        ticket: Ticket,
+        /// By whom, with which grace.
+        ask: StopAsk,
+    },
+    /// The time of [`super::Supervisor::next_tick`] has come.
+    Tick,
+}
+
+/// Which tasks a cancel means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This task; its children as their `on_parent_end` says.
+    One(TaskId),
+    /// This task and everything below it.
+    Tree(TaskId),
+    /// Every task of a scope.
+    Scope(Scope),
+    /// Every task.
+    All,
+}
+
+/// Why, by whom and how fast to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopAsk {
+    /// Why, in words.
+    pub reason: Arc<str>,
+    /// Who asks.
+    pub by: Requester,
+    /// Time until force; `None` leaves it to each task.
+    pub grace: Option<Duration>,
+}
+
+/// How a body ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a value.
+    Done(Payload),
+    /// With an error, a panic, or without a word.
+    Failed(Fault),
+    /// It wants to be resumed later.
+    Suspended(Payload),
+    /// It was dropped, as it was told to stop by force.
+    Aborted,
+}
+
+/// What a body can say while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// How far it is; the newest one stays in the record.
+    Progress(Payload),
+    /// A piece of output.
+    Output(Payload),
+    /// An event of its own type.
+    Emitted(Arc<str>, Payload),
+}
+
+/// What a batch of inputs led to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Changed records; of several with one id the last one counts.
+    pub records: Vec<Arc<Record>>,
+    /// Settled records that are no longer kept.
+    pub removed: Vec<TaskId>,
+    /// New events, in the order of their numbers.
+    pub events: Vec<Arc<Event>>,
+    /// What to do after all of the above is durable (K4).
+    pub effects: Vec<Effect>,
+}
+
+impl Step {
+    /// Whether nothing has to be made durable.
+    pub fn is_read_only(&self) -> bool {
+        self.records.is_empty() && self.removed.is_empty() && self.events.is_empty()
+    }
+}
+
+/// Something to do outside.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Tell the asker.
+    Answer {
+        /// Whose request.
+        ticket: Ticket,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Run a body.
+    Start {
+        /// The task.
+        id: TaskId,
+        /// The epoch of this run.
+        epoch: Epoch,
+        /// The number of the attempt, from 1 on.
+        attempt: u32,
+        /// Whether a failure of this attempt is final.
+        is_last: bool,
+        /// What it was resumed with.
+        resume: Option<Payload>,
+    },
+    /// Ask the body to stop.
+    Signal {
+        /// The task.
+        id: TaskId,
+        /// The run.
+        epoch: Epoch,
+        /// Why.
+        stop: Arc<Stop>,
+    },
+    /// Drop the body.
+    Abort {
+        /// The task.
+        id: TaskId,
+        /// The run.
+        epoch: Epoch,
+    },
+    /// Answer with [`Input::Active`].
+    CheckIdle {
+        /// The task.
+        id: TaskId,
+        /// The run.
+        epoch: Epoch,
+    },
+    /// The task has settled: close its inbox.
+    Close(TaskId),
+    /// The task has settled and stopped: nothing of it is needed any more.
+    Forget(TaskId),
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// To a spawn.
+    Spawned(Result<Accepted, Refusal>),
+    /// To a cancel or a shutdown.
+    Cancelled(CancelReport),
+    /// To a cancel of a task that was never accepted, or whose record is no longer kept.
+    Unknown(TaskId),
+    /// To a resume.
+    Resumed(Result<(), ResumeRefusal>),
+}
+
+/// A task that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is new.
+    New(TaskId),
+    /// The same key and spec were asked before; this is that task.
+    Existing(TaskId),
+}
+
+/// Why a task was not taken. Nothing happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The manager shuts down.
+    Closing,
+    /// The body that asks is not the current run of its task.
+    Stale,
+    /// The id is taken.
+    DuplicateId(TaskId),
+    /// The name is held by this live task.
+    NameTaken(Name, TaskId),
+    /// The key is bound to this task, which was asked differently.
+    KeyConflict(TaskId),
+    /// No such parent is known.
+    UnknownParent(TaskId),
+    /// The parent takes no more children: it was asked to stop, or its body is over.
+    ParentClosing(TaskId),
+    /// The parent belongs to another scope.
+    ParentElsewhere(TaskId, Scope),
+    /// No such dependency is known.
+    UnknownDependency(TaskId),
+    /// The dependency is above the task and would wait for it.
+    DependencyAbove(TaskId),
+    /// No limit class of that name is configured.
+    UnknownLimit(ClassName),
+    /// A limit class is full and refuses.
+    LimitReached(ClassFull),
+    /// A bound of the manager: which, and its value.
+    Bound(&'static str, usize),
+}
+
+/// Why a task was not resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeRefusal {
+    /// No such task is known.
+    Unknown(TaskId),
+    /// It is not suspended but in this state.
+    NotSuspended(State),
+}
+
+/// What became of the tasks that a cancel meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CancelReport {
+    /// Settled as cancelled, their bodies stopped.
+    pub cancelled: Vec<TaskId>,
+    /// Settled otherwise: before the request, or by their own word during the grace.
+    pub already_ended: Vec<TaskId>,
+    /// Settled, but a body did not stop in time and may still run; it is fenced and keeps its slot.
+    pub abandoned: Vec<TaskId>,
+}
+
+impl CancelReport {
+    /// How many tasks it is about.
+    pub fn len(&self) -> usize {
+        self.cancelled.len() + self.already_ended.len() + self.abandoned.len()
+    }
+
+    /// Whether no task was meant.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl StopAsk {
+    /// The request as it is kept in a record.
+    pub(super) fn decide(&self, cause: Cause, at: Timestamp, grace: Duration) -> Stop {
+        let (reason, by) = (Arc::clone(&self.reason), self.by.clone());
+        Stop {
+            cause,
+            reason,
+            by,
+            at,
+            grace_until: at.after(grace),
+        }
+    }
+}

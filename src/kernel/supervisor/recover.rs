@@ -1,0 +1,197 @@
+//! After a crash: what a set of stored records means for a process in which no body runs.
+//!
+//! # Invariants
+//! 1. Settled records stay as they are; an abandoned body is gone with its process.
+//! 2. Every change made here is an event like any other.
+//! 3. A closure cannot run again: it is interrupted. An executor's task runs again while attempts are left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::bounds::Bounds;
+use super::super::event::What;
+use super::super::id::{Seq, TaskId};
+use super::super::record::{Body, Conclusion, Fault, FaultKind, Outcome, Record, Wait};
+use super::super::spec::Origin;
+use super::super::state::State;
+use super::super::time::Timestamp;
+use super::alarm::Alarm;
+use super::protocol::Step;
+use super::report::Ending;
+use super::task::Task;
+use super::{Cause, Supervisor};
+
+const EVIDENCE: &str = "its process died while it was ";
+
+impl Supervisor {
+    /// A supervisor that goes on from stored records, and the step that brings them up to date.
+    ///
+    /// `seq` is the number of the last event in the store.
+    #[must_use]
+    pub fn recover(
+        bounds: Bounds,
+        dice: u64,
+        now: Timestamp,
+        seq: Seq,
+        records: Vec<Arc<Record>>,
+    ) -> (Self, Step) {
+        let mut supervisor = Self::new(bounds, dice);
+        supervisor.now = now;
+        supervisor.seq = seq;
+        let mut settled: Vec<_> = Vec::new();
+        let mut live = BTreeMap::new();
+        for record in records {
+            if record.state.is_terminal() {
+                settled.push(record);
+            } else {
+                // Parents come before their children, whatever their ids say.
+                live.insert((record.depth, record.id), record);
+            }
+        }
+        settled.sort_by_key(|record| (record.ended_at, record.id));
+        for record in settled {
+            supervisor.recall(&record);
+        }
+        let ids: Vec<_> = live.keys().map(|(_, id)| *id).collect();
+        for (_, record) in live {
+            supervisor.readmit(&record);
+        }
+        for id in &ids {
+            supervisor.relink(*id);
+        }
+        for id in ids.into_iter().rev() {
+            supervisor.revive(id);
+            supervisor.work_off();
+        }
+        let step = supervisor.take();
+        (supervisor, step)
+    }
+
+    fn recall(&mut self, record: &Record) {
+        let (id, state, body) = (record.id, record.state, record.body);
+        self.recall_key(record);
+        if body == Body::Live {
+            self.tasks
+                .insert(id, Box::new(Task::new(record.clone(), Vec::new())));
+            self.settled.insert(id, state);
+            self.settled_order.push_back(id);
+            self.edit(id).body = Body::Absent;
+            self.emit(id, What::BodyStopped);
+            self.free(id);
+        } else {
+            self.remember(id, state);
+        }
+    }
+
+    fn recall_key(&mut self, record: &Record) {
+        let Some(key) = &record.spec.key else { return };
+        let until = record.created_at.after(self.bounds.key_window);
+        if until > self.now || !record.state.is_terminal() {
+            self.names.bind_key(key, record.id, &record.spec);
+            self.alarms.insert((until, record.id, Alarm::Key));
+        }
+    }
+
+    /// Puts a live record back: links, name, key.
+    fn readmit(&mut self, record: &Record) {
+        let id = record.id;
+        let parent = record
+            .parent
+            .filter(|parent| self.tasks.contains_key(parent));
+        self.recall_key(record);
+        self.forest.insert(id, parent);
+        if let Some(name) = &record.spec.name {
+            self.names.reserve(&record.spec.scope, name, id);
+        }
+        // A class that is no longer configured does not strand its tasks: the others still hold.
+        let classes = self.admission.classes_of(&record.spec).unwrap_or_default();
+        let awaits_parent = parent.is_some_and(|parent| self.has_not_started(parent));
+        let mut task = Task::new(record.clone(), classes);
+        task.awaits_parent = awaits_parent && record.state == State::Pending;
+        self.tasks.insert(id, Box::new(task));
+    }
+
+    /// Links a pending task to the dependencies that are still to come.
+    fn relink(&mut self, id: TaskId) {
+        let record = Arc::clone(&self.task(id).record);
+        if record.state != State::Pending {
+            return;
+        }
+        for dependency in &record.spec.after {
+            match self.state(*dependency) {
+                Some(state) if !state.is_terminal() => {
+                    self.task(*dependency).dependents.push(id);
+                    self.task(id).unmet += 1;
+                }
+                Some(_) | None => {
+                    let settled = self.settled.get(dependency).copied();
+                    if settled.is_some_and(|state| state != State::Completed) {
+                        self.stops.push_back((id, Cause::Dependency(*dependency)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides what becomes of a live record in a process where no body runs.
+    fn revive(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let record = Arc::clone(&task.record);
+        self.edit(id).body = Body::Absent;
+        let is_asked = record.state == State::CancelRequested;
+        if let Some(conclusion) = record.conclusion.clone() {
+            self.hold_again(id, conclusion);
+            return;
+        }
+        if is_asked {
+            let cause = record.stop.as_ref().map(|stop| stop.cause);
+            let outcome = match cause {
+                Some(Cause::Timeout(limit)) => Outcome::TimedOut {
+                    limit,
+                    late_result: None,
+                },
+                Some(_) | None => Outcome::Cancelled { late_result: None },
+            };
+            self.hold(id, Conclusion::Settle(Arc::new(outcome)), Ending::Badly);
+            return;
+        }
+        let evidence = || Arc::from(format!("{EVIDENCE}{}", record.state));
+        if record.spec.origin == Origin::Closure {
+            let outcome = Outcome::Interrupted(evidence());
+            self.hold(id, Conclusion::Settle(Arc::new(outcome)), Ending::Badly);
+            return;
+        }
+        match record.state {
+            State::Pending => match record.wait {
+                Some(Wait::Backoff(due)) => self.arm(id, due, Alarm::Backoff),
+                Some(_) | None => self.ready.push_back(id),
+            },
+            State::Running | State::Waiting => {
+                let fault = Fault {
+                    kind: FaultKind::Lost,
+                    message: evidence(),
+                };
+                let retry = self.retry_of(id, &fault);
+                let outcome = Outcome::Interrupted(fault.message);
+                let settle = || Conclusion::Settle(Arc::new(outcome));
+                self.hold(id, retry.unwrap_or_else(settle), Ending::Badly);
+            }
+            State::Suspended
+            | State::CancelRequested
+            | State::Completed
+            | State::Failed
+            | State::TimedOut
+            | State::Cancelled
+            | State::Interrupted => {}
+        }
+    }
+
+    /// A body that was over before the crash: its word stands, its children are decided by now.
+    fn hold_again(&mut self, id: TaskId, conclusion: Conclusion) {
+        self.forest.close(id);
+        self.edit(id).conclusion = Some(conclusion);
+        self.due.push_back(id);
+    }
+}

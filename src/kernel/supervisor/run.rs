@@ -1,0 +1,234 @@
+//! From pending to running and what a body may do while it runs.
+//!
+//! # Invariants
+//! 1. A body starts only with a slot of each of its classes, after its dependencies and its parent.
+//! 2. What a body says counts only from the newest epoch (K3).
+
+use super::super::event::What;
+use super::super::id::{Epoch, TaskId};
+use super::super::record::{Body, Wait};
+use super::super::spec::Payload;
+use super::super::state::{State, Trigger};
+use super::Bug;
+use super::Supervisor;
+use super::alarm::Alarm;
+use super::protocol::{Effect, Note, Reply, ResumeRefusal, Ticket};
+use super::task::Slot;
+
+impl Supervisor {
+    /// Gives a pending task its slots if it is ready, or lets it wait for them.
+    pub(super) fn admit(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let record = &task.record;
+        let is_backing_off = matches!(record.wait, Some(Wait::Backoff(_)));
+        let is_ready = record.state == State::Pending && task.unmet == 0 && !task.awaits_parent;
+        if !is_ready || is_backing_off || task.slot == Slot::Held || task.queued.is_some() {
+            return;
+        }
+        let mut has_slot = self.admission.try_take(&task.classes);
+        if !has_slot && self.planted(Bug::OneTooMany) {
+            self.admission.take(&task.classes);
+            has_slot = true;
+        }
+        if has_slot {
+            self.task(id).slot = Slot::Held;
+            self.starts.push_back(id);
+            return;
+        }
+        let ticket = self
+            .admission
+            .enqueue(id, &record.spec.scope, &task.classes);
+        self.task(id).queued = Some(ticket);
+        self.set_wait(id, Some(Wait::Slot));
+        self.emit(id, What::Pending(Wait::Slot));
+    }
+
+    /// Starts a pending task that holds its slots.
+    pub(super) fn start(&mut self, id: TaskId) {
+        if self.state(id) != Some(State::Pending) {
+            // It was stopped since it was admitted; settling gives the slots back.
+            return;
+        }
+        let is_first = self.task(id).record.epoch == Epoch::default();
+        let resume = self.task(id).resume.take();
+        let now = self.now;
+        self.shift(id, Trigger::Start);
+        let record = self.edit(id);
+        record.epoch = record.epoch.next();
+        record.attempt += u32::from(resume.is_none());
+        record.body = Body::Live;
+        record.wait = None;
+        record.started_at = Some(now);
+        let (epoch, attempt) = (record.epoch, record.attempt);
+        let is_last = attempt >= record.spec.retry.attempts_max();
+        let (timeout, idle) = (record.spec.timeout, record.spec.idle_timeout);
+        self.forest.open(id);
+        self.emit(id, What::Started);
+        for (limit, alarm) in [(timeout, Alarm::Attempt), (idle, Alarm::Idle)] {
+            if let Some(limit) = limit {
+                self.arm(id, now.after(limit), alarm);
+            }
+        }
+        self.out.effects.push(Effect::Start {
+            id,
+            epoch,
+            attempt,
+            is_last,
+            resume,
+        });
+        if is_first {
+            self.release_children(id);
+        }
+    }
+
+    /// Children of a task that has just started may become ready.
+    fn release_children(&mut self, id: TaskId) {
+        let children: Vec<_> = self.forest.children(id).collect();
+        for child in children {
+            self.parent_started(child);
+        }
+    }
+
+    /// The parent of a task has started, or it has none any more.
+    pub(super) fn parent_started(&mut self, id: TaskId) {
+        if !std::mem::take(&mut self.task(id).awaits_parent) {
+            return;
+        }
+        if self.task(id).record.wait == Some(Wait::ParentStart) {
+            self.set_wait(id, None);
+        }
+        self.ready.push_back(id);
+    }
+
+    /// One dependency of a task has completed.
+    pub(super) fn dependency_met(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        task.unmet = task.unmet.saturating_sub(1);
+        if task.record.state != State::Pending {
+            return;
+        }
+        let wait = match (task.unmet, task.awaits_parent) {
+            (0, false) => None,
+            (0, true) => Some(Wait::ParentStart),
+            (unmet, _) => Some(Wait::After(unmet)),
+        };
+        self.set_wait(id, wait.clone());
+        match wait {
+            None => self.ready.push_back(id),
+            Some(wait) => self.emit(id, What::Pending(wait)),
+        }
+    }
+
+    pub(super) fn parked(&mut self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
+        if !self.is_current(id, epoch) || self.task(id).park_turn >= turn {
+            return;
+        }
+        self.task(id).park_turn = turn;
+        match (self.task(id).record.state, on) {
+            (State::Running, Some(on)) => {
+                self.shift(id, Trigger::Park);
+                self.set_wait(id, Some(on.clone()));
+                self.emit(id, What::Waiting(on));
+                self.lend_slot(id);
+            }
+            (State::Waiting, None) => {
+                self.shift(id, Trigger::Unpark);
+                self.set_wait(id, None);
+                self.emit(id, What::Unparked);
+                self.reclaim_slot(id);
+            }
+            (State::CancelRequested, Some(_)) => self.lend_slot(id),
+            (State::CancelRequested, None) => self.reclaim_slot(id),
+            (
+                State::Pending
+                | State::Running
+                | State::Waiting
+                | State::Suspended
+                | State::Completed
+                | State::Failed
+                | State::TimedOut
+                | State::Cancelled
+                | State::Interrupted,
+                _,
+            ) => {}
+        }
+    }
+
+    fn lend_slot(&mut self, id: TaskId) {
+        let task = self.task(id);
+        if task.slot == Slot::Held {
+            task.slot = Slot::Lent;
+            self.release_classes(id);
+        }
+    }
+
+    /// Takes the slots back without queueing, so that a parent never deadlocks with its children.
+    fn reclaim_slot(&mut self, id: TaskId) {
+        if self.task(id).slot == Slot::Lent {
+            let classes = self.task(id).classes.clone();
+            self.admission.take(&classes);
+            self.task(id).slot = Slot::Held;
+        }
+    }
+
+    /// Gives up the slots for good, if it holds any.
+    pub(super) fn give_back_slot(&mut self, id: TaskId) {
+        let held = std::mem::replace(&mut self.task(id).slot, Slot::None);
+        if held == Slot::Held {
+            self.release_classes(id);
+        }
+    }
+
+    /// Returns one slot of each class and starts whoever may run now.
+    fn release_classes(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        if task.classes.is_empty() {
+            return;
+        }
+        let classes = task.classes.clone();
+        for admitted in self.admission.release(&classes) {
+            let task = self.task(admitted);
+            task.queued = None;
+            task.slot = Slot::Held;
+            self.starts.push_back(admitted);
+        }
+    }
+
+    pub(super) fn said(&mut self, id: TaskId, epoch: Epoch, note: Note) {
+        if !self.is_current(id, epoch) {
+            return;
+        }
+        let what = match note {
+            Note::Progress(payload) => {
+                self.edit(id).progress = Some(payload.clone());
+                What::Progress(payload)
+            }
+            Note::Output(payload) => What::Output(payload),
+            Note::Emitted(label, payload) => What::Emitted { label, payload },
+        };
+        self.emit(id, what);
+    }
+
+    pub(super) fn resume(&mut self, ticket: Ticket, id: TaskId, data: Payload) {
+        let state = self.state(id).or_else(|| self.settled.get(&id).copied());
+        let result = match state {
+            None => Err(ResumeRefusal::Unknown(id)),
+            Some(State::Suspended) => {
+                self.shift(id, Trigger::Resume);
+                self.set_wait(id, None);
+                self.task(id).resume = Some(data);
+                self.emit(id, What::Resumed);
+                self.ready.push_back(id);
+                Ok(())
+            }
+            Some(other) => Err(ResumeRefusal::NotSuspended(other)),
+        };
+        self.answer(ticket, Reply::Resumed(result));
+    }
+}

@@ -1,0 +1,165 @@
+//! The end of a task: its terminal record, who hears of it, what it frees.
+//!
+//! # Invariants
+//! 1. A task settles once (K2), after its children (K5).
+//! 2. Slot and name are freed when it is settled and its body has stopped (K6); a key also outlives its window.
+
+use std::sync::Arc;
+
+use super::super::event::What;
+use super::super::id::TaskId;
+use super::super::record::{Body, Cause, Conclusion, Outcome, Record};
+use super::super::state::{State, Trigger};
+use super::Bug;
+use super::Supervisor;
+use super::protocol::Effect;
+use super::report::Ending;
+use super::task::Task;
+
+impl Supervisor {
+    /// Writes the terminal record and tells everybody who waits for it.
+    pub(super) fn settle(&mut self, id: TaskId, outcome: Arc<Outcome>) {
+        let state = outcome.state();
+        let now = self.now;
+        self.disarm_all(id);
+        self.shift(id, trigger(state));
+        let record = self.edit(id);
+        record.outcome = Some(Arc::clone(&outcome));
+        record.conclusion = None;
+        record.wait = None;
+        record.ended_at = Some(now);
+        let is_abandoned = record.body == Body::Live;
+        let undelivered = record.undelivered;
+        self.emit(
+            id,
+            What::Settled {
+                outcome,
+                undelivered,
+                abandoned: is_abandoned,
+            },
+        );
+        self.forest.close(id);
+        if let Some(parent) = self.forest.remove(id) {
+            self.due.push_back(parent);
+        }
+        self.remember(id, state);
+        self.tell_dependents(id, state);
+        self.tell_watches(id, is_abandoned);
+        self.out.effects.push(Effect::Close(id));
+        if !is_abandoned {
+            self.free(id);
+        } else if self.planted(Bug::SlotFreedEarly) {
+            self.give_back_slot(id);
+        } else if self.planted(Bug::NameFreedEarly) {
+            let spec = Arc::clone(&self.task(id).record.spec);
+            spec.name
+                .iter()
+                .for_each(|name| self.names.release(&spec.scope, name, id));
+        }
+    }
+
+    fn tell_dependents(&mut self, id: TaskId, state: State) {
+        for dependent in std::mem::take(&mut self.task(id).dependents) {
+            if state == State::Completed || self.planted(Bug::DependencyIgnored) {
+                self.dependency_met(dependent);
+            } else {
+                self.stops.push_back((dependent, Cause::Dependency(id)));
+            }
+        }
+    }
+
+    /// Frees what a settled and stopped task held.
+    pub(super) fn free(&mut self, id: TaskId) {
+        self.give_back_slot(id);
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
+        let record = task.record;
+        let spec = &record.spec;
+        if let Some(name) = &spec.name {
+            self.names.release(&spec.scope, name, id);
+        }
+        if spec.key.is_some() && record.created_at.after(self.bounds.key_window) <= self.now {
+            self.names.free_key(id);
+        }
+        self.out.records.push(record);
+        self.forget(id);
+    }
+
+    /// Keeps the settled state, and drops the oldest one when there are too many.
+    pub(super) fn remember(&mut self, id: TaskId, state: State) {
+        self.settled.insert(id, state);
+        self.settled_order.push_back(id);
+        let mut left = self.settled_order.len();
+        while self.settled.len() > self.bounds.settled_max && left > 0 {
+            left -= 1;
+            let Some(oldest) = self.settled_order.pop_front() else {
+                return;
+            };
+            if self.tasks.contains_key(&oldest) {
+                // An abandoned body still runs: its record stays until that has stopped.
+                self.settled_order.push_back(oldest);
+                continue;
+            }
+            self.settled.remove(&oldest);
+            self.out.removed.push(oldest);
+        }
+    }
+
+    /// Gives up on a body that does not stop: its task settles without it.
+    pub(super) fn abandon(&mut self, id: TaskId) {
+        let record = &self.task(id).record;
+        let outcome = match record.stop.as_ref().map(|stop| stop.cause) {
+            Some(Cause::Timeout(limit)) => Outcome::TimedOut {
+                limit,
+                late_result: None,
+            },
+            Some(_) | None => Outcome::Cancelled { late_result: None },
+        };
+        let conclusion = Conclusion::Settle(Arc::new(outcome));
+        self.hold(id, conclusion, Ending::Badly);
+    }
+
+    /// A task settled without a body to read its inbox: the messages left there are counted.
+    ///
+    /// `record` is its settled record, which the kernel does not keep.
+    pub(super) fn undelivered(&mut self, record: &Record, count: u32) {
+        let id = record.id;
+        if count == 0 || !self.settled.contains_key(&id) {
+            return;
+        }
+        if self.tasks.contains_key(&id) {
+            self.edit(id).undelivered += count;
+            self.emit(id, What::Undelivered(count));
+            return;
+        }
+        let undelivered = record.undelivered + count;
+        let task = Task::new(
+            Record {
+                undelivered,
+                ..record.clone()
+            },
+            Vec::new(),
+        );
+        self.tasks.insert(id, Box::new(task));
+        self.emit(id, What::Undelivered(count));
+        if let Some(task) = self.tasks.remove(&id) {
+            self.out.records.push(task.record);
+        }
+    }
+}
+
+fn trigger(terminal: State) -> Trigger {
+    match terminal {
+        State::Completed => Trigger::Complete,
+        State::Failed => Trigger::Fail,
+        State::TimedOut => Trigger::TimeOut,
+        State::Cancelled => Trigger::Cancel,
+        State::Interrupted => Trigger::Interrupt,
+        State::Pending
+        | State::Running
+        | State::Waiting
+        | State::Suspended
+        | State::CancelRequested => unreachable!("an outcome's state is terminal"),
+    }
+}

@@ -1,0 +1,243 @@
+//! Taking a task: every check, then one batch that makes it exist.
+//!
+//! # Invariants
+//! 1. A refused spawn changes nothing.
+//! 2. An accepted one has its name, key and links from the accepting batch on.
+
+use std::sync::Arc;
+
+use super::super::admission::ClassSet;
+use super::super::event::What;
+use super::super::id::{Epoch, Seq, TaskId};
+use super::super::names::KeyCheck;
+use super::super::record::{Body, Cause, Record, Wait};
+use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Spec};
+use super::super::state::State;
+use super::Bug;
+use super::Supervisor;
+use super::alarm::Alarm;
+use super::protocol::{Accepted, Effect, Refusal, Reply, Ticket};
+use super::task::Task;
+
+/// What the checks found out on the way.
+struct Checked {
+    classes: ClassSet,
+    unmet: Vec<TaskId>,
+    failed: Option<TaskId>,
+}
+
+impl Supervisor {
+    pub(super) fn spawn(
+        &mut self,
+        ticket: Ticket,
+        id: TaskId,
+        spec: Arc<Spec>,
+        by: Option<(TaskId, Epoch)>,
+    ) {
+        let taken = match self.check_key(&spec) {
+            Some(decided) => decided,
+            None => self.check(id, &spec, by).map(|checked| {
+                self.accept(id, spec, by.map(|(task, _)| task), checked);
+                Accepted::New(id)
+            }),
+        };
+        let is_new = matches!(taken, Ok(Accepted::New(_)));
+        self.answer(ticket, Reply::Spawned(taken));
+        if is_new {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn check_key(&self, spec: &Spec) -> Option<Result<Accepted, Refusal>> {
+        let key = spec.key.as_ref()?;
+        match self.names.check_key(spec, key) {
+            KeyCheck::Free => None,
+            KeyCheck::Same(task) => Some(Ok(Accepted::Existing(task))),
+            KeyCheck::Conflict(task) => Some(Err(Refusal::KeyConflict(task))),
+        }
+    }
+
+    fn check(
+        &mut self,
+        id: TaskId,
+        spec: &Spec,
+        by: Option<(TaskId, Epoch)>,
+    ) -> Result<Checked, Refusal> {
+        if self.closing {
+            return Err(Refusal::Closing);
+        }
+        if by.is_some_and(|(task, epoch)| !self.is_current(task, epoch)) {
+            return Err(Refusal::Stale);
+        }
+        if self.tasks.contains_key(&id) || self.settled.contains_key(&id) {
+            return Err(Refusal::DuplicateId(id));
+        }
+        self.check_bounds(spec)?;
+        if let Some(name) = &spec.name
+            && let Some(holder) = self.names.holder(&spec.scope, name)
+        {
+            return Err(Refusal::NameTaken(name.clone(), holder));
+        }
+        if let Some(parent) = spec.parent {
+            self.check_parent(parent, spec)?;
+        }
+        let (unmet, failed) = self.check_after(spec)?;
+        let classes = self
+            .admission
+            .classes_of(spec)
+            .map_err(Refusal::UnknownLimit)?;
+        self.admission
+            .check(&classes)
+            .map_err(Refusal::LimitReached)?;
+        Ok(Checked {
+            classes,
+            unmet,
+            failed,
+        })
+    }
+
+    fn check_bounds(&self, spec: &Spec) -> Result<(), Refusal> {
+        let bounds = [
+            ("live tasks", self.tasks.len() + 1, self.bounds.live_max),
+            ("labels of a task", spec.labels.len(), LABELS_MAX),
+            ("dependencies of a task", spec.after.len(), AFTER_MAX),
+            ("limit classes of a task", spec.limits.len(), CLASSES_MAX),
+        ];
+        match bounds.into_iter().find(|(_, wanted, max)| wanted > max) {
+            Some((bound, _, max)) => Err(Refusal::Bound(bound, max)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_parent(&self, parent: TaskId, spec: &Spec) -> Result<(), Refusal> {
+        let Some(above) = self.tasks.get(&parent) else {
+            let is_known = self.settled.contains_key(&parent);
+            let closing = Refusal::ParentClosing(parent);
+            return Err(if is_known {
+                closing
+            } else {
+                Refusal::UnknownParent(parent)
+            });
+        };
+        let scope = &above.record.spec.scope;
+        if *scope != spec.scope {
+            return Err(Refusal::ParentElsewhere(parent, scope.clone()));
+        }
+        let is_planted = self.planted(Bug::SpawnBelowClosed) && !above.record.state.is_terminal();
+        if self.forest.is_closed(parent) && !is_planted {
+            return Err(Refusal::ParentClosing(parent));
+        }
+        if self.forest.depth(parent) >= self.bounds.depth_max {
+            let depth_max = usize::try_from(self.bounds.depth_max).unwrap_or(usize::MAX);
+            return Err(Refusal::Bound("tasks above a task", depth_max));
+        }
+        if self.forest.child_count(parent) >= self.bounds.children_max {
+            return Err(Refusal::Bound(
+                "live children of a task",
+                self.bounds.children_max,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Which dependencies are still to come, and whether one has failed already.
+    fn check_after(&self, spec: &Spec) -> Result<(Vec<TaskId>, Option<TaskId>), Refusal> {
+        let mut unmet = Vec::new();
+        let mut failed = None;
+        for dependency in &spec.after {
+            let live = self.state(*dependency);
+            let state = live.or_else(|| self.settled.get(dependency).copied());
+            let state = state.ok_or(Refusal::UnknownDependency(*dependency))?;
+            if spec
+                .parent
+                .is_some_and(|parent| self.forest.is_within(parent, *dependency))
+            {
+                return Err(Refusal::DependencyAbove(*dependency));
+            }
+            if !state.is_terminal() {
+                unmet.push(*dependency);
+            } else if state != State::Completed {
+                failed = failed.or(Some(*dependency));
+            }
+        }
+        unmet.sort_unstable();
+        unmet.dedup();
+        Ok((unmet, failed))
+    }
+
+    fn accept(
+        &mut self,
+        id: TaskId,
+        spec: Arc<Spec>,
+        spawned_by: Option<TaskId>,
+        checked: Checked,
+    ) {
+        self.forest.insert(id, spec.parent);
+        if let Some(name) = &spec.name {
+            self.names.reserve(&spec.scope, name, id);
+        }
+        if let Some(key) = &spec.key {
+            self.names.bind_key(key, id, &spec);
+            let until = self.now.after(self.bounds.key_window);
+            self.alarms.insert((until, id, Alarm::Key));
+        }
+        let awaits_parent = spec
+            .parent
+            .is_some_and(|parent| self.has_not_started(parent));
+        let mut task = Task::new(self.new_record(id, spec, spawned_by), checked.classes);
+        task.awaits_parent = awaits_parent;
+        task.unmet = u32::try_from(checked.unmet.len()).unwrap_or(u32::MAX);
+        let wait = match (task.unmet, awaits_parent) {
+            (0, false) => None,
+            (0, true) => Some(Wait::ParentStart),
+            (unmet, _) => Some(Wait::After(unmet)),
+        };
+        self.tasks.insert(id, Box::new(task));
+        for dependency in checked.unmet {
+            self.task(dependency).dependents.push(id);
+        }
+        self.edit(id).wait.clone_from(&wait);
+        self.emit(id, What::Accepted(wait));
+        if let Some(dependency) = checked.failed {
+            self.stops.push_back((id, Cause::Dependency(dependency)));
+        }
+    }
+
+    fn new_record(&self, id: TaskId, spec: Arc<Spec>, spawned_by: Option<TaskId>) -> Record {
+        Record {
+            id,
+            parent: spec.parent,
+            spawned_by: spawned_by.or(spec.parent),
+            root: self.forest.root(id),
+            depth: self.forest.depth(id),
+            spec,
+            state: State::Pending,
+            wait: None,
+            epoch: Epoch::default(),
+            attempt: 0,
+            body: Body::Absent,
+            stop: None,
+            conclusion: None,
+            outcome: None,
+            progress: None,
+            undelivered: 0,
+            created_at: self.now,
+            started_at: None,
+            ended_at: None,
+            seq: Seq::default(),
+        }
+    }
+
+    /// Whether the task is pending and has never run.
+    pub(super) fn has_not_started(&self, id: TaskId) -> bool {
+        let task = self.tasks.get(&id);
+        task.is_some_and(|task| {
+            task.record.state == State::Pending && task.record.epoch == Epoch::default()
+        })
+    }
+
+    /// Tells the shell that nothing of a task is needed any more.
+    pub(super) fn forget(&mut self, id: TaskId) {
+        self.out.effects.push(Effect::Forget(id));
+    }
+}

@@ -1,0 +1,65 @@
+//! A live task as the kernel holds it: its record and the facts beside the record.
+//!
+//! # Invariants
+//! 1. `slot` is `Lent` only while the body is parked; `queued` is there only while it waits for a slot.
+//! 2. `unmet` and `awaits_parent` are nothing once it has started.
+
+use std::sync::Arc;
+
+use super::super::admission::{self, ClassSet};
+use super::super::id::TaskId;
+use super::super::record::Record;
+use super::super::spec::Payload;
+use super::super::time::Timestamp;
+use super::alarm::Alarm;
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) record: Arc<Record>,
+    pub(super) classes: ClassSet,
+    pub(super) slot: Slot,
+    pub(super) queued: Option<admission::Ticket>,
+    /// Dependencies that have not completed.
+    pub(super) unmet: u32,
+    /// Whether its parent has not started yet.
+    pub(super) awaits_parent: bool,
+    /// Tasks that come after this one.
+    pub(super) dependents: Vec<TaskId>,
+    pub(super) alarms: Vec<(Timestamp, Alarm)>,
+    /// Requests that are answered when this task has settled.
+    pub(super) watches: Vec<u64>,
+    pub(super) park_turn: u64,
+    /// What the next start hands to the body.
+    pub(super) resume: Option<Payload>,
+    pub(super) dirty: bool,
+}
+
+/// Whether the task holds its slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// It has none.
+    None,
+    /// It holds one of each of its classes.
+    Held,
+    /// It gave them back while its body is parked.
+    Lent,
+}
+
+impl Task {
+    pub(super) fn new(record: Record, classes: ClassSet) -> Self {
+        Self {
+            record: Arc::new(record),
+            classes,
+            slot: Slot::None,
+            queued: None,
+            unmet: 0,
+            awaits_parent: false,
+            dependents: Vec::new(),
+            alarms: Vec::new(),
+            watches: Vec::new(),
+            park_turn: 0,
+            resume: None,
+            dirty: false,
+        }
+    }
+}
