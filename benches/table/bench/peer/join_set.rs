@@ -1,0 +1,112 @@
+//! `JoinSet`: the least that knows its tasks and ends them with itself.
+//!
+//! It has neither inboxes nor events.
+
+use std::future::pending;
+use std::pin::Pin;
+
+use tokio::task::JoinSet;
+
+use super::{Measuring, Peer};
+use crate::bench::latch::Latch;
+use crate::bench::sample::{Sample, Watch};
+use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
+
+/// Tasks in a `JoinSet`, trees as a `JoinSet` in each task.
+pub(crate) struct InJoinSet;
+
+impl Peer for InJoinSet {
+    fn name(&self) -> &'static str {
+        "JoinSet"
+    }
+
+    fn size(&self, workload: Workload) -> Option<usize> {
+        match workload {
+            Workload::Complete | Workload::Live | Workload::Cancel(_) => Some(workload.size()),
+            Workload::Inbox { .. } | Workload::Events { .. } | Workload::Fsync => None,
+        }
+    }
+
+    fn measure(&self, workload: Workload, size: usize) -> Measuring {
+        match workload {
+            Workload::Complete => Box::pin(complete(size)),
+            Workload::Live => Box::pin(live(size)),
+            Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
+            Workload::Inbox { .. } | Workload::Events { .. } | Workload::Fsync => {
+                unreachable!("it has no size")
+            }
+        }
+    }
+}
+
+async fn complete(size: usize) -> Sample {
+    let mut under_way = JoinSet::new();
+    let mut sum = 0;
+    let watch = Watch::start();
+    for number in 0..size {
+        if under_way.len() == IN_FLIGHT {
+            let next = under_way.join_next().await.expect("it is full");
+            sum += next.expect("it does not panic");
+        }
+        under_way.spawn(async move { number });
+    }
+    while let Some(next) = under_way.join_next().await {
+        sum += next.expect("it does not panic");
+    }
+    let sample = watch.stop(size);
+    assert_eq!(sum, size * (size - 1) / 2);
+    sample
+}
+
+async fn live(size: usize) -> Sample {
+    let started = Latch::new(size);
+    let mut set = JoinSet::new();
+    let watch = Watch::start();
+    for _ in 0..size {
+        let started = started.clone();
+        set.spawn(async move {
+            started.count_down();
+            pending::<()>().await;
+        });
+    }
+    started.opened().await;
+    watch.stop(size)
+}
+
+/// The last handle to the tree is its root: dropping that ends everything below, level by level.
+async fn cancel(size: usize, shape: Shape) -> Sample {
+    let tree = Tree {
+        shape,
+        size,
+        started: Latch::new(size),
+        ended: Latch::new(size),
+    };
+    let (started, ended) = (tree.started.clone(), tree.ended.clone());
+    let mut root = JoinSet::new();
+    root.spawn(node(0, tree));
+    started.opened().await;
+    let watch = Watch::start();
+    drop(root);
+    ended.opened().await;
+    watch.stop(size)
+}
+
+#[derive(Clone)]
+struct Tree {
+    shape: Shape,
+    size: usize,
+    started: Latch,
+    ended: Latch,
+}
+
+fn node(place: usize, tree: Tree) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let _guard = tree.ended.guard();
+        let mut children = JoinSet::new();
+        for child in tree.shape.children_of(place, tree.size) {
+            children.spawn(node(child, tree.clone()));
+        }
+        tree.started.count_down();
+        pending::<()>().await;
+    })
+}

@@ -1,0 +1,133 @@
+//! The baseline: tokio tasks, channels and handles, and nothing that keeps account of them.
+
+use std::collections::VecDeque;
+use std::future::pending;
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Measuring, Peer};
+use crate::bench::latch::Latch;
+use crate::bench::sample::{Sample, Watch};
+use crate::bench::workload::{IN_FLIGHT, Workload};
+
+/// tokio and nothing else.
+pub(crate) struct Plain;
+
+impl Peer for Plain {
+    fn name(&self) -> &'static str {
+        "tokio"
+    }
+
+    fn size(&self, workload: Workload) -> Option<usize> {
+        (workload != Workload::Fsync).then(|| workload.size())
+    }
+
+    fn measure(&self, workload: Workload, size: usize) -> Measuring {
+        match workload {
+            Workload::Complete => Box::pin(complete(size)),
+            Workload::Live => Box::pin(live(size)),
+            Workload::Cancel(_) => Box::pin(cancel(size)),
+            Workload::Inbox { children } => Box::pin(inbox(size, children)),
+            Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
+            Workload::Fsync => unreachable!("it has no size"),
+        }
+    }
+}
+
+async fn complete(size: usize) -> Sample {
+    let mut under_way = VecDeque::with_capacity(IN_FLIGHT);
+    let mut sum = 0;
+    let watch = Watch::start();
+    for number in 0..size {
+        if under_way.len() == IN_FLIGHT {
+            let oldest: tokio::task::JoinHandle<usize> = under_way.pop_front().expect("it is full");
+            sum += oldest.await.expect("it does not panic");
+        }
+        under_way.push_back(tokio::spawn(async move { number }));
+    }
+    for handle in under_way {
+        sum += handle.await.expect("it does not panic");
+    }
+    let sample = watch.stop(size);
+    assert_eq!(sum, size * (size - 1) / 2);
+    sample
+}
+
+async fn live(size: usize) -> Sample {
+    let started = Latch::new(size);
+    let watch = Watch::start();
+    for _ in 0..size {
+        tokio::spawn(waiting(started.clone()));
+    }
+    started.opened().await;
+    watch.stop(size)
+}
+
+async fn waiting(started: Latch) {
+    started.count_down();
+    pending::<()>().await;
+}
+
+/// Raw tasks have no tree, so its shape is nothing to them.
+async fn cancel(size: usize) -> Sample {
+    let started = Latch::new(size);
+    let handles: Vec<_> = (0..size)
+        .map(|_| tokio::spawn(waiting(started.clone())))
+        .collect();
+    started.opened().await;
+    let watch = Watch::start();
+    for handle in &handles {
+        handle.abort();
+    }
+    for handle in handles {
+        assert!(handle.await.is_err_and(|error| error.is_cancelled()));
+    }
+    watch.stop(size)
+}
+
+async fn inbox(size: usize, children: usize) -> Sample {
+    let arrived = Latch::new(size);
+    let senders: Vec<_> = (0..children)
+        .map(|_| {
+            let (sender, mut inbox) = mpsc::unbounded_channel::<usize>();
+            let arrived = arrived.clone();
+            tokio::spawn(async move {
+                while inbox.recv().await.is_some() {
+                    arrived.count_down();
+                }
+            });
+            sender
+        })
+        .collect();
+    let watch = Watch::start();
+    for number in 0..size {
+        senders[number % children]
+            .send(number)
+            .expect("the child lives");
+    }
+    arrived.opened().await;
+    watch.stop(size)
+}
+
+async fn events(size: usize, subscribers: usize) -> Sample {
+    // As large as all that is sent, so that none is lost.
+    let (sender, _) = broadcast::channel::<std::sync::Arc<usize>>(size);
+    let complete = Latch::new(subscribers);
+    for _ in 0..subscribers {
+        let (mut feed, complete) = (sender.subscribe(), complete.clone());
+        tokio::spawn(async move {
+            for number in 0..size {
+                assert_eq!(*feed.recv().await.expect("none is lost"), number);
+            }
+            complete.count_down();
+        });
+    }
+    let watch = Watch::start();
+    for number in 0..size {
+        sender
+            .send(std::sync::Arc::new(number))
+            .expect("somebody listens");
+    }
+    complete.opened().await;
+    watch.stop(size * subscribers)
+}

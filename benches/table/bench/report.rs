@@ -1,0 +1,132 @@
+//! Medians, ratios, the table for people and the JSON for programs.
+//!
+//! A ratio is the median of the ratios to the baseline of the same repetition, so that a machine
+//! that is slow for a while is slow for both.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a table is printed"
+)]
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::series::Row;
+use super::{Options, Sample, Workload};
+
+/// The peer to which all others are compared.
+const BASELINE: &str = "tokio";
+
+pub(crate) fn progress(workload: &str, repetition: usize, repetitions: usize) {
+    eprintln!("{workload}: {} of {repetitions}", repetition + 1);
+}
+
+pub(crate) fn tell(sample: &Sample) {
+    println!("{sample}");
+}
+
+pub(crate) fn complain(problem: &str) {
+    eprintln!("{problem}");
+}
+
+pub(crate) fn publish(options: &Options, results: &[(Workload, Vec<Row>)]) -> Result<(), String> {
+    for (workload, rows) in results {
+        println!("{}", table(*workload, rows));
+    }
+    let Some(path) = &options.json else {
+        return Ok(());
+    };
+    let objects: Vec<_> = results
+        .iter()
+        .flat_map(|(workload, rows)| {
+            rows.iter()
+                .map(|row| object(*workload, row, baseline(rows)))
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(&objects).map_err(|error| error.to_string())?;
+    std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn table(workload: Workload, rows: &[Row]) -> String {
+    let mut text = format!("### {}: {}\n\n", workload.name(), workload.operation());
+    let memory = workload == Workload::Live;
+    text += "| peer | n | wall ns | CPU ns |";
+    text += if memory { " bytes |\n" } else { "\n" };
+    text += "| --- | ---: | ---: | ---: |";
+    text += if memory { " ---: |\n" } else { "\n" };
+    for row in rows {
+        let cell = |what| figure(row, baseline(rows), what);
+        let _ = write!(text, "| {} | {} |", row.peer, row.size);
+        let _ = write!(text, " {} | {} |", cell(wall_ns), cell(cpu_ns));
+        if memory {
+            let _ = write!(text, " {} |", cell(rss_bytes));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn baseline(rows: &[Row]) -> Option<&Row> {
+    rows.iter().find(|row| row.peer == BASELINE)
+}
+
+fn figure(row: &Row, baseline: Option<&Row>, what: fn(&Sample) -> f64) -> String {
+    let value = median(row.samples.iter().map(what));
+    match ratio(row, baseline, what) {
+        Some(ratio) => format!("{value:.0} ({ratio:.2})"),
+        None => format!("{value:.0}"),
+    }
+}
+
+fn object(workload: Workload, row: &Row, baseline: Option<&Row>) -> serde_json::Value {
+    json!({
+        "workload": workload.name(),
+        "peer": row.peer,
+        "n": row.size,
+        "repetitions": row.samples.len(),
+        "wall_ns": median(row.samples.iter().map(wall_ns)),
+        "cpu_ns": median(row.samples.iter().map(cpu_ns)),
+        "rss_bytes": median(row.samples.iter().map(rss_bytes)),
+        "ratio_to_tokio": ratio(row, baseline, cpu_ns),
+        "wall_ratio_to_tokio": ratio(row, baseline, wall_ns),
+    })
+}
+
+fn ratio(row: &Row, baseline: Option<&Row>, what: fn(&Sample) -> f64) -> Option<f64> {
+    let pairs = row.samples.iter().zip(&baseline?.samples);
+    Some(median(
+        pairs.map(|(sample, base)| what(sample) / what(base)),
+    ))
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+fn wall_ns(sample: &Sample) -> f64 {
+    per_operation(sample, i64::try_from(sample.wall_ns).unwrap_or(i64::MAX))
+}
+
+fn cpu_ns(sample: &Sample) -> f64 {
+    per_operation(sample, i64::try_from(sample.cpu_ns).unwrap_or(i64::MAX))
+}
+
+fn rss_bytes(sample: &Sample) -> f64 {
+    per_operation(sample, sample.rss_bytes)
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a figure of the table has three digits"
+)]
+fn per_operation(sample: &Sample, total: i64) -> f64 {
+    total as f64 / sample.operations.max(1) as f64
+}

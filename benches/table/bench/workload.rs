@@ -1,0 +1,114 @@
+//! What is measured, and how much of it.
+//!
+//! Not here: how each peer does it (`peer`).
+
+/// The form of a tree of tasks: who is whose parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One root, all others below it.
+    Flat,
+    /// Ten children a task.
+    TenAry,
+    /// One child a task.
+    Chain,
+}
+
+impl Shape {
+    /// The parent of the task at `place`, which comes before it; the root has none.
+    pub(crate) fn parent_of(self, place: usize) -> Option<usize> {
+        let above = place.checked_sub(1)?;
+        Some(match self {
+            Self::Flat => 0,
+            Self::TenAry => above / 10,
+            Self::Chain => above,
+        })
+    }
+
+    /// The children of the task at `place` in a tree of `tasks`.
+    pub(crate) fn children_of(self, place: usize, tasks: usize) -> std::ops::Range<usize> {
+        let (first, count) = match self {
+            Self::Flat if place == 0 => (1, tasks),
+            Self::Flat => (tasks, 0),
+            Self::TenAry => (place * 10 + 1, 10),
+            Self::Chain => (place + 1, 1),
+        };
+        first.min(tasks)..first.saturating_add(count).min(tasks)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// Spawn a task that returns a number, and learn that it has; at most `IN_FLIGHT` at once.
+    Complete,
+    /// Spawn tasks that wait, until all have begun; what each holds of memory.
+    Live,
+    /// Cancel a tree of waiting tasks, until all have ended.
+    Cancel(Shape),
+    /// Send numbers to this many waiting tasks in turn, until all have arrived.
+    Inbox { children: usize },
+    /// Tell events to this many subscribers, until each has had all; the cost is per delivery.
+    Events { subscribers: usize },
+    /// Write 4 KiB and make it durable. What a commit costs here, whoever asks for it.
+    Fsync,
+}
+
+/// How many tasks of [`Workload::Complete`] may be under way.
+pub(crate) const IN_FLIGHT: usize = 10_000;
+
+impl Workload {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Complete,
+        Self::Live,
+        Self::Cancel(Shape::Flat),
+        Self::Cancel(Shape::TenAry),
+        Self::Cancel(Shape::Chain),
+        Self::Inbox { children: 1 },
+        Self::Inbox { children: 1_000 },
+        Self::Events { subscribers: 1 },
+        Self::Events { subscribers: 10 },
+        Self::Events { subscribers: 100 },
+        Self::Fsync,
+    ];
+
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Complete => "complete".into(),
+            Self::Live => "live".into(),
+            Self::Cancel(Shape::Flat) => "cancel-flat".into(),
+            Self::Cancel(Shape::TenAry) => "cancel-10-ary".into(),
+            Self::Cancel(Shape::Chain) => "cancel-chain".into(),
+            Self::Inbox { children } => format!("inbox-{children}"),
+            Self::Events { subscribers } => format!("events-{subscribers}"),
+            Self::Fsync => "fsync".into(),
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|workload| workload.name() == name)
+    }
+
+    /// What one operation is, for the heading of its table.
+    pub(crate) fn operation(self) -> &'static str {
+        match self {
+            Self::Complete => "task spawned, run and known to have completed",
+            Self::Live => "task spawned and begun, then waiting",
+            Self::Cancel(_) => "task cancelled and ended",
+            Self::Inbox { .. } => "message sent and received",
+            Self::Events { .. } => "event delivered to one subscriber",
+            Self::Fsync => "4 KiB written and synced",
+        }
+    }
+
+    /// How many tasks, messages or events; a peer that is quadratic takes fewer.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::Complete | Self::Live | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
+            Self::Cancel(Shape::Chain) => 10_000,
+            Self::Inbox { .. } => 1_000_000,
+            Self::Events { subscribers } => 2_000_000 / subscribers.max(20),
+            Self::Fsync => 100,
+        }
+    }
+}
