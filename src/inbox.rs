@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -146,14 +147,14 @@ impl Inbox {
         // A body that does nothing but receive still lets its thread do other work.
         coop::consume_budget().await;
         loop {
-            if let Some(end) = self.look() {
-                return end;
+            if let Poll::Ready(taken) = self.look() {
+                return taken;
             }
             let mut arrived = pin!(self.arrived.notified());
             arrived.as_mut().enable();
             // Invariant 4: in the list of waiters by now, so what came in between is seen here.
-            if let Some(end) = self.look() {
-                return end;
+            if let Poll::Ready(taken) = self.look() {
+                return taken;
             }
             arrived.await;
         }
@@ -193,13 +194,12 @@ impl Inbox {
         self.capacity
     }
 
-    /// `None` when a receiver has to wait; otherwise what it returns.
-    fn look(&self) -> Option<Option<Message>> {
+    fn look(&self) -> Poll<Option<Message>> {
         let mut state = self.lock();
         match state.queue.pop_front() {
-            Some(message) => Some(Some(message)),
-            None if state.is_closed => Some(None),
-            None => None,
+            Some(message) => Poll::Ready(Some(message)),
+            None if state.is_closed => Poll::Ready(None),
+            None => Poll::Pending,
         }
     }
 
@@ -223,7 +223,7 @@ impl fmt::Debug for Inbox {
             .field("capacity", &self.capacity)
             .field("newest", &state.newest)
             .field("is_closed", &state.is_closed)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,10 +3,15 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 #[allow(dead_code, reason = "used by the actors")]
+mod feed;
+#[allow(dead_code, reason = "used by the actors")]
 mod inbox;
 pub mod kernel;
 #[cfg(test)]
 #[path = "kernel/tests/mod.rs"]
 mod kernel_tests;
+#[cfg(any(test, feature = "testing"))]
+mod sample;
 
+pub use feed::{FeedItem, Subscription, TooManySubscribers};
 pub use inbox::{Message, Receipt, Rejected, Sender, Why};

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use serde_json::json;
@@ -38,8 +38,8 @@ fn waiting(inbox: &Inbox) -> (Receiving<'_>, Arc<Wakes>) {
 }
 
 fn poll(receiving: &mut Receiving<'_>, wakes: &Arc<Wakes>) -> Poll<Option<Message>> {
-    let waker = Waker::from(Arc::clone(wakes));
-    receiving.as_mut().poll(&mut Context::from_waker(&waker))
+    let signal = Waker::from(Arc::clone(wakes));
+    receiving.as_mut().poll(&mut Context::from_waker(&signal))
 }
 
 fn push(inbox: &Inbox, body: u64) -> Result<Receipt, Rejected> {
