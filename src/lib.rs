@@ -2,7 +2,16 @@
 // The bans of `.clippy.toml` are for the kernel, which denies them.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+#[allow(dead_code, reason = "used by the actors")]
+mod feed;
+#[allow(dead_code, reason = "used by the actors")]
+mod inbox;
 pub mod kernel;
 #[cfg(test)]
 #[path = "kernel/tests/mod.rs"]
 mod kernel_tests;
+#[cfg(any(test, feature = "testing"))]
+mod sample;
+
+pub use feed::{FeedItem, Subscription, TooManySubscribers};
+pub use inbox::{Message, Receipt, Rejected, Sender, Why};

@@ -1,0 +1,127 @@
+//! Tells every event to everybody who asked, from one shared, bounded history.
+//!
+//! # Invariants
+//! 1. The ring holds consecutive numbers; its newest event is the newest that was published.
+//! 2. A subscription's numbers only rise. Each one it passes was delivered, filtered, or counted in
+//!    exactly one `Lagged`.
+//! 3. Publishing takes one short lock and sends one signal, however many events and subscribers
+//!    there are; nobody is waited for.
+//! 4. No wake is lost: a subscription begins to wait before it looks into the ring for the last
+//!    time, and the publisher signals after it has changed the ring.
+//! 5. The feed holds at most `capacity` events. A subscription that falls behind holds at most
+//!    one chunk of 64 more.
+//!
+//! *Not here*: what counts as durable before it is told (the writer), old events (`store`).
+
+mod ring;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::Notify;
+
+use crate::kernel::{Event, Filter, Seq};
+use ring::Ring;
+pub use subscription::{FeedItem, Subscription};
+
+/// Everybody who may subscribe has done so; try again when one of them has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the feed has {max} subscribers and takes no more; drop one or raise the bound")]
+pub struct TooManySubscribers {
+    /// How many there may be.
+    pub max: usize,
+}
+
+/// The shared history and the signal that it has grown.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    ring: RwLock<Ring>,
+    changed: Arc<Notify>,
+    subscribers: AtomicUsize,
+    subscribers_max: usize,
+}
+
+impl Feed {
+    /// A feed of a new log, which keeps the newest `capacity` events, at least one.
+    pub(crate) fn new(capacity: usize, subscribers_max: usize) -> Arc<Self> {
+        Self::resumed(Seq(0), capacity, subscribers_max)
+    }
+
+    /// A feed of a log whose newest number is already `newest`.
+    pub(crate) fn resumed(newest: Seq, capacity: usize, subscribers_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            ring: RwLock::new(Ring::new(newest, capacity)),
+            changed: Arc::new(Notify::new()),
+            subscribers: AtomicUsize::new(0),
+            subscribers_max,
+        })
+    }
+
+    /// Tells these events, whose numbers follow those told before.
+    ///
+    /// A number that was told before is left out. After a gap the history starts anew, so that
+    /// subscribers hear of the gap as `Lagged`. After the close nothing is told.
+    pub(crate) fn publish(&self, events: &[Arc<Event>]) {
+        if events.is_empty() {
+            return;
+        }
+        self.write().extend(events);
+        self.changed.notify_waiters();
+    }
+
+    /// The number of the newest event told.
+    pub(crate) fn newest(&self) -> Seq {
+        self.read().newest()
+    }
+
+    /// The number of the oldest event still here.
+    pub(crate) fn oldest(&self) -> Option<Seq> {
+        self.read().oldest()
+    }
+
+    /// How many subscriptions there are.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.load(Ordering::Relaxed)
+    }
+
+    /// Tells nothing more: each stream ends after the last event.
+    pub(crate) fn close(&self) {
+        self.write().close();
+        self.changed.notify_waiters();
+    }
+
+    /// Every event with a number above `after` that the filter lets through.
+    ///
+    /// # Errors
+    /// [`TooManySubscribers`]; nothing happened.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        after: Seq,
+        filter: Filter,
+    ) -> Result<Subscription, TooManySubscribers> {
+        let max = self.subscribers_max;
+        // Only the count itself is shared, so no other memory has to be in order with it.
+        self.subscribers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < max).then_some(count + 1)
+            })
+            .map_err(|_| TooManySubscribers { max })?;
+        Ok(Subscription::new(Arc::clone(self), after, filter))
+    }
+
+    fn leave(&self) {
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Ring> {
+        // The ring stays whole whatever happens to a thread that holds it: it runs no foreign code.
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Ring> {
+        self.ring.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,169 @@
+//! One reader of the feed, at its own pace.
+//!
+//! # Invariants
+//! 1. `seq` is the last number looked at: delivered, filtered or missed. `chunk` continues it.
+//! 2. `waits` is true while `wait` stands among the waiters or holds a signal that was not taken.
+//!
+//! *Not here*: which snapshot goes in front (the public face).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use tokio::sync::futures::OwnedNotified;
+use tokio::task::coop;
+
+use super::Feed;
+use super::ring::Next;
+use crate::kernel::{Event, Filter, Record, Seq};
+
+/// Most events taken from the ring under one lock: enough to make the lock cheap per event, few
+/// enough to keep the publisher's wait under a microsecond.
+pub(super) const CHUNK_MAX: usize = 64;
+
+/// One thing that a subscription tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedItem {
+    /// How things stood at a number; the events after that number follow.
+    Snapshot {
+        /// The number of the newest event that is part of it.
+        seq: Seq,
+        /// The live tasks that the filter lets through.
+        records: Vec<Arc<Record>>,
+    },
+    /// Something happened.
+    Event(Arc<Event>),
+    /// The subscriber was too slow, or began too far back: events are gone from the feed. From
+    /// here on the numbers are without a gap again.
+    Lagged {
+        /// How many numbers of the log are left out.
+        missed: u64,
+        /// The number that is looked at next.
+        resume_at: Seq,
+    },
+}
+
+/// A stream of events after a number, without a gap or with a [`FeedItem::Lagged`] for each gap.
+///
+/// It ends when the manager has shut down. One that is not read costs nobody anything.
+pub struct Subscription {
+    feed: Arc<Feed>,
+    filter: Filter,
+    seq: Seq,
+    snapshot: Option<FeedItem>,
+    chunk: VecDeque<Arc<Event>>,
+    wait: Pin<Box<OwnedNotified>>,
+    waits: bool,
+}
+
+impl Subscription {
+    pub(super) fn new(feed: Arc<Feed>, after: Seq, filter: Filter) -> Self {
+        let wait = Box::pin(Arc::clone(&feed.changed).notified_owned());
+        Self {
+            feed,
+            filter,
+            seq: after,
+            snapshot: None,
+            chunk: VecDeque::new(),
+            wait,
+            waits: false,
+        }
+    }
+
+    /// Puts a snapshot in front and goes on after its number.
+    pub(crate) fn with_snapshot(mut self, seq: Seq, records: Vec<Arc<Record>>) -> Self {
+        self.chunk.clear();
+        self.seq = seq;
+        self.snapshot = Some(FeedItem::Snapshot { seq, records });
+        self
+    }
+
+    /// The next item, or `None` when nothing more will come.
+    ///
+    /// # Cancel safety
+    /// A dropped future has taken nothing; the next call goes on where it was.
+    pub async fn next(&mut self) -> Option<FeedItem> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The last number that was looked at, also of events that the filter left out: to subscribe
+    /// after this number later is to miss nothing and to see nothing twice.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// What can be told from what was already taken from the ring.
+    fn take_item(&mut self) -> Option<FeedItem> {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Some(snapshot);
+        }
+        while let Some(event) = self.chunk.pop_front() {
+            self.seq = event.seq;
+            if self.filter.matches_event(&event) {
+                return Some(FeedItem::Event(event));
+            }
+        }
+        None
+    }
+
+    fn skip_to(&mut self, resume_at: Seq) -> FeedItem {
+        let missed = resume_at.0 - 1 - self.seq.0;
+        self.seq = Seq(resume_at.0 - 1);
+        FeedItem::Lagged { missed, resume_at }
+    }
+
+    /// Looks into the ring for more.
+    fn refill(&mut self) -> Next {
+        let ring = self.feed.read();
+        ring.copy_after(self.seq, CHUNK_MAX, &mut self.chunk)
+    }
+}
+
+impl Stream for Subscription {
+    type Item = FeedItem;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedItem>> {
+        let me = &mut *self;
+        loop {
+            // A reader that never catches up still lets its thread do other work.
+            let budget = ready!(coop::poll_proceed(cx));
+            if let Some(item) = me.take_item() {
+                budget.made_progress();
+                return Poll::Ready(Some(item));
+            }
+            match me.refill() {
+                Next::Copied => budget.made_progress(),
+                Next::Gone(first) => return Poll::Ready(Some(me.skip_to(first))),
+                Next::End => return Poll::Ready(None),
+                Next::Nothing if me.waits => {
+                    ready!(me.wait.as_mut().poll(cx));
+                    me.waits = false;
+                }
+                // It hears every signal from here on, and looks once more before it sleeps.
+                Next::Nothing => {
+                    me.wait.set(Arc::clone(&me.feed.changed).notified_owned());
+                    me.waits = true;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.feed.leave();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("seq", &self.seq)
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}
