@@ -1,17 +1,66 @@
 //! A supervision tree for background tasks and sub-agents.
+//!
+//! Programs that run agents start work that outlives the call that started it. understory knows what runs, under
+//! whom and why; talks to it while it runs; stops any subtree and is sure that it has stopped.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use serde_json::json;
+//! use understory::{Cancel, Context, Failure, Manager, Retry};
+//!
+//! async fn read(ctx: Context) -> Result<String, Failure> {
+//!     let hint = ctx.recv().await; // its inbox
+//!     ctx.progress("reading").await?;
+//!     Ok(format!("{} read {}", ctx.path(), hint.map(|m| m.body.to_string()).unwrap_or_default()))
+//! }
+//!
+//! let manager = Manager::in_memory();
+//! let thread = manager.scope("thread-42");
+//! let lead = thread.task("lead").spawn(|ctx| async move {
+//!     let docs = ctx.task("docs").spawn(read).await?; // a child: its parent is this task
+//!     let code = ctx.task("code").retry(Retry::exponential(3)).spawn(read).await?;
+//!     docs.send("README.md").await?;
+//!     code.send("src/").await?;
+//!     Ok(json!({ "docs": docs.await?, "code": code.await? })) // a handle is a future
+//! }).await?; // Ok: its record is durable
+//!
+//! let done = lead.await?;
+//! assert_eq!(done["code"], "lead/code read \"src/\"");
+//! let report = manager.cancel_all(Cancel::because("enough")).await?;
+//! assert!(report.abandoned.is_empty()); // nothing runs any more
+//! # Ok(()) }
+//! ```
+//!
+//! Start with [`Manager`], then [`TaskBuilder`], [`Context`] and [`TaskHandle`]. `ARCHITECTURE.md` has the map.
 // The bans of `.clippy.toml` are for the kernel, which denies them.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
-#[allow(dead_code, reason = "used by the actors")]
+mod actors;
+mod api;
+mod engine;
 mod feed;
-#[allow(dead_code, reason = "used by the actors")]
 mod inbox;
+mod index;
 pub mod kernel;
 #[cfg(test)]
 #[path = "kernel/tests/mod.rs"]
 mod kernel_tests;
 #[cfg(any(test, feature = "testing"))]
 mod sample;
+pub mod store;
 
-pub use feed::{FeedItem, Subscription, TooManySubscribers};
-pub use inbox::{Message, Receipt, Rejected, Sender, Why};
+pub use api::{
+    Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
+    Executor, Manager, NoteError, Once, QueryError, Received, ScopeRef, SendError, ShutdownError,
+    ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder, TaskHandle, TaskRef, WaitError,
+    current,
+};
+pub use engine::Failure;
+pub use feed::{FeedItem, Subscription};
+pub use inbox::{Message, Receipt, Sender};
+pub use index::{Counts, Listing, Page};
+pub use kernel::{
+    Body, CancelReport, Cause, Class, Event, Fault, FaultKind, Filter, InvalidText, Jitter,
+    LateSuccess, Limit, OnParentEnd, Outcome, Payload, Record, Requester, Retry, Scope, Seq, State,
+    Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
+};

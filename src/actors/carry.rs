@@ -1,0 +1,179 @@
+//! What follows a durable step: index, latches, events, answers, starts, signals, in this order.
+//!
+//! # Invariants
+//! 1. The index and the latch of a task show a change before its event is published.
+//! 2. A task is in `lives` before its spawn is answered and before it starts.
+//! 3. A user's value that is left over is dropped in a task of its own, never here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ractor::ActorCell;
+
+use super::hub::Hub;
+use super::task;
+use super::writer::Asker;
+use crate::engine::{Attempt, Live, Work, dispose};
+use crate::kernel::{Accepted, Effect, Reply, TaskId, Ticket};
+use crate::store::Batch;
+
+pub(super) struct Carrier {
+    hub: Arc<Hub>,
+    manager: ActorCell,
+    askers: HashMap<Ticket, Asker>,
+}
+
+impl Carrier {
+    pub(super) fn new(hub: Arc<Hub>, manager: ActorCell) -> Self {
+        Self {
+            hub,
+            manager,
+            askers: HashMap::new(),
+        }
+    }
+
+    /// Takes those whose answers will come.
+    pub(super) fn expect(&mut self, askers: Vec<(Ticket, Asker)>) {
+        self.askers.extend(askers);
+    }
+
+    /// Shows and tells a durable batch, then carries out its effects.
+    pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>) {
+        for effect in &effects {
+            if let Effect::Answer {
+                ticket,
+                reply: Reply::Spawned(Ok(Accepted::New(id))),
+            } = effect
+                && let Some(Asker::Spawn { live, .. }) = self.askers.get(ticket)
+            {
+                self.hub.lives.insert(*id, Arc::clone(live));
+            }
+        }
+        if let Some(last) = batch.events.last() {
+            self.hub
+                .index
+                .apply(&batch.records, &batch.removed, last.seq);
+            for record in batch
+                .records
+                .iter()
+                .filter(|record| record.state.is_terminal())
+            {
+                if let Some(live) = self.hub.lives.get(&record.id) {
+                    // Set once: an abandoned task's record changes again when its body stops.
+                    let _is_first = live.done.set(Arc::clone(record)).is_ok();
+                }
+            }
+            self.hub.outbox.push(0, batch.events.clone());
+        }
+        for effect in effects {
+            self.carry_out(effect).await;
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { ticket, reply } => self.answer(ticket, reply),
+            Effect::Start {
+                id,
+                epoch,
+                attempt,
+                is_last,
+                resume,
+            } => {
+                if let Some(live) = self.hub.live(id) {
+                    live.begin(epoch, self.hub.clock.now().as_micros());
+                    let attempt = Attempt {
+                        live,
+                        epoch,
+                        number: attempt,
+                        is_last,
+                        resume,
+                    };
+                    task::start(&self.hub, &self.manager, attempt).await;
+                }
+            }
+            Effect::Signal { id, epoch, stop } => {
+                if let Some(live) = self.current(id, epoch) {
+                    live.signal().ask(stop);
+                }
+            }
+            Effect::Abort { id, epoch } => {
+                if let Some(live) = self.current(id, epoch) {
+                    live.signal().force();
+                }
+            }
+            Effect::CheckIdle { id, epoch } => {
+                if let Some(live) = self.current(id, epoch) {
+                    let at = crate::kernel::Timestamp::from_micros(live.activity());
+                    self.hub.gate.active(id, epoch, at);
+                }
+            }
+            Effect::Close(id) => self.close_inbox(id),
+            Effect::Forget(id) => {
+                if let Some((_, live)) = self.hub.lives.remove(&id) {
+                    discard(&live);
+                }
+            }
+        }
+    }
+
+    fn current(&self, id: TaskId, epoch: crate::kernel::Epoch) -> Option<Arc<Live>> {
+        self.hub.live(id).filter(|live| live.is_current(epoch))
+    }
+
+    /// Answers; an asker that went away does not mind.
+    fn answer(&mut self, ticket: Ticket, reply: Reply) {
+        match (self.askers.remove(&ticket), reply) {
+            (
+                Some(Asker::Spawn {
+                    live,
+                    reply,
+                    permit,
+                }),
+                Reply::Spawned(result),
+            ) => {
+                let is_new = matches!(result, Ok(Accepted::New(_)));
+                let result = result.map_err(|refusal| (refusal, Arc::clone(&live)));
+                drop(permit);
+                let unheard = reply.send(result).is_err();
+                if unheard && !is_new {
+                    discard(&live);
+                }
+            }
+            (Some(Asker::Other(to)), reply) => {
+                if let Err(reply) = to.send(reply) {
+                    tracing::trace!(?reply, "nobody waits for this answer");
+                }
+            }
+            (Some(Asker::Spawn { .. }) | None, reply) => {
+                tracing::error!(?ticket, ?reply, "an answer without its asker");
+            }
+        }
+    }
+
+    fn close_inbox(&self, id: TaskId) {
+        let Some(live) = self.hub.live(id) else {
+            return;
+        };
+        let left = live.inbox.close();
+        if left > 0
+            && let Some(record) = self.hub.index.get(id)
+        {
+            self.hub.gate.undelivered(record, left);
+        }
+    }
+}
+
+/// Drops the work of a task that will not run, where its destructor can harm nobody.
+pub(crate) fn discard(live: &Live) {
+    let work = live.discard_work();
+    if matches!(work, Work::Spent) {
+        return;
+    }
+    let id = live.id;
+    tokio::spawn(async move {
+        if let Err(panic) = dispose(work) {
+            tracing::warn!(task = %id, panic, "the work of a task that never ran panicked when dropped");
+        }
+    });
+}

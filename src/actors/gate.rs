@@ -1,0 +1,295 @@
+//! The door to the manager: bounded, with a lane of its own for control.
+//!
+//! # Invariants
+//! 1. Control (cancel, shutdown, deadlines) goes ahead of reports, and those ahead of new work.
+//! 2. Asks and notes are bounded by permits, which are given back when they are answered or durable. Reports need
+//!    no permit: there is at most one per attempt, and a few for each thing a body awaits.
+//! 3. A closed gate takes no ask, and answers those that it holds.
+//!
+//! *Not here*: any decision about the content of an input (`kernel`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use ractor::ActorRef;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
+
+use super::mailbox::{Mailbox, Wake};
+use crate::engine::Live;
+use crate::kernel::{
+    Accepted, End, Epoch, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Timestamp, Wait,
+};
+
+/// Most cancels that wait for their decision at once; further callers wait for their turn.
+const CONTROL_MAX: usize = 64;
+
+const CONTROL: usize = 0;
+const TASKS: usize = 1;
+const WORK: usize = 2;
+
+/// The answer to a spawn: what became of it, and the task if it was not taken.
+pub(crate) type SpawnReply = Result<Accepted, (Refusal, Arc<Live>)>;
+
+/// What waits for the manager.
+#[derive(Debug)]
+pub(super) enum Letter {
+    Spawn {
+        live: Arc<Live>,
+        by: Option<(TaskId, Epoch)>,
+        reply: oneshot::Sender<SpawnReply>,
+        permit: OwnedSemaphorePermit,
+    },
+    Cancel {
+        target: Target,
+        ask: StopAsk,
+        reply: oneshot::Sender<Reply>,
+        permit: OwnedSemaphorePermit,
+    },
+    Shutdown {
+        ask: StopAsk,
+        reply: oneshot::Sender<Reply>,
+    },
+    Tick,
+    Report {
+        id: TaskId,
+        epoch: Epoch,
+        end: End,
+        undelivered: u32,
+    },
+    Parked {
+        id: TaskId,
+        epoch: Epoch,
+        turn: u64,
+        on: Option<Wait>,
+    },
+    Said {
+        id: TaskId,
+        epoch: Epoch,
+        note: Note,
+        permit: OwnedSemaphorePermit,
+    },
+    Active {
+        id: TaskId,
+        epoch: Epoch,
+        at: Timestamp,
+    },
+    Undelivered {
+        record: Arc<Record>,
+        count: u32,
+    },
+}
+
+/// Why the gate takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// The manager was shut down.
+    Closed,
+    /// The manager failed too often to be started again.
+    Dead,
+    /// The manager was started anew before it answered: whether the request had an effect is unknown.
+    Restarted,
+    /// The store takes nothing at the moment.
+    Sick,
+}
+
+const OPEN: u8 = 0;
+const CLOSED: u8 = 1;
+const DEAD: u8 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    letters: Mailbox<Letter, 3>,
+    asks: Arc<Semaphore>,
+    notes: Arc<Semaphore>,
+    control: Arc<Semaphore>,
+    condition: AtomicU8,
+    sick: AtomicBool,
+    /// Set when the gate has closed.
+    closed: SetOnce<()>,
+}
+
+impl Gate {
+    pub(super) fn new(asks_max: usize, notes_max: usize) -> Self {
+        Self {
+            letters: Mailbox::new(),
+            asks: Arc::new(Semaphore::new(asks_max)),
+            notes: Arc::new(Semaphore::new(notes_max)),
+            control: Arc::new(Semaphore::new(CONTROL_MAX)),
+            condition: AtomicU8::new(OPEN),
+            sick: AtomicBool::new(false),
+            closed: SetOnce::new(),
+        }
+    }
+
+    /// Asks for a task and waits for the answer, which comes when its record is durable.
+    pub(crate) async fn spawn(
+        &self,
+        live: Arc<Live>,
+        by: Option<(TaskId, Epoch)>,
+    ) -> Result<SpawnReply, (Shut, Arc<Live>)> {
+        if self.is_sick() {
+            return Err((Shut::Sick, live));
+        }
+        let permit = match self.permit(&self.asks).await {
+            Ok(permit) => permit,
+            Err(shut) => return Err((shut, live)),
+        };
+        let (reply, answer) = oneshot::channel();
+        let kept = Arc::clone(&live);
+        self.letters.push(
+            WORK,
+            Letter::Spawn {
+                live,
+                by,
+                reply,
+                permit,
+            },
+        );
+        self.check_after_push();
+        answer.await.map_err(|_| (self.shut(), kept))
+    }
+
+    /// Asks for a stop and waits until every task meant has settled.
+    pub(crate) async fn cancel(&self, target: Target, ask: StopAsk) -> Result<Reply, Shut> {
+        let permit = self.permit(&self.control).await?;
+        let (reply, answer) = oneshot::channel();
+        self.letters.push(
+            CONTROL,
+            Letter::Cancel {
+                target,
+                ask,
+                reply,
+                permit,
+            },
+        );
+        self.check_after_push();
+        answer.await.map_err(|_| self.shut())
+    }
+
+    pub(crate) async fn shutdown(&self, ask: StopAsk) -> Result<Reply, Shut> {
+        let (reply, answer) = oneshot::channel();
+        self.letters.push(CONTROL, Letter::Shutdown { ask, reply });
+        self.check_after_push();
+        answer.await.map_err(|_| self.shut())
+    }
+
+    /// Hands in what a body says; waits while too much of that is not durable yet.
+    pub(crate) async fn say(&self, id: TaskId, epoch: Epoch, note: Note) -> Result<(), Shut> {
+        let permit = self.permit(&self.notes).await?;
+        self.letters.push(
+            TASKS,
+            Letter::Said {
+                id,
+                epoch,
+                note,
+                permit,
+            },
+        );
+        self.check_after_push();
+        Ok(())
+    }
+
+    pub(super) fn report(&self, id: TaskId, epoch: Epoch, end: End, undelivered: u32) {
+        self.letters.push(
+            TASKS,
+            Letter::Report {
+                id,
+                epoch,
+                end,
+                undelivered,
+            },
+        );
+    }
+
+    pub(crate) fn parked(&self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
+        self.letters.push(
+            TASKS,
+            Letter::Parked {
+                id,
+                epoch,
+                turn,
+                on,
+            },
+        );
+    }
+
+    pub(super) fn active(&self, id: TaskId, epoch: Epoch, at: Timestamp) {
+        self.letters.push(TASKS, Letter::Active { id, epoch, at });
+    }
+
+    pub(super) fn undelivered(&self, record: Arc<Record>, count: u32) {
+        self.letters
+            .push(TASKS, Letter::Undelivered { record, count });
+    }
+
+    pub(super) fn tick(&self) {
+        self.letters.push(CONTROL, Letter::Tick);
+    }
+
+    pub(super) fn take(&self, max: usize, into: &mut Vec<Letter>) -> bool {
+        self.letters.take(max, into)
+    }
+
+    pub(super) fn attach(&self, manager: ActorRef<Wake>) {
+        self.letters.attach(manager);
+    }
+
+    pub(super) fn detach(&self) {
+        self.letters.detach();
+    }
+
+    /// Takes nothing from now on, and drops what waits, so that its askers hear of it.
+    pub(super) fn close(&self, why: Shut) {
+        let condition = if why == Shut::Dead { DEAD } else { CLOSED };
+        self.condition.store(condition, Ordering::SeqCst);
+        self.letters.detach();
+        drop(self.letters.empty());
+        for permits in [&self.asks, &self.notes, &self.control] {
+            permits.close();
+        }
+        let _is_first = self.closed.set(()).is_ok();
+    }
+
+    /// Waits until the gate has closed: nothing will be answered any more.
+    pub(crate) async fn shut_down(&self) {
+        self.closed.wait().await;
+    }
+
+    pub(super) fn set_sick(&self, is_sick: bool) {
+        self.sick.store(is_sick, Ordering::Release);
+    }
+
+    /// Whether the store takes nothing at the moment, so that no new work is taken either.
+    pub(crate) fn is_sick(&self) -> bool {
+        self.sick.load(Ordering::Acquire)
+    }
+
+    /// Whether and why nothing is taken.
+    pub(crate) fn is_open(&self) -> Result<(), Shut> {
+        match self.condition.load(Ordering::SeqCst) {
+            OPEN => Ok(()),
+            DEAD => Err(Shut::Dead),
+            _ => Err(Shut::Closed),
+        }
+    }
+
+    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Shut> {
+        self.is_open()?;
+        let permit = match Arc::clone(of).try_acquire_owned() {
+            Ok(permit) => Ok(permit),
+            Err(_) => Arc::clone(of).acquire_owned().await,
+        };
+        permit.map_err(|_| self.shut())
+    }
+
+    /// A letter that was pushed while the gate closed is dropped, so that its asker does not wait for ever.
+    fn check_after_push(&self) {
+        if self.is_open().is_err() {
+            drop(self.letters.empty());
+        }
+    }
+
+    fn shut(&self) -> Shut {
+        self.is_open().err().unwrap_or(Shut::Restarted)
+    }
+}

@@ -1,0 +1,290 @@
+//! The guard: starts manager, writer and publisher, and starts them again from the store if one fails.
+//!
+//! # Invariants
+//! 1. The three live and die together: what one had decided and another had not made durable is forgotten by all.
+//! 2. At most [`RESTARTS_MAX`] restarts in [`RESTART_PERIOD`]; after that the gate says `Dead` to everybody.
+//! 3. Events that were durable and not yet published are published after a restart, in order.
+//!
+//! *Not here*: what recovery decides (`kernel`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::carry::discard;
+use super::clock::Clock;
+use super::gate::Shut;
+use super::hub::Hub;
+use super::manager::{Beginning, ManagerActor};
+use super::publisher::PublisherActor;
+use super::writer::WriterActor;
+use crate::kernel::Supervisor;
+use crate::store::{Latency, Loaded, StoreError};
+
+/// How often the actors may be started again within [`RESTART_PERIOD`].
+const RESTARTS_MAX: usize = 3;
+const RESTART_PERIOD: Duration = Duration::from_mins(1);
+/// How long a failed actor may take to go; a body that never yields is not waited for.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Events read at once when unpublished ones are fetched from the store.
+const EVENTS_PER_READ: usize = 1_024;
+
+/// What the guard is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Stop the actors in order, after everything durable has been told.
+    Stop(oneshot::Sender<()>),
+}
+
+struct GuardActor;
+
+struct Watchman {
+    hub: Arc<Hub>,
+    crew: Vec<ActorCell>,
+    failures: VecDeque<Instant>,
+    is_stopping: bool,
+}
+
+/// Starts the actors of `hub` in the background. Requests made meanwhile wait at the gate.
+pub(crate) fn boot(hub: &Arc<Hub>) {
+    let hub = Arc::clone(hub);
+    tokio::spawn(async move {
+        if let Err(error) = Actor::spawn(None, GuardActor, Arc::clone(&hub)).await {
+            tracing::error!(%error, "the guard could not start");
+            hub.gate.close(Shut::Dead);
+            hub.feed.close();
+        }
+    });
+}
+
+/// Stops the actors of `hub` and waits until they have gone.
+pub(crate) async fn stop(hub: &Hub) {
+    let guard = hub.guard.wait().await;
+    let (done, is_done) = oneshot::channel();
+    if guard.cast(Order::Stop(done)).is_ok() {
+        // A guard that went before it answered has nothing left to stop.
+        let _gone = is_done.await.is_err();
+    }
+}
+
+impl Actor for GuardActor {
+    type Msg = Order;
+    type State = Box<Watchman>;
+    type Arguments = Arc<Hub>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Order>,
+        hub: Arc<Hub>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let _is_first = hub.guard.set(myself).is_ok();
+        let (crew, failures) = (Vec::new(), VecDeque::new());
+        Ok(Box::new(Watchman {
+            hub,
+            crew,
+            failures,
+            is_stopping: false,
+        }))
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Order>,
+        watchman: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        watchman.start(&myself).await;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Order>,
+        order: Order,
+        watchman: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Order::Stop(done) = order;
+        watchman.stop().await;
+        let _is_heard = done.send(()).is_ok();
+        myself.stop(None);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Order>,
+        event: SupervisionEvent,
+        watchman: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let gone = match &event {
+            SupervisionEvent::ActorFailed(who, error) => Some((who.get_id(), error.to_string())),
+            SupervisionEvent::ActorTerminated(who, _, reason) => Some((
+                who.get_id(),
+                reason.clone().unwrap_or_else(|| "it ended".to_owned()),
+            )),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => None,
+        };
+        if let Some((who, why)) = gone {
+            watchman.lost(&myself, who, &why).await;
+        }
+        Ok(())
+    }
+}
+
+impl Watchman {
+    /// One of the three has gone: all go, and start again unless that happened too often.
+    async fn lost(&mut self, myself: &ActorRef<Order>, who: ActorId, why: &str) {
+        let is_ours = self.crew.iter().any(|cell| cell.get_id() == who);
+        if self.is_stopping || !is_ours {
+            return;
+        }
+        tracing::error!(
+            why,
+            "an actor of the manager failed; all start again from the store"
+        );
+        self.dismiss().await;
+        let now = Instant::now();
+        self.failures
+            .retain(|failure| now.duration_since(*failure) < RESTART_PERIOD);
+        self.failures.push_back(now);
+        if self.failures.len() > RESTARTS_MAX {
+            self.give_up("it failed too often");
+            return;
+        }
+        self.start(myself).await;
+    }
+
+    fn give_up(&mut self, why: &str) {
+        tracing::error!(why, "the manager gives up");
+        self.hub.gate.close(Shut::Dead);
+        self.hub.feed.close();
+    }
+
+    /// Ends what is left of the three, without ceremony.
+    async fn dismiss(&mut self) {
+        self.hub.gate.detach();
+        self.hub.commits.detach();
+        self.hub.outbox.detach();
+        for cell in self.crew.drain(..) {
+            cell.kill();
+            if cell.wait(Some(GOODBYE_MAX)).await.is_err() {
+                tracing::warn!("an actor does not yield; it is left behind, fenced");
+            }
+        }
+        // Their askers learn from the drop that the manager was started anew.
+        drop(self.hub.commits.empty());
+        drop(self.hub.outbox.empty());
+    }
+
+    async fn start(&mut self, myself: &ActorRef<Order>) {
+        let loaded = match load(&self.hub).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                self.give_up(&format!("its store cannot be read: {error}"));
+                return;
+            }
+        };
+        if let Err(error) = self.recover(myself, loaded).await {
+            self.give_up(&format!("its actors cannot start: {error}"));
+        }
+    }
+
+    async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
+        let hub = &self.hub;
+        hub.next_incarnation();
+        hub.index.apply(&loaded.records, &[], loaded.seq);
+        settle_lives(hub);
+        republish(hub);
+        let (supervisor, step) = Supervisor::recover(
+            hub.bounds.clone(),
+            Clock::dice(),
+            hub.clock.now(),
+            loaded.seq,
+            loaded.records,
+        );
+        let beginning = Beginning {
+            hub: Arc::clone(hub),
+            supervisor,
+            step,
+        };
+        let me = myself.get_cell();
+        let (manager, _) = Actor::spawn_linked(None, ManagerActor, beginning, me.clone()).await?;
+        let manager = manager.get_cell();
+        self.crew.push(manager.clone());
+        let (writer, _) =
+            Actor::spawn_linked(None, WriterActor, (Arc::clone(hub), manager), me.clone()).await?;
+        self.crew.push(writer.get_cell());
+        let (publisher, _) = Actor::spawn_linked(None, PublisherActor, Arc::clone(hub), me).await?;
+        self.crew.push(publisher.get_cell());
+        Ok(())
+    }
+
+    /// Ends the three in the order of the flow, so that what was decided is written and told.
+    async fn stop(&mut self) {
+        self.is_stopping = true;
+        self.hub.gate.close(Shut::Closed);
+        let mut crew = self.crew.drain(..);
+        if let Some(manager) = crew.next() {
+            manager.stop(None);
+            if manager.wait(Some(GOODBYE_MAX)).await.is_err() {
+                tracing::warn!("the manager waits for a body that does not yield");
+            }
+        }
+        for cell in crew {
+            if cell.drain().is_ok() {
+                // A sick store may never take the rest; the shutdown does not wait for it.
+                let _is_late = cell.wait(Some(GOODBYE_MAX)).await.is_err();
+            }
+            cell.stop(None);
+        }
+        self.hub.feed.close();
+    }
+}
+
+async fn load(hub: &Arc<Hub>) -> Result<Loaded, StoreError> {
+    match hub.store.latency() {
+        Latency::Instant => hub.store.load(),
+        Latency::Blocking => {
+            let store = Arc::clone(&hub.store);
+            let loaded = tokio::task::spawn_blocking(move || store.load()).await;
+            loaded.unwrap_or_else(|panic| Err(StoreError::unavailable(panic)))
+        }
+    }
+}
+
+/// Tasks whose end was durable before the failure, and not yet carried out.
+fn settle_lives(hub: &Hub) {
+    hub.lives.retain(|id, live| {
+        let Some(record) = hub.index.get(*id) else {
+            return false;
+        };
+        if record.state.is_terminal() {
+            let _is_first = live.done.set(Arc::clone(&record)).is_ok();
+        }
+        if !record.is_held() {
+            discard(live);
+        }
+        record.is_held()
+    });
+}
+
+/// Queues the events that are durable and not in the feed yet.
+fn republish(hub: &Hub) {
+    let mut newest = hub.feed.newest();
+    loop {
+        match hub.store.events(newest, EVENTS_PER_READ) {
+            Ok(events) => {
+                let Some(last) = events.last() else { return };
+                newest = last.seq;
+                hub.outbox.push(0, events);
+            }
+            Err(error) => {
+                tracing::error!(%error, "events before the restart cannot be read");
+                return;
+            }
+        }
+    }
+}

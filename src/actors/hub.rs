@@ -1,0 +1,122 @@
+//! What outlives any one actor: queues, index, feed, live tasks, clock, store.
+//!
+//! # Invariants
+//! 1. The hub decides nothing; it is where actors and callers meet.
+//! 2. `lives` holds a task from the moment it is durably accepted until it has settled and stopped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dashmap::DashMap;
+use ractor::ActorRef;
+use tokio::sync::SetOnce;
+
+use super::clock::Clock;
+use super::gate::Gate;
+use super::guard::Order;
+use super::mailbox::Mailbox;
+use super::writer::Commit;
+use crate::engine::{Live, Reporter};
+use crate::feed::Feed;
+use crate::index::Index;
+use crate::kernel::{Bounds, End, Epoch, Event, TaskId};
+use crate::store::Store;
+
+/// Queue bounds of one manager, outside the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queues {
+    pub(crate) asks_max: usize,
+    pub(crate) notes_max: usize,
+    pub(crate) feed_events_max: usize,
+    pub(crate) subscribers_max: usize,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self {
+            asks_max: 4_096,
+            notes_max: 4_096,
+            feed_events_max: 65_536,
+            subscribers_max: 1_024,
+        }
+    }
+}
+
+/// The meeting place of one manager's actors and callers.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) gate: Gate,
+    pub(crate) clock: Clock,
+    pub(crate) index: Index,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) lives: DashMap<TaskId, Arc<Live>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) bounds: Bounds,
+    pub(super) commits: Mailbox<Commit>,
+    pub(super) outbox: Mailbox<Vec<Arc<Event>>>,
+    pub(super) guard: SetOnce<ActorRef<Order>>,
+    /// Why the store takes nothing, while it does not.
+    sickness: RwLock<Option<Arc<str>>>,
+    /// How often the manager was started; 1 unless an actor of ours failed.
+    incarnation: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(bounds: Bounds, queues: Queues, store: Arc<dyn Store>) -> Self {
+        Self {
+            gate: Gate::new(queues.asks_max, queues.notes_max),
+            clock: Clock::start(),
+            index: Index::default(),
+            feed: Feed::new(queues.feed_events_max, queues.subscribers_max),
+            lives: DashMap::new(),
+            store,
+            bounds,
+            commits: Mailbox::new(),
+            outbox: Mailbox::new(),
+            guard: SetOnce::new(),
+            sickness: RwLock::new(None),
+            incarnation: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn live(&self, id: TaskId) -> Option<Arc<Live>> {
+        self.lives.get(&id).map(|live| Arc::clone(&live))
+    }
+
+    /// Why the store takes nothing at the moment; `None` when it works.
+    pub(crate) fn sickness(&self) -> Option<Arc<str>> {
+        self.sickness
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_sickness(&self, why: Option<Arc<str>>) {
+        if why.is_none() && !self.gate.is_sick() {
+            return;
+        }
+        self.gate.set_sick(why.is_some());
+        *self
+            .sickness
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn next_incarnation(&self) -> u64 {
+        self.incarnation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(crate) fn touch(&self, live: &Live) {
+        live.touch(self.clock.now().as_micros());
+    }
+}
+
+impl Reporter for Hub {
+    fn report(&self, live: &Live, epoch: Epoch, end: End, undelivered: u32) {
+        self.gate.report(live.id, epoch, end, undelivered);
+    }
+}

@@ -1,0 +1,237 @@
+//! The manager: turns letters into inputs, lets the kernel decide, hands the outcome to the writer.
+//!
+//! # Invariants
+//! 1. No decision is made here, and no user code runs on this turn.
+//! 2. One turn takes a bounded number of letters of each lane and makes one batch of them.
+//! 3. Every task actor is linked to this actor; the tree of tasks is the kernel's.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::task::AbortHandle;
+
+use super::gate::{Letter, Shut};
+use super::hub::Hub;
+use super::mailbox::{Wake, wake_again};
+use super::writer::{Asker, Commit};
+use crate::kernel::{Input, Step, Supervisor, Ticket, Timestamp};
+
+/// Most letters of each lane in one turn: enough to share a commit, few enough to keep control quick.
+const LETTERS_PER_LANE: usize = 256;
+
+pub(super) struct ManagerActor;
+
+pub(super) struct Desk {
+    hub: Arc<Hub>,
+    supervisor: Supervisor,
+    tickets: u64,
+    letters: Vec<Letter>,
+    timer: Option<(Timestamp, AbortHandle)>,
+}
+
+/// A supervisor and the step that recovery left, to begin with.
+pub(super) struct Beginning {
+    pub(super) hub: Arc<Hub>,
+    pub(super) supervisor: Supervisor,
+    pub(super) step: Step,
+}
+
+impl Actor for ManagerActor {
+    type Msg = Wake;
+    type State = Box<Desk>;
+    type Arguments = Beginning;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Wake>,
+        beginning: Beginning,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let Beginning {
+            hub,
+            supervisor,
+            step,
+        } = beginning;
+        let commit = Commit {
+            step,
+            askers: Vec::new(),
+            permits: Vec::new(),
+        };
+        let mut desk = Box::new(Desk {
+            hub,
+            supervisor,
+            // Tickets of different incarnations never meet, as the writer starts anew with the manager.
+            tickets: 0,
+            letters: Vec::new(),
+            timer: None,
+        });
+        desk.hub.commits.push(0, commit);
+        desk.arm();
+        desk.hub.gate.attach(myself);
+        Ok(desk)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Wake>,
+        _wake: Wake,
+        desk: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let hub = Arc::clone(&desk.hub);
+        let is_more = hub.gate.take(LETTERS_PER_LANE, &mut desk.letters);
+        desk.turn();
+        if is_more {
+            wake_again(&myself);
+        }
+        Ok(())
+    }
+
+    /// Task actors report through the gate, whatever their end; nothing is left to do here.
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Wake>,
+        _event: SupervisionEvent,
+        _desk: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+impl Desk {
+    fn turn(&mut self) {
+        let now = self.hub.clock.now();
+        let mut commit = Commit::default();
+        let mut letters = std::mem::take(&mut self.letters);
+        for letter in letters.drain(..) {
+            self.open(now, letter, &mut commit);
+        }
+        self.letters = letters;
+        commit.step = self.supervisor.take();
+        if !commit.is_empty() {
+            self.hub.commits.push(0, commit);
+        }
+        self.arm();
+    }
+
+    fn open(&mut self, now: Timestamp, letter: Letter, commit: &mut Commit) {
+        let input = match letter {
+            Letter::Spawn {
+                live,
+                by,
+                reply,
+                permit,
+            } => {
+                let ticket = self.ticket();
+                let (id, spec) = (live.id, Arc::clone(&live.spec));
+                commit.askers.push((
+                    ticket,
+                    Asker::Spawn {
+                        live,
+                        reply,
+                        permit,
+                    },
+                ));
+                Input::Spawn {
+                    ticket,
+                    id,
+                    spec,
+                    by,
+                }
+            }
+            Letter::Cancel {
+                target,
+                ask,
+                reply,
+                permit,
+            } => {
+                // The decision is made below; its outcome may take the whole grace.
+                drop(permit);
+                let ticket = self.ticket();
+                commit.askers.push((ticket, Asker::Other(reply)));
+                Input::Cancel {
+                    ticket,
+                    target,
+                    ask,
+                }
+            }
+            Letter::Shutdown { ask, reply } => {
+                let ticket = self.ticket();
+                commit.askers.push((ticket, Asker::Other(reply)));
+                Input::Shutdown { ticket, ask }
+            }
+            Letter::Tick => {
+                self.timer = None;
+                Input::Tick
+            }
+            Letter::Report {
+                id,
+                epoch,
+                end,
+                undelivered,
+            } => Input::Report {
+                id,
+                epoch,
+                end,
+                undelivered,
+            },
+            Letter::Parked {
+                id,
+                epoch,
+                turn,
+                on,
+            } => Input::Parked {
+                id,
+                epoch,
+                turn,
+                on,
+            },
+            Letter::Said {
+                id,
+                epoch,
+                note,
+                permit,
+            } => {
+                commit.permits.push(permit);
+                Input::Said { id, epoch, note }
+            }
+            Letter::Active { id, epoch, at } => Input::Active { id, epoch, at },
+            Letter::Undelivered { record, count } => Input::Undelivered { record, count },
+        };
+        self.supervisor.feed(now, input);
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// Keeps one timer for the first deadline. A timer that is too early costs one idle tick.
+    fn arm(&mut self) {
+        let Some(due) = self.supervisor.next_tick() else {
+            return;
+        };
+        if self.timer.as_ref().is_some_and(|(armed, _)| *armed <= due) {
+            return;
+        }
+        if let Some((_, late)) = self.timer.take() {
+            late.abort();
+        }
+        let hub = Arc::clone(&self.hub);
+        let at = hub.clock.instant(due);
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            hub.gate.tick();
+        });
+        self.timer = Some((due, timer.abort_handle()));
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
+        if self.hub.gate.is_open() != Err(Shut::Closed) {
+            self.hub.gate.detach();
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The shell around the kernel: actors that carry inputs in and effects out.
+//!
+//! ```text
+//! guard ── manager ── task actor, one per attempt (flat; the tree of tasks is the kernel's)
+//!       ├─ writer      makes steps durable, then carries out what follows
+//!       └─ publisher   fans durable events out
+//! ```
+//!
+//! A caller's letter goes `gate → manager (kernel) → writer (store) → carry`, and from there to the caller, to the
+//! index, to the publisher's feed, or into a task actor, whose report comes back through the gate.
+//!
+//! # Invariants
+//! 1. `ractor`, timers, the clock and dice are named in this room only.
+//! 2. No decision is made here; no user code runs on a turn of guard, manager, writer or publisher.
+//! 3. If guard sees one of them fail, all three start again from the store. Task actors die with the manager.
+//!
+//! *Not here*: the law (`kernel`), running user code (`engine`), what users hold (`api`).
+
+mod carry;
+mod clock;
+mod gate;
+mod guard;
+mod hub;
+mod mailbox;
+mod manager;
+mod publisher;
+mod task;
+mod writer;
+
+pub(crate) use carry::discard;
+pub(crate) use clock::Clock;
+pub(crate) use gate::Shut;
+pub(crate) use guard::{boot, stop};
+pub(crate) use hub::{Hub, Queues};

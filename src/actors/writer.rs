@@ -1,0 +1,157 @@
+//! The writer: makes batches durable, many callers' in one commit, and only then carries out what follows.
+//!
+//! # Invariants
+//! 1. Steps become durable in the order in which they were decided.
+//! 2. Nothing of a step is told, started or answered before it is durable.
+//! 3. A store that fails is tried again until it works; meanwhile nothing is acknowledged.
+//!
+//! *Not here*: what the effects do (`carry`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::carry::Carrier;
+use super::gate::SpawnReply;
+use super::hub::Hub;
+use super::mailbox::Wake;
+use crate::engine::Live;
+use crate::kernel::{Reply, Step, Ticket};
+use crate::store::{Batch, Latency, StoreError};
+
+/// Most turns of the manager in one commit.
+const COMMITS_PER_TURN: usize = 64;
+/// First and longest pause before a store that failed is tried again.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// One turn of the manager.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    pub(super) step: Step,
+    pub(super) askers: Vec<(Ticket, Asker)>,
+    /// Given back when the step is durable.
+    pub(super) permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(super) enum Asker {
+    Spawn {
+        live: Arc<Live>,
+        reply: oneshot::Sender<SpawnReply>,
+        permit: OwnedSemaphorePermit,
+    },
+    Other(oneshot::Sender<Reply>),
+}
+
+impl Commit {
+    pub(super) fn is_empty(&self) -> bool {
+        self.step.is_read_only()
+            && self.step.effects.is_empty()
+            && self.askers.is_empty()
+            && self.permits.is_empty()
+    }
+}
+
+pub(super) struct WriterActor;
+
+pub(super) struct Pen {
+    hub: Arc<Hub>,
+    carrier: Carrier,
+    commits: Vec<Commit>,
+}
+
+impl Actor for WriterActor {
+    type Msg = Wake;
+    type State = Box<Pen>;
+    type Arguments = (Arc<Hub>, ActorCell);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Wake>,
+        (hub, manager): (Arc<Hub>, ActorCell),
+    ) -> Result<Self::State, ActorProcessingErr> {
+        hub.commits.attach(myself);
+        let carrier = Carrier::new(Arc::clone(&hub), manager);
+        Ok(Box::new(Pen {
+            hub,
+            carrier,
+            commits: Vec::new(),
+        }))
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Wake>,
+        _wake: Wake,
+        pen: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let hub = Arc::clone(&pen.hub);
+        // To the end in one turn: nothing else is ever sent here, and a drain must not leave a rest.
+        loop {
+            let is_more = hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
+            pen.write().await;
+            if !is_more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Pen {
+    async fn write(&mut self) {
+        let mut batch = Batch::default();
+        let mut effects = Vec::new();
+        let mut permits = Vec::new();
+        for commit in self.commits.drain(..) {
+            let Commit {
+                step,
+                askers,
+                permits: held,
+            } = commit;
+            batch.absorb(step.records, step.removed, step.events);
+            effects.extend(step.effects);
+            permits.extend(held);
+            self.carrier.expect(askers);
+        }
+        let batch = Arc::new(batch);
+        if !batch.is_empty() {
+            self.make_durable(&batch).await;
+        }
+        drop(permits);
+        self.carrier.carry(&batch, effects).await;
+    }
+
+    /// Commits the batch, again and again if need be.
+    async fn make_durable(&self, batch: &Arc<Batch>) {
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            match self.commit(batch).await {
+                Ok(()) => {
+                    self.hub.set_sickness(None);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, ?pause, "the store failed; it will be tried again");
+                    self.hub.set_sickness(Some(Arc::from(error.to_string())));
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+
+    async fn commit(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
+        match self.hub.store.latency() {
+            Latency::Instant => self.hub.store.commit(batch),
+            Latency::Blocking => {
+                let (store, batch) = (Arc::clone(&self.hub.store), Arc::clone(batch));
+                let written = tokio::task::spawn_blocking(move || store.commit(&batch)).await;
+                written.unwrap_or_else(|panic| Err(StoreError::unavailable(panic)))
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Cancelling, in two phases: ask, then force after the grace; and the report of what became of each task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context;
+use super::core::Core;
+use super::handle::TaskRef;
+use super::manager::Manager;
+use super::scope::ScopeRef;
+use crate::actors::Shut;
+use crate::kernel::{CancelReport, InvalidText, Reply, Requester, StopAsk, Target, TaskId};
+
+/// Time beyond grace and force after which a cancel that a sick store holds up is reported as such.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Why and how fast to stop.
+///
+/// ```
+/// use std::time::Duration;
+/// use understory::Cancel;
+///
+/// let cancel = Cancel::because("user pressed stop").grace(Duration::from_secs(5));
+/// # let _ = cancel;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    reason: Arc<str>,
+    grace: Option<Duration>,
+}
+
+impl Cancel {
+    /// A cancel for this reason, which each task sees and its record keeps.
+    pub fn because(reason: &str) -> Self {
+        Self {
+            reason: reason.into(),
+            grace: None,
+        }
+    }
+
+    /// Sets how long bodies may go on; a task's own shorter grace wins. Zero forces at once.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    fn ask(self) -> StopAsk {
+        let by = context::current().map_or(Requester::Host, |here| Requester::Task(here.id()));
+        StopAsk {
+            reason: self.reason,
+            by,
+            grace: self.grace,
+        }
+    }
+}
+
+/// Why a cancel was not carried out or its end is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CancelError {
+    /// No such task was ever accepted, or its record is no longer kept.
+    #[error("no task {0} is known")]
+    Unknown(TaskId),
+    /// The scope's name is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidText),
+    /// The store takes nothing, so the end of the tasks cannot be told. The intent is kept: bodies are stopped when
+    /// the store works again.
+    #[error("the store takes nothing; the cancel is kept and goes on when it works again: {0}")]
+    StoreUnavailable(String),
+    /// The manager was shut down or has failed: nothing runs any more.
+    #[error("the manager is gone")]
+    Gone,
+    /// The manager was started anew before the end: ask again.
+    #[error("the manager was started anew before the end was known; cancel again")]
+    Restarted,
+}
+
+impl TaskRef {
+    /// Cancels this task and waits until it has settled. Its children are treated as their `on_parent_end` says.
+    ///
+    /// Cancelling a task that has ended is not an error: the report lists it as `already_ended`.
+    ///
+    /// # Errors
+    /// [`CancelError`]; see its variants for whether anything was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting, not the cancelling.
+    pub async fn cancel(&self, cancel: Cancel) -> Result<CancelReport, CancelError> {
+        ask(self.core(), Target::One(self.id()), cancel.ask()).await
+    }
+
+    /// Cancels this task and everything below it, and waits until none of it runs.
+    ///
+    /// When it returns, every task that was, is or is being spawned below is settled, and no body that returns to
+    /// the runtime is polled again. Bodies that did not stop within the grace are listed as `abandoned`: they are
+    /// fenced and keep their slots and names until they stop. It returns within the grace and one second.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::{Cancel, Manager};
+    ///
+    /// let manager = Manager::in_memory();
+    /// let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
+    ///     let child = ctx.task("child").spawn(|ctx| async move { Ok(ctx.cancelled().await.reason.to_string()) });
+    ///     Ok(child.await?.await?)
+    /// }).await?;
+    /// let report = lead.cancel_tree(Cancel::because("enough")).await?;
+    /// assert!(report.abandoned.is_empty());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CancelError`]; see its variants for whether anything was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting, not the cancelling.
+    pub async fn cancel_tree(&self, cancel: Cancel) -> Result<CancelReport, CancelError> {
+        ask(self.core(), Target::Tree(self.id()), cancel.ask()).await
+    }
+}
+
+impl ScopeRef {
+    /// Cancels every task of this scope and waits until none runs. See [`TaskRef::cancel_tree`].
+    ///
+    /// # Errors
+    /// [`CancelError`]; see its variants for whether anything was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting, not the cancelling.
+    pub async fn cancel_scope(&self, cancel: Cancel) -> Result<CancelReport, CancelError> {
+        let scope = self.scope.clone()?;
+        ask(&self.core, Target::Scope(scope), cancel.ask()).await
+    }
+}
+
+impl Manager {
+    /// Cancels every task and waits until none runs. See [`TaskRef::cancel_tree`].
+    ///
+    /// # Errors
+    /// [`CancelError`]; see its variants for whether anything was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting, not the cancelling.
+    pub async fn cancel_all(&self, cancel: Cancel) -> Result<CancelReport, CancelError> {
+        ask(&self.core, Target::All, cancel.ask()).await
+    }
+}
+
+async fn ask(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, CancelError> {
+    let hub = &core.hub;
+    let longest = ask.grace.unwrap_or(hub.bounds.grace) + hub.bounds.abort_window + STORE_PATIENCE;
+    let decided = hub.gate.cancel(target, ask);
+    tokio::pin!(decided);
+    let reply = loop {
+        match tokio::time::timeout(longest, &mut decided).await {
+            Ok(reply) => break reply,
+            Err(_) => {
+                // A task with a longer grace of its own is waited for; a sick store is not.
+                if let Some(why) = hub.sickness() {
+                    return Err(CancelError::StoreUnavailable(why.to_string()));
+                }
+            }
+        }
+    };
+    match reply {
+        Ok(Reply::Cancelled(report)) => Ok(report),
+        Ok(Reply::Unknown(id)) => Err(CancelError::Unknown(id)),
+        Ok(Reply::Spawned(_) | Reply::Resumed(_)) => unreachable!("a cancel is answered as one"),
+        Err(Shut::Closed | Shut::Dead) => Err(CancelError::Gone),
+        Err(Shut::Restarted | Shut::Sick) => Err(CancelError::Restarted),
+    }
+}
+
+/// A foreign token was cancelled.
+pub(super) async fn for_token(core: &Core, id: TaskId) {
+    let reason = "the token it was linked to was cancelled".into();
+    let stop = StopAsk {
+        reason,
+        by: Requester::Token,
+        grace: None,
+    };
+    if let Err(error) = ask(core, Target::Tree(id), stop).await {
+        tracing::warn!(task = %id, %error, "a linked token could not cancel its task");
+    }
+}

@@ -1,0 +1,253 @@
+//! How a manager is set up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Core;
+use super::executor::{Executor, Executors};
+use super::manager::Manager;
+use crate::actors::{self, Hub, Queues};
+use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope};
+use crate::store::{MemoryStore, Store};
+
+/// Why a manager cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A name given to the builder is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidText),
+    /// A number that must be at least one is zero.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// There is no tokio runtime here to run tasks on.
+    #[error("a manager needs a tokio runtime: build it inside #[tokio::main] or Runtime::enter")]
+    NoRuntime,
+    /// A panic of one body would end the whole process.
+    #[error(
+        "this program is compiled with panic = \"abort\"; supervision needs panic = \"unwind\""
+    )]
+    PanicAborts,
+}
+
+/// Sets up a [`Manager`]: limits, bounds, executors, store.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use understory::{Class, Manager};
+///
+/// let manager = Manager::builder()
+///     .limit("llm", Class::queue(2))       // two at once, others wait
+///     .per_scope_limit(Class::refuse(100)) // the 101st of a scope is refused
+///     .grace(Duration::from_secs(2))
+///     .build()?;
+/// # let _ = manager; Ok(()) }
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    bounds: Bounds,
+    queues: Queues,
+    executors: Executors,
+    store: Option<Arc<dyn Store>>,
+    mistake: Option<InvalidText>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            bounds: Bounds::default(),
+            queues: Queues::default(),
+            executors: Executors::default(),
+            store: None,
+            mistake: None,
+        }
+    }
+
+    /// Limits how many tasks run at once, over all scopes.
+    pub fn global_limit(mut self, class: Class) -> Self {
+        self.bounds.global = Some(class);
+        self
+    }
+
+    /// Limits how many tasks of each scope run at once.
+    pub fn per_scope_limit(mut self, class: Class) -> Self {
+        self.bounds.per_scope = Some(class);
+        self
+    }
+
+    /// Limits how many tasks of one scope run at once, instead of the limit per scope.
+    pub fn scope_limit(mut self, scope: &str, class: Class) -> Self {
+        if let Some(scope) = self.keep(Scope::new(scope)) {
+            self.bounds.scopes.insert(scope, class);
+        }
+        self
+    }
+
+    /// Limits how many tasks of a kind run at once.
+    pub fn kind_limit(mut self, kind: &str, class: Class) -> Self {
+        if let Some(kind) = self.keep(Kind::new(kind)) {
+            self.bounds.kinds.insert(kind, class);
+        }
+        self
+    }
+
+    /// Adds a limit class that tasks ask for by name.
+    pub fn limit(mut self, name: &str, class: Class) -> Self {
+        if let Some(name) = self.keep(ClassName::new(name)) {
+            self.bounds.named.insert(name, class);
+        }
+        self
+    }
+
+    /// Registers the executor of a kind.
+    pub fn executor(mut self, kind: &str, executor: impl Executor) -> Self {
+        if let Some(kind) = self.keep(Kind::new(kind)) {
+            self.executors.register(None, kind, Arc::new(executor));
+        }
+        self
+    }
+
+    /// Registers the executor of a kind in one scope, where it goes before the one of all scopes.
+    pub fn executor_in(mut self, scope: &str, kind: &str, executor: impl Executor) -> Self {
+        let (scope, kind) = (self.keep(Scope::new(scope)), self.keep(Kind::new(kind)));
+        if let (Some(scope), Some(kind)) = (scope, kind) {
+            self.executors
+                .register(Some(scope), kind, Arc::new(executor));
+        }
+        self
+    }
+
+    /// Keeps records and events in this store instead of memory.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets how long a body may go on after it was asked to stop, if nobody says otherwise (5 s).
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.bounds.grace = grace;
+        self
+    }
+
+    /// Sets how long a body that is dropped by force may take before it counts as abandoned (500 ms).
+    pub fn abort_window(mut self, window: Duration) -> Self {
+        self.bounds.abort_window = window;
+        self
+    }
+
+    /// Sets how long an idempotency key stays bound to its task (24 h).
+    pub fn key_window(mut self, window: Duration) -> Self {
+        self.bounds.key_window = window;
+        self
+    }
+
+    /// Bounds the number of live tasks (100,000).
+    pub fn live_max(mut self, tasks: usize) -> Self {
+        self.bounds.live_max = tasks;
+        self
+    }
+
+    /// Bounds how many tasks are above one (64).
+    pub fn depth_max(mut self, tasks: u32) -> Self {
+        self.bounds.depth_max = tasks;
+        self
+    }
+
+    /// Bounds the live children of one task (10,000).
+    pub fn children_max(mut self, tasks: usize) -> Self {
+        self.bounds.children_max = tasks;
+        self
+    }
+
+    /// Bounds how many settled records are kept, the newest (1,000,000).
+    pub fn settled_max(mut self, records: usize) -> Self {
+        self.bounds.settled_max = records;
+        self
+    }
+
+    /// Bounds how many spawns wait for their answers at once; further callers wait (4,096).
+    pub fn asks_max(mut self, asks: usize) -> Self {
+        self.queues.asks_max = asks;
+        self
+    }
+
+    /// Bounds how many events are kept for subscribers to catch up (65,536).
+    pub fn feed_events_max(mut self, events: usize) -> Self {
+        self.queues.feed_events_max = events;
+        self
+    }
+
+    /// Bounds the number of subscribers (1,024).
+    pub fn subscribers_max(mut self, subscribers: usize) -> Self {
+        self.queues.subscribers_max = subscribers;
+        self
+    }
+
+    /// Starts the manager on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`BuildError`] when a name or number is not valid, there is no runtime, or panics abort.
+    pub fn build(self) -> Result<Manager, BuildError> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake.into());
+        }
+        check_numbers(&self.bounds, &self.queues)?;
+        if cfg!(panic = "abort") {
+            return Err(BuildError::PanicAborts);
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BuildError::NoRuntime);
+        }
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let hub = Arc::new(Hub::new(self.bounds, self.queues, store));
+        actors::boot(&hub);
+        Ok(Manager::over(Core::new(hub, self.executors)))
+    }
+
+    /// Keeps a valid name; the first one that is not fails the build.
+    fn keep<T>(&mut self, checked: Result<T, InvalidText>) -> Option<T> {
+        match checked {
+            Ok(value) => Some(value),
+            Err(mistake) => {
+                self.mistake.get_or_insert(mistake);
+                None
+            }
+        }
+    }
+}
+
+fn check_numbers(bounds: &Bounds, queues: &Queues) -> Result<(), BuildError> {
+    let named = bounds
+        .named
+        .values()
+        .chain(bounds.kinds.values())
+        .chain(bounds.scopes.values());
+    let mut classes = named.chain(&bounds.global).chain(&bounds.per_scope);
+    let numbers = [
+        ("live_max", bounds.live_max),
+        ("children_max", bounds.children_max),
+        ("asks_max", queues.asks_max),
+        ("feed_events_max", queues.feed_events_max),
+        ("subscribers_max", queues.subscribers_max),
+    ];
+    if classes.any(|class| class.size == 0) {
+        return Err(BuildError::Zero("the size of a limit class"));
+    }
+    match numbers.into_iter().find(|(_, number)| *number == 0) {
+        Some((name, _)) => Err(BuildError::Zero(name)),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("bounds", &self.bounds)
+            .field("executors", &self.executors)
+            .finish_non_exhaustive()
+    }
+}

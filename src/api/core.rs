@@ -1,0 +1,55 @@
+//! What every handle shares: the hub of the actors and the executors.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::executor::Executors;
+use super::shutdown::{ShutdownError, ShutdownReport};
+use crate::actors::Hub;
+use crate::kernel::{Name, Scope, TaskId};
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(super) hub: Arc<Hub>,
+    pub(super) executors: Executors,
+    pub(super) shutdown: OnceCell<Result<ShutdownReport, ShutdownError>>,
+}
+
+impl Core {
+    pub(super) fn new(hub: Arc<Hub>, executors: Executors) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            executors,
+            shutdown: OnceCell::new(),
+        })
+    }
+
+    /// The names from the root down to a task; short ids stand for tasks without a name.
+    pub(super) fn path(&self, id: TaskId) -> String {
+        let mut segments = Vec::new();
+        let mut at = Some(id);
+        while let Some(record) = at.and_then(|id| self.hub.index.get(id)) {
+            segments.push(record.spec.segment(record.id));
+            at = record.parent;
+        }
+        segments.reverse();
+        segments.join("/")
+    }
+
+    /// The task that a path of a scope means: its last segment names it, earlier ones must be above it.
+    pub(super) fn resolve(&self, scope: &Scope, path: &str) -> Option<TaskId> {
+        let mut segments = path.split('/').rev();
+        let name = Name::new(segments.next()?).ok()?;
+        let id = self.hub.index.holder(scope, &name)?;
+        let mut above = self.hub.index.get(id)?.parent;
+        for segment in segments {
+            let record = self.hub.index.get(above?)?;
+            if record.spec.segment(record.id) != segment {
+                return None;
+            }
+            above = record.parent;
+        }
+        Some(id)
+    }
+}

@@ -1,0 +1,220 @@
+//! What is held of a task: a typed handle to await, and a cheap reference for everything else.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cancel::Cancel;
+use super::context;
+use super::core::Core;
+use super::send::{self, Address, SendError};
+use super::wait::{self, WaitError};
+use crate::engine::Live;
+use crate::inbox::{Receipt, Sender};
+use crate::kernel::{Record, State, TaskId};
+
+/// A reference to a task. Cheap to clone; dropping it does nothing.
+#[derive(Clone)]
+pub struct TaskRef {
+    core: Arc<Core>,
+    id: TaskId,
+    live: Option<Arc<Live>>,
+}
+
+impl TaskRef {
+    pub(super) fn new(core: Arc<Core>, id: TaskId) -> Self {
+        let live = core.hub.live(id);
+        Self { core, id, live }
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(super) fn live(&self) -> Option<Arc<Live>> {
+        self.live.clone().or_else(|| self.core.hub.live(self.id))
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The names from the root down to this task.
+    pub fn path(&self) -> String {
+        self.core.path(self.id)
+    }
+
+    /// The task's durable record; `None` if it was never accepted or is no longer kept.
+    pub fn record(&self) -> Option<Arc<Record>> {
+        self.core.hub.index.get(self.id)
+    }
+
+    /// The task's state.
+    pub fn state(&self) -> Option<State> {
+        self.record().map(|record| record.state)
+    }
+
+    /// Sends a message to its inbox.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::Manager;
+    ///
+    /// let manager = Manager::in_memory();
+    /// let reader = manager.scope("s").task("reader").spawn(|ctx| async move {
+    ///     let message = ctx.recv().await;
+    ///     Ok(message.map(|message| message.body))
+    /// }).await?;
+    /// reader.send("only look at src/").await?;
+    /// assert_eq!(reader.await?, Some("only look at src/".into()));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back.
+    ///
+    /// # Cancel safety
+    /// It never waits: once polled, the message is placed or refused.
+    pub async fn send(&self, message: impl Serialize) -> Result<Receipt, SendError> {
+        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+        let from = context::current().map_or(Sender::Host, |here| Sender::Task(here.id()));
+        match &self.live {
+            Some(live) => send::place(&self.core, live, from, message),
+            None => send::deliver(&self.core, None, Address::Id(self.id), from, message),
+        }
+    }
+
+    /// Waits until the task has settled and returns its record.
+    ///
+    /// Inside a body this counts as waiting: the slots of the body's limits are lent to others meanwhile.
+    ///
+    /// # Errors
+    /// [`WaitError::Gone`] when the task is unknown or the manager is gone before it settled.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn settled(&self) -> Result<Arc<Record>, WaitError> {
+        wait::settled(self).await
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskRef")
+            .field("id", &self.id)
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+/// A task that was spawned: await it for its value, or use it as a [`TaskRef`].
+///
+/// Dropping it does not cancel the task; see [`TaskHandle::cancel_on_drop`].
+pub struct TaskHandle<T> {
+    task: TaskRef,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> TaskHandle<T> {
+    pub(super) fn of_live(core: Arc<Core>, live: Arc<Live>) -> Self {
+        let task = TaskRef {
+            core,
+            id: live.id,
+            live: Some(live),
+        };
+        Self {
+            task,
+            value: PhantomData,
+        }
+    }
+
+    pub(super) fn of_id(core: Arc<Core>, id: TaskId) -> Self {
+        Self {
+            task: TaskRef::new(core, id),
+            value: PhantomData,
+        }
+    }
+
+    /// A reference to the same task.
+    pub fn task(&self) -> TaskRef {
+        self.task.clone()
+    }
+
+    /// Cancels the task and everything below it when the returned guard is dropped.
+    pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
+        CancelOnDrop { handle: Some(self) }
+    }
+}
+
+impl<T> Deref for TaskHandle<T> {
+    type Target = TaskRef;
+
+    fn deref(&self) -> &TaskRef {
+        &self.task
+    }
+}
+
+impl<T: DeserializeOwned + 'static> IntoFuture for TaskHandle<T> {
+    type Output = Result<T, WaitError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { wait::value(&self.task).await })
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskHandle").field(&self.task).finish()
+    }
+}
+
+/// A handle whose drop cancels the task's tree.
+#[derive(Debug)]
+pub struct CancelOnDrop<T> {
+    handle: Option<TaskHandle<T>>,
+}
+
+impl<T> CancelOnDrop<T> {
+    /// Gives the handle back; dropping it cancels nothing.
+    pub fn disarm(mut self) -> TaskHandle<T> {
+        self.handle
+            .take()
+            .expect("it is there until it is disarmed or dropped")
+    }
+}
+
+impl<T> Deref for CancelOnDrop<T> {
+    type Target = TaskRef;
+
+    fn deref(&self) -> &TaskRef {
+        self.handle
+            .as_deref()
+            .expect("it is there until it is disarmed or dropped")
+    }
+}
+
+impl<T> Drop for CancelOnDrop<T> {
+    fn drop(&mut self) {
+        let Some(handle) = self.handle.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let task = handle.task.clone();
+        runtime.spawn(async move {
+            let cancel = Cancel::because("its handle was dropped");
+            if let Err(error) = task.cancel_tree(cancel).await {
+                tracing::warn!(task = %task.id(), %error, "a dropped handle could not cancel");
+            }
+        });
+    }
+}

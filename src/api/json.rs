@@ -1,0 +1,159 @@
+//! Events and records as JSON: the shapes that every door shows. Golden files hold them.
+
+use serde_json::{Map, Value, json};
+
+use super::context::value_of;
+use crate::kernel::{
+    Cause, Event, Fault, FaultKind, Limit, Outcome, Record, Requester, Stop, Wait, What,
+};
+
+impl Event {
+    /// The event as a JSON object.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("seq".into(), self.seq.0.into());
+        object.insert("at_us".into(), self.at.as_micros().into());
+        object.insert("event".into(), self.what.name().into());
+        object.insert("task".into(), self.task.to_string().into());
+        object.insert("scope".into(), self.spec.scope.as_str().into());
+        if let Some(name) = &self.spec.name {
+            object.insert("name".into(), name.as_str().into());
+        }
+        if let Some(kind) = &self.spec.kind {
+            object.insert("kind".into(), kind.as_str().into());
+        }
+        object.insert("attempt".into(), self.attempt.into());
+        object.insert("state".into(), self.state.as_str().into());
+        if let Some(data) = data(&self.what) {
+            object.insert("data".into(), data);
+        }
+        Value::Object(object)
+    }
+}
+
+fn data(what: &What) -> Option<Value> {
+    Some(match what {
+        What::Accepted(on) => json!({ "wait": on.as_ref().map(wait) }),
+        What::Pending(on) | What::Waiting(on) => json!({ "wait": wait(on) }),
+        What::Suspended(payload) | What::Progress(payload) | What::Output(payload) => {
+            value_of(payload)
+        }
+        What::Emitted { label, payload } => {
+            json!({ "type": **label, "payload": value_of(payload) })
+        }
+        What::StopAsked(asked) => stop(asked),
+        What::AttemptFailed(why) => fault(why),
+        What::Settled {
+            outcome: how,
+            undelivered,
+            abandoned,
+        } => json!({
+            "outcome": outcome(how), "undelivered": undelivered, "abandoned": abandoned,
+        }),
+        What::Undelivered(count) => json!({ "undelivered": count }),
+        What::Started
+        | What::Unparked
+        | What::Resumed
+        | What::Aborted
+        | What::Detached
+        | What::BodyStopped => return None,
+    })
+}
+
+impl Record {
+    /// The record as a JSON object.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id.to_string(),
+            "scope": self.spec.scope.as_str(),
+            "name": self.spec.name.as_ref().map(crate::kernel::Name::as_str),
+            "kind": self.spec.kind.as_ref().map(crate::kernel::Kind::as_str),
+            "labels": self.spec.labels.iter().map(|(key, value)| (key.to_string(), json!(**value)))
+                .collect::<Map<_, _>>(),
+            "parent": self.parent.map(|id| id.to_string()),
+            "root": self.root.to_string(),
+            "state": self.state.as_str(),
+            "wait": self.wait.as_ref().map(wait),
+            "attempt": self.attempt,
+            "stop": self.stop.as_deref().map(stop),
+            "outcome": self.outcome.as_deref().map(outcome),
+            "abandoned": self.is_abandoned(),
+            "progress": self.progress.as_ref().map(value_of),
+            "undelivered": self.undelivered,
+            "created_at_us": self.created_at.as_micros(),
+            "started_at_us": self.started_at.map(crate::kernel::Timestamp::as_micros),
+            "ended_at_us": self.ended_at.map(crate::kernel::Timestamp::as_micros),
+            "seq": self.seq.0,
+        })
+    }
+}
+
+fn wait(on: &Wait) -> Value {
+    match on {
+        Wait::After(unmet) => json!({ "on": "after", "unmet": unmet }),
+        Wait::ParentStart => json!({ "on": "parent_start" }),
+        Wait::Slot => json!({ "on": "slot" }),
+        Wait::Backoff(due) => json!({ "on": "backoff", "due_us": due.as_micros() }),
+        Wait::Task(task) => json!({ "on": "task", "task": task.to_string() }),
+        Wait::Parked => json!({ "on": "parked" }),
+        Wait::Children => json!({ "on": "children" }),
+        Wait::Resume(payload) => json!({ "on": "resume", "payload": value_of(payload) }),
+    }
+}
+
+fn stop(asked: &Stop) -> Value {
+    let (cause, task) = match asked.cause {
+        Cause::Asked => ("asked", None),
+        Cause::Ancestor(task) => ("ancestor", Some(task)),
+        Cause::ParentEnded(task) => ("parent_ended", Some(task)),
+        Cause::Dependency(task) => ("dependency", Some(task)),
+        Cause::Shutdown => ("shutdown", None),
+        Cause::Timeout(Limit::Attempt) => ("attempt_timeout", None),
+        Cause::Timeout(Limit::Idle) => ("idle_timeout", None),
+    };
+    let by = match &asked.by {
+        Requester::Host => "host".to_owned(),
+        Requester::Task(task) => task.to_string(),
+        Requester::Manager => "manager".to_owned(),
+        Requester::Token => "token".to_owned(),
+    };
+    json!({
+        "cause": cause,
+        "task": task.map(|id| id.to_string()),
+        "reason": *asked.reason,
+        "by": by,
+        "grace_until_us": asked.grace_until.as_micros(),
+    })
+}
+
+fn fault(why: &Fault) -> Value {
+    let kind = match why.kind {
+        FaultKind::Error => "error",
+        FaultKind::Permanent => "permanent",
+        FaultKind::Panic => "panic",
+        FaultKind::Lost => "lost",
+        FaultKind::Timeout => "timeout",
+    };
+    json!({ "kind": kind, "message": *why.message })
+}
+
+fn outcome(how: &Outcome) -> Value {
+    let late = |value: &Option<_>| value.as_ref().map(value_of);
+    let limit_name = |limit: &Limit| match limit {
+        Limit::Attempt => "attempt",
+        Limit::Idle => "idle",
+    };
+    match how {
+        Outcome::Completed(value) => json!({ "is": "completed", "value": value_of(value) }),
+        Outcome::Failed(why) => json!({ "is": "failed", "error": fault(why) }),
+        Outcome::TimedOut { limit, late_result } => json!({
+            "is": "timed_out", "limit": limit_name(limit), "late_result": late(late_result),
+        }),
+        Outcome::Cancelled { late_result } => {
+            json!({ "is": "cancelled", "late_result": late(late_result) })
+        }
+        Outcome::Interrupted(evidence) => {
+            json!({ "is": "interrupted", "evidence": **evidence })
+        }
+    }
+}

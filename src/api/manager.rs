@@ -1,0 +1,61 @@
+//! The manager as users hold it: a cheap handle from which everything starts.
+
+use std::sync::Arc;
+
+use super::config::Builder;
+use super::core::Core;
+use super::handle::TaskRef;
+use super::scope::ScopeRef;
+use crate::kernel::TaskId;
+
+/// Supervises tasks of many scopes. Cloning it is cheap; all clones mean the same manager.
+///
+/// Dropping the last handle does not stop anything: tasks outlive the calls that started them.
+/// [`Manager::shutdown`] stops them.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    pub(super) core: Arc<Core>,
+}
+
+impl Manager {
+    /// A manager with default bounds that keeps its records in memory.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in a program compiled with `panic = "abort"`; [`Builder::build`] returns these
+    /// as errors.
+    pub fn in_memory() -> Self {
+        match Self::builder().build() {
+            Ok(manager) => manager,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sets up a manager.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(super) fn over(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The scope of this name. A name that is not valid fails the first verb used on it.
+    pub fn scope(&self, name: &str) -> ScopeRef {
+        ScopeRef::new(Arc::clone(&self.core), name)
+    }
+
+    /// The task of this id, whether or not it exists: its verbs say so.
+    pub fn task(&self, id: TaskId) -> TaskRef {
+        TaskRef::new(Arc::clone(&self.core), id)
+    }
+
+    /// How often the manager's actors were started: 1 unless one of them failed.
+    pub fn incarnation(&self) -> u64 {
+        self.core.hub.incarnation()
+    }
+
+    /// Why the store takes nothing at the moment; `None` when it works.
+    pub fn store_trouble(&self) -> Option<String> {
+        self.core.hub.sickness().map(|why| why.to_string())
+    }
+}

@@ -1,0 +1,38 @@
+//! What users hold: one verb a file, each with its types, its error and its example.
+//!
+//! # Invariants
+//! 1. Every answer given here was durable first; reads go to the index and never wait for the manager.
+//! 2. A user's value that is refused comes back in the error, unless the error says why it cannot.
+//! 3. What a body does through its context counts only while it is the newest attempt.
+//!
+//! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).
+
+mod cancel;
+mod config;
+mod context;
+mod core;
+mod executor;
+mod handle;
+mod json;
+mod manager;
+mod query;
+mod scope;
+mod send;
+mod shutdown;
+mod spawn;
+mod subscribe;
+mod wait;
+
+pub use cancel::{Cancel, CancelError};
+pub use config::{BuildError, Builder};
+pub use context::{Context, NoteError, Received, current};
+pub use executor::{BoxFuture, Executor};
+pub use handle::{CancelOnDrop, TaskHandle, TaskRef};
+pub use manager::Manager;
+pub use query::QueryError;
+pub use scope::ScopeRef;
+pub use send::{Address, SendError};
+pub use shutdown::{ShutdownError, ShutdownReport};
+pub use spawn::{Again, Once, SpawnError, TaskBuilder};
+pub use subscribe::{Since, SubscribeError};
+pub use wait::WaitError;

@@ -1,0 +1,170 @@
+//! Sending to an inbox: by handle, id or path.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::context;
+use super::core::Core;
+use super::manager::Manager;
+use super::scope::ScopeRef;
+use crate::engine::Live;
+use crate::inbox::{Receipt, Sender, Why};
+use crate::kernel::{Scope, TaskId};
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// To the task of this id.
+    Id(TaskId),
+    /// To the live task of this path: its name, or names from above it down, like `lead/docs`.
+    Path(String),
+}
+
+impl From<TaskId> for Address {
+    fn from(id: TaskId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<&str> for Address {
+    fn from(path: &str) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+/// Why a message was not placed in an inbox. The message comes back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No live task has this address.
+    #[error("no live task at {address}")]
+    NoSuchTask {
+        /// The address as it was given.
+        address: String,
+        /// The message.
+        message: Value,
+    },
+    /// The task has ended, or its body is over and reads no more.
+    #[error("task {task} takes no more messages")]
+    Ended {
+        /// The task.
+        task: TaskId,
+        /// The message.
+        message: Value,
+    },
+    /// The inbox is full; try again when the task has read.
+    #[error("the inbox of task {task} is full ({capacity} messages); try again when it has read")]
+    Full {
+        /// The task.
+        task: TaskId,
+        /// How many messages fit.
+        capacity: u32,
+        /// The message.
+        message: Value,
+    },
+    /// The task was spawned without an inbox.
+    #[error("task {task} has no inbox")]
+    NoInbox {
+        /// The task.
+        task: TaskId,
+        /// The message.
+        message: Value,
+    },
+    /// The message cannot be written as JSON.
+    #[error("the message cannot be written as JSON: {0}")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl Manager {
+    /// Sends a message to the task of this id. See [`super::TaskRef::send`].
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back.
+    pub async fn send(&self, to: TaskId, message: impl Serialize) -> Result<Receipt, SendError> {
+        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+        deliver(&self.core, None, Address::Id(to), sender(), message)
+    }
+}
+
+impl ScopeRef {
+    /// Sends a message to a task of this scope, by id or path.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back.
+    pub async fn send(
+        &self,
+        to: impl Into<Address>,
+        message: impl Serialize,
+    ) -> Result<Receipt, SendError> {
+        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+        match &self.scope {
+            Ok(scope) => deliver(&self.core, Some(scope), to.into(), sender(), message),
+            Err(mistake) => {
+                let address = mistake.to_string();
+                Err(SendError::NoSuchTask { address, message })
+            }
+        }
+    }
+}
+
+fn sender() -> Sender {
+    context::current().map_or(Sender::Host, |here| Sender::Task(here.id()))
+}
+
+/// Places a message in the inbox of the task at this address; `scope` guards it, if given.
+pub(super) fn deliver(
+    core: &Core,
+    scope: Option<&Scope>,
+    to: Address,
+    from: Sender,
+    message: Value,
+) -> Result<Receipt, SendError> {
+    let (id, address) = match to {
+        Address::Id(id) => (Some(id), id.to_string()),
+        Address::Path(path) => (scope.and_then(|scope| core.resolve(scope, &path)), path),
+    };
+    let live = id.and_then(|id| core.hub.live(id));
+    // A task of another scope is not shown to exist.
+    match live.filter(|live| scope.is_none_or(|scope| live.spec.scope == *scope)) {
+        Some(live) => place(core, &live, from, message),
+        None => {
+            let record = id.and_then(|id| core.hub.index.get(id));
+            let record = record.filter(|r| scope.is_none_or(|scope| r.spec.scope == *scope));
+            Err(match record {
+                Some(record) => SendError::Ended {
+                    task: record.id,
+                    message,
+                },
+                None => SendError::NoSuchTask { address, message },
+            })
+        }
+    }
+}
+
+/// Places a message in the inbox of a live task.
+pub(super) fn place(
+    core: &Core,
+    live: &Live,
+    from: Sender,
+    message: Value,
+) -> Result<Receipt, SendError> {
+    let task = live.id;
+    match live.inbox.push(from, message) {
+        Ok(receipt) => {
+            core.hub.touch(live);
+            Ok(receipt)
+        }
+        Err(rejected) => {
+            let message = rejected.body;
+            Err(match rejected.why {
+                Why::Full { capacity } => SendError::Full {
+                    task,
+                    capacity,
+                    message,
+                },
+                Why::Closed => SendError::Ended { task, message },
+                Why::NoInbox => SendError::NoInbox { task, message },
+            })
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Asking for a task.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{self, Context};
+use super::core::Core;
+use super::handle::TaskHandle;
+use crate::actors::{Clock, Shut, discard};
+use crate::engine::{Attempt, Failure, Live, Verdict, Work};
+use crate::inbox::Inbox;
+use crate::kernel::{
+    Accepted, ClassFull, ClassName, Epoch, InvalidText, Key, Kind, LateSuccess, Name, OnParentEnd,
+    Origin, Payload, Refusal, Retry, Scope, Spec, StopPolicy, TaskId,
+};
+
+/// Messages that wait in an inbox unless the task says otherwise.
+pub(super) const INBOX_CAPACITY_DEFAULT: u32 = 64;
+/// Largest input, value or output piece that is kept, in bytes of JSON.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a task was not taken. Except for [`SpawnError::Unknown`], nothing happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A name or other text is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidText),
+    /// It cannot be taken as it was asked; asking the same again will fail again.
+    #[error("{}", describe(.0))]
+    Refused(Refusal),
+    /// A limit class is full and refuses; try again when a task of that class has ended.
+    #[error("{} is full: {} of {} in use, {} waiting; wait for one to end or raise the limit",
+        .0.class, .0.in_use, .0.size, .0.waiting)]
+    LimitReached(ClassFull),
+    /// No executor is registered for the kind in this scope; the input comes back.
+    #[error("no executor for kind {kind} is registered; register it on the builder")]
+    NoExecutor {
+        /// The kind.
+        kind: Kind,
+        /// The input that was to be run.
+        input: Value,
+    },
+    /// The manager takes no work now: it was shut down, has failed, or its store takes nothing.
+    #[error("the manager takes no work: {0}")]
+    Unavailable(&'static str),
+    /// The manager was started anew before it answered, so the task may or may not exist. Ask for its id, or
+    /// ask again with the same key.
+    #[error("the manager was started anew before it answered; ask whether task {0} exists")]
+    Unknown(TaskId),
+}
+
+fn describe(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Closing => "the manager shuts down".to_owned(),
+        Refusal::Stale => "the attempt that asks is over".to_owned(),
+        Refusal::DuplicateId(id) => format!("a task with id {id} exists"),
+        Refusal::NameTaken(name, holder) => format!("the name {name} is held by task {holder}"),
+        Refusal::KeyConflict(task) => format!("the key is bound to task {task}, asked differently"),
+        Refusal::UnknownParent(parent) => format!("no parent {parent} is known"),
+        Refusal::ParentClosing(parent) => format!("parent {parent} takes no more children"),
+        Refusal::ParentElsewhere(parent, scope) => format!("parent {parent} is in scope {scope}"),
+        Refusal::UnknownDependency(task) => format!("no task {task} is known to come after"),
+        Refusal::DependencyAbove(task) => format!("{task} is above the task and waits for it"),
+        Refusal::UnknownLimit(name) => format!("no limit {name} is configured"),
+        Refusal::LimitReached(full) => format!("{} is full", full.class),
+        Refusal::Bound(what, max) => format!("at most {max} {what} are allowed"),
+    }
+}
+
+/// Marks a builder whose body may be called once.
+#[derive(Clone, Copy, Debug)]
+pub struct Once;
+/// Marks a builder whose body may be called again for another attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Again;
+
+/// A task to be: set what it needs, then spawn it.
+///
+/// After [`TaskBuilder::retry`] the body must be callable again (`Fn`).
+#[must_use = "a task that is not spawned does not exist"]
+pub struct TaskBuilder<Mode = Once> {
+    core: Arc<Core>,
+    spec: Option<Spec>,
+    mistake: Option<InvalidText>,
+    id: Option<TaskId>,
+    by: Option<(TaskId, Epoch)>,
+    inbox_capacity: u32,
+    tokens: Vec<CancellationToken>,
+    mode: PhantomData<Mode>,
+}
+
+impl TaskBuilder<Once> {
+    pub(super) fn new(core: Arc<Core>, scope: Result<Scope, InvalidText>) -> Self {
+        let (spec, mistake) = match scope {
+            Ok(scope) => (Some(Spec::new(scope)), None),
+            Err(mistake) => (None, Some(mistake)),
+        };
+        Self {
+            core,
+            spec,
+            mistake,
+            id: None,
+            by: None,
+            inbox_capacity: INBOX_CAPACITY_DEFAULT,
+            tokens: Vec::new(),
+            mode: PhantomData,
+        }
+    }
+
+    /// Starts the body as soon as its dependencies, its parent and its limits allow.
+    ///
+    /// Returns when the task's record is durable, whether or not the body runs yet.
+    ///
+    /// # Errors
+    /// [`SpawnError`] says what to do. The body is dropped, in a task of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting; the task may exist.
+    pub async fn spawn<T, F, Fut>(self, body: F) -> Result<TaskHandle<T>, SpawnError>
+    where
+        T: Serialize + Send + 'static,
+        F: FnOnce(Context) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let core = Arc::clone(&self.core);
+        let work = Work::Once(Box::new(move |attempt| {
+            let context = Context::new(core, attempt);
+            context::within(&context, async move { encode(body(context_of()).await) })
+        }));
+        self.ask(work).await
+    }
+}
+
+impl TaskBuilder<Again> {
+    /// Starts the body, which is called again for each further attempt. See [`TaskBuilder::spawn`].
+    ///
+    /// # Errors
+    /// [`SpawnError`] says what to do. The body is dropped, in a task of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting; the task may exist.
+    pub async fn spawn<T, F, Fut>(self, body: F) -> Result<TaskHandle<T>, SpawnError>
+    where
+        T: Serialize + Send + 'static,
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let core = Arc::clone(&self.core);
+        let body = Arc::new(body);
+        let work = Work::Many(Arc::new(move |attempt: Attempt| {
+            let context = Context::new(Arc::clone(&core), attempt);
+            let body = Arc::clone(&body);
+            context::within(&context, async move { encode(body(context_of()).await) })
+        }));
+        self.ask(work).await
+    }
+}
+
+/// The context that `within` has set.
+fn context_of() -> Context {
+    context::current().expect("a body runs within its context")
+}
+
+impl<Mode> TaskBuilder<Mode> {
+    /// Names the task.
+    pub fn name(mut self, name: &str) -> Self {
+        let name = self.keep(Name::new(name));
+        self.set(|spec| spec.name = name)
+    }
+
+    /// Chooses the id; by default it is a new version 7 UUID.
+    pub fn id(mut self, id: TaskId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Hangs it below this task instead of the current one.
+    pub fn parent(self, parent: TaskId) -> Self {
+        self.set(|spec| spec.parent = Some(parent))
+    }
+
+    /// Makes it a root, also inside a body.
+    pub fn root(self) -> Self {
+        self.set(|spec| spec.parent = None)
+    }
+
+    /// Says what sort of work it is.
+    pub fn kind(mut self, kind: &str) -> Self {
+        let kind = self.keep(Kind::new(kind));
+        self.set(|spec| spec.kind = kind)
+    }
+
+    /// Adds a label.
+    pub fn label(self, key: &str, value: &str) -> Self {
+        self.set(|spec| {
+            spec.labels.insert(key.into(), value.into());
+        })
+    }
+
+    /// Lets it wait until these tasks have completed; if one ends otherwise, it is cancelled.
+    pub fn after(self, tasks: impl IntoIterator<Item = TaskId>) -> Self {
+        self.set(|spec| spec.after.extend(tasks))
+    }
+
+    /// Lets it take a slot of this limit class while it runs.
+    pub fn limit(mut self, class: &str) -> Self {
+        let class = self.keep(ClassName::new(class));
+        self.set(|spec| spec.limits.extend(class))
+    }
+
+    /// Ends an attempt that takes longer.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.set(|spec| spec.timeout = Some(timeout).filter(|timeout| !timeout.is_zero()))
+    }
+
+    /// Ends an attempt that gives no sign of life for so long: no progress, output, event, message or touch.
+    pub fn idle_timeout(self, timeout: Duration) -> Self {
+        self.set(|spec| spec.idle_timeout = Some(timeout).filter(|timeout| !timeout.is_zero()))
+    }
+
+    /// Sets how long it may go on after it was asked to stop.
+    pub fn grace(self, grace: Duration) -> Self {
+        self.set(|spec| spec.grace = Some(grace))
+    }
+
+    /// Says what becomes of it when its parent ends.
+    pub fn on_parent_end(self, policy: OnParentEnd) -> Self {
+        self.set(|spec| spec.on_parent_end = Some(policy))
+    }
+
+    /// Never drops its body by force: after the grace it is abandoned and goes on.
+    pub fn cooperative(self) -> Self {
+        self.set(|spec| spec.stop_policy = StopPolicy::Cooperative)
+    }
+
+    /// Says what a value means that arrives after a cancel was asked.
+    pub fn late_success(self, meaning: LateSuccess) -> Self {
+        self.set(|spec| spec.late_success = meaning)
+    }
+
+    /// Asking again with the same key and the same wishes gives the same task.
+    pub fn key(mut self, key: &str) -> Self {
+        let key = self.keep(Key::new(key));
+        self.set(|spec| spec.key = key)
+    }
+
+    /// Sets how many messages may wait for it (64); zero gives it no inbox.
+    pub fn inbox_capacity(mut self, messages: u32) -> Self {
+        self.inbox_capacity = messages;
+        self
+    }
+
+    /// Cancels it and everything below it when this token is cancelled.
+    pub fn cancel_with(mut self, token: CancellationToken) -> Self {
+        self.tokens.push(token);
+        self
+    }
+
+    /// Lets a failed attempt be followed by another one.
+    pub fn retry(self, retry: Retry) -> TaskBuilder<Again> {
+        let this = self.set(|spec| spec.retry = retry);
+        TaskBuilder {
+            core: this.core,
+            spec: this.spec,
+            mistake: this.mistake,
+            id: this.id,
+            by: this.by,
+            inbox_capacity: this.inbox_capacity,
+            tokens: this.tokens,
+            mode: PhantomData,
+        }
+    }
+
+    /// Starts a task of the executor that is registered for `kind`.
+    ///
+    /// # Errors
+    /// [`SpawnError::NoExecutor`] gives the input back; the others as for `spawn`.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting; the task may exist.
+    pub async fn spawn_kind(
+        self,
+        kind: &str,
+        input: impl Into<Value>,
+    ) -> Result<TaskHandle<Value>, SpawnError> {
+        let input = input.into();
+        let kind = Kind::new(kind)?;
+        let payload = Payload::from_json(input.to_string());
+        let origin = kind.clone();
+        let this = self.set(|spec| {
+            spec.kind = Some(origin);
+            spec.origin = Origin::Executor;
+            spec.input = Some(payload);
+        });
+        let Some(scope) = this.spec.as_ref().map(|spec| spec.scope.clone()) else {
+            return this.ask(Work::Spent).await;
+        };
+        let Some(executor) = this.core.executors.find(&scope, &kind) else {
+            return Err(SpawnError::NoExecutor { kind, input });
+        };
+        let core = Arc::clone(&this.core);
+        let work = Work::Many(Arc::new(move |attempt: Attempt| {
+            let context = Context::new(Arc::clone(&core), attempt);
+            let (executor, input) = (Arc::clone(&executor), input.clone());
+            context::within(&context, async move {
+                encode(executor.run(context_of(), input).await)
+            })
+        }));
+        this.ask(work).await
+    }
+
+    pub(super) fn below(self, parent: TaskId, epoch: Epoch) -> Self {
+        let mut this = self.parent(parent);
+        this.by = Some((parent, epoch));
+        this
+    }
+
+    /// Hangs it below the current body's task, if that is of this manager and scope.
+    pub(super) fn below_current(self) -> Self {
+        let Some(context) = context::current() else {
+            return self;
+        };
+        let is_here = Arc::ptr_eq(context.core(), &self.core);
+        let scope = self.spec.as_ref().map(|spec| &spec.scope);
+        if is_here && scope == Some(context.scope()) {
+            let (id, epoch) = (context.id(), context.epoch());
+            return self.below(id, epoch);
+        }
+        self
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Spec)) -> Self {
+        if let Some(spec) = &mut self.spec {
+            change(spec);
+        }
+        self
+    }
+
+    fn keep<T>(&mut self, checked: Result<T, InvalidText>) -> Option<T> {
+        match checked {
+            Ok(value) => Some(value),
+            Err(mistake) => {
+                self.mistake.get_or_insert(mistake);
+                None
+            }
+        }
+    }
+
+    async fn ask<T>(self, work: Work) -> Result<TaskHandle<T>, SpawnError> {
+        let id = self.id.unwrap_or_else(Clock::new_id);
+        let spec = match (self.mistake, self.spec) {
+            (Some(mistake), _) => {
+                discard_work(id, work);
+                return Err(mistake.into());
+            }
+            (None, None) => unreachable!("a builder without a spec has a mistake"),
+            (None, Some(spec)) => Arc::new(spec),
+        };
+        let live = Arc::new(Live::new(id, spec, Inbox::new(self.inbox_capacity), work));
+        let core = self.core;
+        let taken = match core.hub.gate.spawn(Arc::clone(&live), self.by).await {
+            Ok(taken) => taken,
+            Err((shut, live)) => {
+                if shut != Shut::Restarted {
+                    discard(&live);
+                }
+                return Err(unavailable(shut, id));
+            }
+        };
+        match taken {
+            Ok(Accepted::New(_)) => {
+                for token in self.tokens {
+                    link(&core, &live, token);
+                }
+                Ok(TaskHandle::of_live(core, live))
+            }
+            Ok(Accepted::Existing(id)) => {
+                discard(&live);
+                Ok(TaskHandle::of_id(core, id))
+            }
+            Err((refusal, live)) => {
+                discard(&live);
+                Err(match refusal {
+                    Refusal::LimitReached(full) => SpawnError::LimitReached(full),
+                    other => SpawnError::Refused(other),
+                })
+            }
+        }
+    }
+}
+
+fn discard_work(id: TaskId, work: Work) {
+    let scope = Scope::new("none").expect("the word is a valid scope");
+    discard(&Live::new(
+        id,
+        Arc::new(Spec::new(scope)),
+        Inbox::new(0),
+        work,
+    ));
+}
+
+fn unavailable(shut: Shut, id: TaskId) -> SpawnError {
+    match shut {
+        Shut::Closed => SpawnError::Unavailable("it was shut down"),
+        Shut::Dead => SpawnError::Unavailable("it failed too often to be started again"),
+        Shut::Sick => SpawnError::Unavailable("its store takes nothing at the moment; try again"),
+        Shut::Restarted => SpawnError::Unknown(id),
+    }
+}
+
+/// Watches a foreign token until the task settles.
+fn link(core: &Arc<Core>, live: &Arc<Live>, token: CancellationToken) {
+    let (core, live) = (Arc::clone(core), Arc::clone(live));
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            _ = live.done.wait() => {}
+            () = token.cancelled() => super::cancel::for_token(&core, live.id).await,
+        }
+    });
+}
+
+/// A body's result as the kernel carries it.
+fn encode<T: Serialize>(result: Result<T, Failure>) -> Verdict {
+    let value = match result {
+        Ok(value) => value,
+        Err(failure) => return Verdict::Failed(failure),
+    };
+    match serde_json::to_string(&value) {
+        Ok(json) if json.len() <= PAYLOAD_BYTES_MAX => Verdict::Done(Payload::from_json(json)),
+        Ok(json) => {
+            let message = format!(
+                "its value has {} bytes; at most {PAYLOAD_BYTES_MAX} are kept",
+                json.len()
+            );
+            Verdict::Failed(Failure::new(message).permanent())
+        }
+        Err(error) => {
+            let message = format!("its value cannot be written as JSON: {error}");
+            Verdict::Failed(Failure::new(message).permanent())
+        }
+    }
+}
+
+impl<Mode> fmt::Debug for TaskBuilder<Mode> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}

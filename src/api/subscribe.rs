@@ -1,0 +1,96 @@
+//! Subscribing to lifecycle events: a snapshot and everything after it, or from a number on.
+
+use super::manager::Manager;
+use super::scope::ScopeRef;
+use crate::feed::Subscription;
+use crate::kernel::{Filter, InvalidText, Seq};
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// With the live tasks as they are, then every event after that.
+    Snapshot,
+    /// With the event after this number; `Lagged` comes first if it is no longer kept.
+    Seq(Seq),
+    /// With the next event.
+    Now,
+}
+
+/// Why a subscription was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// There are too many already.
+    #[error("{0} subscriptions exist, and no more are allowed; drop one or raise subscribers_max")]
+    TooMany(usize),
+    /// The scope's name is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidText),
+}
+
+impl Manager {
+    /// Subscribes to the events of all tasks.
+    ///
+    /// The numbers of a subscription have no gap, or a `Lagged` says how many are missing. A filter drops events,
+    /// never numbers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::{FeedItem, Filter, Manager, Since};
+    ///
+    /// let manager = Manager::in_memory();
+    /// let mut ends = manager.subscribe_to(Since::Now, Filter::all().event("settled")).await?;
+    /// let task = manager.scope("s").task("t").spawn(|_| async { Ok(()) }).await?;
+    /// let Some(FeedItem::Event(event)) = ends.next().await else { panic!("an event") };
+    /// assert_eq!(event.task, task.id());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooMany`] at the bound.
+    pub async fn subscribe(&self, since: Since) -> Result<Subscription, SubscribeError> {
+        self.subscribe_to(since, Filter::all()).await
+    }
+
+    /// Subscribes to the events that match.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooMany`] at the bound.
+    #[allow(
+        clippy::unused_async,
+        reason = "a store on disk is read here for old events"
+    )]
+    pub async fn subscribe_to(
+        &self,
+        since: Since,
+        filter: Filter,
+    ) -> Result<Subscription, SubscribeError> {
+        let hub = &self.core.hub;
+        let subscribe = |after, filter| {
+            let subscription = hub.feed.subscribe(after, filter);
+            subscription.map_err(|full| SubscribeError::TooMany(full.max))
+        };
+        match since {
+            Since::Seq(seq) => subscribe(seq, filter),
+            Since::Now => subscribe(hub.index.seq(), filter),
+            Since::Snapshot => {
+                let (seq, records) = hub.index.snapshot(&filter);
+                Ok(subscribe(seq, filter)?.with_snapshot(seq, records))
+            }
+        }
+    }
+}
+
+impl ScopeRef {
+    /// Subscribes to the events of this scope.
+    ///
+    /// # Errors
+    /// [`SubscribeError`], as for [`Manager::subscribe`].
+    pub async fn subscribe(&self, since: Since) -> Result<Subscription, SubscribeError> {
+        let scope = self.scope.clone()?;
+        let manager = Manager::over(std::sync::Arc::clone(&self.core));
+        manager
+            .subscribe_to(since, Filter::all().scope(scope))
+            .await
+    }
+}

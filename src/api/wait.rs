@@ -1,0 +1,215 @@
+//! Waiting for tasks to settle. A wait never cancels what it waits for.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use serde::de::DeserializeOwned;
+
+use super::context::{self, Context};
+use super::handle::TaskRef;
+use super::manager::Manager;
+use crate::kernel::{Fault, Limit, Outcome, Record, Stop, TaskId, Wait};
+
+/// Why awaiting a task brought no value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It failed.
+    #[error("task {task} failed: {fault}")]
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// How its last attempt failed.
+        fault: Fault,
+    },
+    /// It was cancelled.
+    #[error("task {task} was cancelled: {}", reason(.stop.as_ref()))]
+    Cancelled {
+        /// The task.
+        task: TaskId,
+        /// Why and by whom.
+        stop: Option<Arc<Stop>>,
+    },
+    /// A time limit ended it.
+    #[error("task {task} ran out of time ({limit:?})")]
+    TimedOut {
+        /// The task.
+        task: TaskId,
+        /// The limit.
+        limit: Limit,
+    },
+    /// Its process died, and its outcome cannot be known.
+    #[error("task {task} was interrupted: {evidence}")]
+    Interrupted {
+        /// The task.
+        task: TaskId,
+        /// What is known.
+        evidence: Arc<str>,
+    },
+    /// Its value is not of the type that is awaited.
+    #[error("the value of task {task} is of another type: {source}")]
+    Decode {
+        /// The task.
+        task: TaskId,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// No such task is known, or the manager is gone before it settled.
+    #[error("task {0} is unknown, or its manager is gone")]
+    Gone(TaskId),
+}
+
+fn reason(stop: Option<&Arc<Stop>>) -> &str {
+    stop.map_or("no reason is known", |stop| &stop.reason)
+}
+
+impl Manager {
+    /// Waits until one of the tasks has settled; returns its place in `tasks` and its record. Of several that have
+    /// settled the first in the given order wins. Without tasks it returns `None`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::Manager;
+    ///
+    /// let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let slow = scope.task("slow").spawn(|ctx| async move { ctx.cancelled().await; Ok(()) }).await?;
+    /// let quick = scope.task("quick").spawn(|_| async { Ok(1) }).await?;
+    /// let (place, record) = manager.wait_any(&[slow.task(), quick.task()]).await?.expect("two tasks");
+    /// assert_eq!((place, record.id), (1, quick.id()));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`WaitError::Gone`] when one of the tasks is unknown or the manager is gone.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn wait_any(
+        &self,
+        tasks: &[TaskRef],
+    ) -> Result<Option<(usize, Arc<Record>)>, WaitError> {
+        if tasks.is_empty() {
+            return Ok(None);
+        }
+        let _parked = tasks.first().and_then(park);
+        let mut waits: Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>> = Vec::new();
+        for task in tasks {
+            waits.push(Box::pin(settled_here(task)));
+        }
+        poll_fn(|cx| {
+            for (place, wait) in waits.iter_mut().enumerate() {
+                if let Poll::Ready(record) = wait.as_mut().poll(cx) {
+                    return Poll::Ready(record.map(|record| Some((place, record))));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until all tasks have settled; returns their records in the given order.
+    ///
+    /// # Errors
+    /// [`WaitError::Gone`] when one of the tasks is unknown or the manager is gone.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn wait_all(&self, tasks: &[TaskRef]) -> Result<Vec<Arc<Record>>, WaitError> {
+        let mut records = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            records.push(settled(task).await?);
+        }
+        Ok(records)
+    }
+}
+
+/// Waits until a task has settled; inside a body the body counts as waiting meanwhile.
+pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
+    let is_done = task.live().is_some_and(|live| live.done.get().is_some());
+    let _parked = if is_done { None } else { park(task) };
+    settled_here(task).await
+}
+
+async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
+    let Some(live) = task.live() else {
+        let record = task.record().filter(|record| record.state.is_terminal());
+        return record.ok_or(WaitError::Gone(task.id()));
+    };
+    tokio::select! {
+        biased;
+        record = live.done.wait() => Ok(Arc::clone(record)),
+        () = task.core().hub.gate.shut_down() => {
+            let record = live.done.get().map(Arc::clone);
+            record.ok_or(WaitError::Gone(task.id()))
+        }
+    }
+}
+
+/// The value of a task that completed.
+pub(super) async fn value<T: DeserializeOwned>(task: &TaskRef) -> Result<T, WaitError> {
+    let record = settled(task).await?;
+    let task = record.id;
+    let outcome = record.outcome.as_deref();
+    match outcome {
+        Some(Outcome::Completed(payload)) => serde_json::from_str(payload.as_json())
+            .map_err(|source| WaitError::Decode { task, source }),
+        Some(Outcome::Failed(fault)) => Err(WaitError::Failed {
+            task,
+            fault: fault.clone(),
+        }),
+        Some(Outcome::Cancelled { .. }) => Err(WaitError::Cancelled {
+            task,
+            stop: record.stop.clone(),
+        }),
+        Some(Outcome::TimedOut { limit, .. }) => Err(WaitError::TimedOut {
+            task,
+            limit: *limit,
+        }),
+        Some(Outcome::Interrupted(evidence)) => Err(WaitError::Interrupted {
+            task,
+            evidence: Arc::clone(evidence),
+        }),
+        None => Err(WaitError::Gone(task)),
+    }
+}
+
+/// While it lives, the body that made it counts as waiting.
+struct Parked(Context);
+
+/// Parks the current body, if it is another task of the same manager.
+fn park(on: &TaskRef) -> Option<Parked> {
+    let here = context::current()?;
+    if !Arc::ptr_eq(here.core(), on.core()) || here.id() == on.id() {
+        return None;
+    }
+    change(&here, |awaited| awaited + 1, Some(Wait::Task(on.id())));
+    Some(Parked(here))
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        change(&self.0, |awaited| awaited.saturating_sub(1), None);
+    }
+}
+
+/// Counts what the body awaits; only the first and the last are told to the manager.
+fn change(here: &Context, count: impl FnOnce(u32) -> u32, on: Option<Wait>) {
+    let (core, attempt) = here.parts();
+    let mut park = attempt.live.park();
+    let before = park.awaited;
+    park.awaited = count(before);
+    let is_edge = (before == 0) != (park.awaited == 0);
+    if is_edge {
+        park.turn += 1;
+        if park.awaited == 0 {
+            here.touch();
+        }
+        // Under the lock, so that turns reach the gate in their order.
+        core.hub
+            .gate
+            .parked(attempt.live.id, attempt.epoch, park.turn, on);
+    }
+}

@@ -1,0 +1,153 @@
+//! One attempt: call the work, poll the body, drop it, report.
+//!
+//! # Invariants
+//! 1. The order is: body over or dropped, inbox closed if the end is final, report.
+//! 2. If the runner itself is dropped, the drop of its guard drops the body first and then reports it lost.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::live::{BodyFuture, Live, Work};
+use super::unwind::{catch, catch_call, dispose};
+use crate::kernel::{End, Epoch, Fault, FaultKind, Payload};
+
+/// A body's own word.
+pub(crate) enum Verdict {
+    /// It is done, with this value.
+    Done(Payload),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// Who hears how an attempt ended.
+pub(crate) trait Reporter: Send + Sync {
+    /// Takes the end of the attempt of this epoch, and how many messages nobody read.
+    fn report(&self, live: &Live, epoch: Epoch, end: End, undelivered: u32);
+}
+
+/// One run of a body, as its maker sees it.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    pub(crate) live: Arc<Live>,
+    pub(crate) epoch: Epoch,
+    pub(crate) number: u32,
+    pub(crate) is_last: bool,
+    pub(crate) resume: Option<Payload>,
+}
+
+/// Runs an attempt to its end and reports it.
+pub(crate) async fn run(attempt: Attempt, reporter: Arc<dyn Reporter>) {
+    let mut guard = Guard::new(&attempt, reporter);
+    let signal = attempt.live.signal();
+    let work = attempt.live.take_work();
+    match catch_call(move || call(work, attempt)) {
+        Ok(Some(body)) => guard.body = Some(body),
+        Ok(None) => {
+            guard.finish(failed(
+                FaultKind::Lost,
+                "its closure can run only once".to_owned(),
+            ));
+            return;
+        }
+        Err(panic) => {
+            guard.finish(failed(FaultKind::Panic, panic));
+            return;
+        }
+    }
+    let body = guard.body.as_mut().expect("it was put there above");
+    let end = tokio::select! {
+        biased;
+        // Force comes first: a body that is always ready must not outrun it.
+        () = signal.forced() => End::Aborted,
+        verdict = catch(body.as_mut()) => match verdict {
+            Ok(Verdict::Done(value)) => End::Done(value),
+            Ok(Verdict::Failed(failure)) => End::Failed(failure.into_fault()),
+            Err(panic) => failed(FaultKind::Panic, panic),
+        },
+    };
+    guard.finish(end);
+}
+
+/// Reports an attempt that could not even begin.
+pub(crate) fn lost(attempt: &Attempt, reporter: &dyn Reporter, why: &str) {
+    let end = failed(FaultKind::Lost, why.to_owned());
+    reporter.report(&attempt.live, attempt.epoch, end, 0);
+}
+
+fn call(work: Work, attempt: Attempt) -> Option<BodyFuture> {
+    match work {
+        Work::Once(make) => Some(make(attempt)),
+        Work::Many(make) => Some(make(attempt)),
+        Work::Spent => None,
+    }
+}
+
+fn failed(kind: FaultKind, message: String) -> End {
+    End::Failed(Fault {
+        kind,
+        message: message.into(),
+    })
+}
+
+/// Owns the body, so that however the runner ends, the body is dropped first and then reported.
+struct Guard {
+    body: Option<BodyFuture>,
+    live: Arc<Live>,
+    epoch: Epoch,
+    is_last: bool,
+    reporter: Option<Arc<dyn Reporter>>,
+}
+
+impl Guard {
+    fn new(attempt: &Attempt, reporter: Arc<dyn Reporter>) -> Self {
+        let live = Arc::clone(&attempt.live);
+        let (epoch, is_last) = (attempt.epoch, attempt.is_last);
+        Self {
+            body: None,
+            live,
+            epoch,
+            is_last,
+            reporter: Some(reporter),
+        }
+    }
+
+    /// Drops the body and reports; a panic of its destructor turns the end into a failure.
+    fn finish(&mut self, end: End) {
+        let Some(reporter) = self.reporter.take() else {
+            return;
+        };
+        let dropped = self.body.take().map_or(Ok(()), dispose);
+        let end = match (dropped, end) {
+            (Err(panic), End::Done(_) | End::Suspended(_)) => failed(FaultKind::Panic, panic),
+            (_, end) => end,
+        };
+        let is_stopping = self.live.signal().is_asked();
+        let is_final = match &end {
+            End::Done(_) => true,
+            End::Failed(fault) => self.is_last || is_stopping || fault.kind == FaultKind::Permanent,
+            End::Aborted => self.is_last,
+            End::Suspended(_) => false,
+        };
+        let undelivered = if is_final { self.live.inbox.close() } else { 0 };
+        reporter.report(&self.live, self.epoch, end, undelivered);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.finish(failed(
+            FaultKind::Lost,
+            "its actor ended before it did".to_owned(),
+        ));
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("task", &self.live.id)
+            .field("number", &self.number)
+            .finish()
+    }
+}

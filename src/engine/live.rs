@@ -1,0 +1,126 @@
+//! What the process holds of a task beside its record: its work, inbox, signal and latch.
+//!
+//! # Invariants
+//! 1. One `Live` per accepted task, shared by its handles, its attempts and the index of live tasks.
+//! 2. `done` is set once, when the settled record is durable.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::SetOnce;
+
+use super::attempt::{Attempt, Verdict};
+use super::signal::Signal;
+use crate::inbox::Inbox;
+use crate::kernel::{Epoch, Record, Spec, TaskId};
+
+/// One run of a body.
+pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// How attempts of a task are made.
+pub(crate) enum Work {
+    /// A closure that can be called once.
+    Once(Box<dyn FnOnce(Attempt) -> BodyFuture + Send>),
+    /// A closure or executor that can be called for each attempt.
+    Many(Arc<dyn Fn(Attempt) -> BodyFuture + Send + Sync>),
+    /// It has been used up or dropped.
+    Spent,
+}
+
+/// A task as the process holds it.
+pub(crate) struct Live {
+    pub(crate) id: TaskId,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) inbox: Inbox,
+    pub(crate) done: SetOnce<Arc<Record>>,
+    work: Mutex<Work>,
+    /// The signal of the newest attempt; a fresh one replaces it when an attempt follows a timeout.
+    signal: Mutex<Arc<Signal>>,
+    epoch: AtomicU32,
+    /// When it last gave a sign of life, in microseconds of the manager's clock.
+    activity: AtomicU64,
+    park: Mutex<Park>,
+}
+
+/// How many things a body awaits, and how often that changed between none and some.
+#[derive(Debug, Default)]
+pub(crate) struct Park {
+    pub(crate) awaited: u32,
+    pub(crate) turn: u64,
+}
+
+impl Live {
+    pub(crate) fn new(id: TaskId, spec: Arc<Spec>, inbox: Inbox, work: Work) -> Self {
+        Self {
+            id,
+            spec,
+            inbox,
+            done: SetOnce::new(),
+            work: Mutex::new(work),
+            signal: Mutex::default(),
+            epoch: AtomicU32::new(0),
+            activity: AtomicU64::new(0),
+            park: Mutex::default(),
+        }
+    }
+
+    /// A new attempt begins: its epoch is the current one from here on.
+    pub(crate) fn begin(&self, epoch: Epoch, now_micros: u64) {
+        let mut signal = lock(&self.signal);
+        if !signal.is_quiet() {
+            *signal = Arc::default();
+        }
+        self.epoch.store(epoch.0, Ordering::Release);
+        self.touch(now_micros);
+    }
+
+    pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch.0
+    }
+
+    pub(crate) fn signal(&self) -> Arc<Signal> {
+        Arc::clone(&lock(&self.signal))
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn touch(&self, now_micros: u64) {
+        self.activity.fetch_max(now_micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn activity(&self) -> u64 {
+        self.activity.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn park(&self) -> MutexGuard<'_, Park> {
+        lock(&self.park)
+    }
+
+    /// The work for one attempt; [`Work::Spent`] when there is none left.
+    pub(crate) fn take_work(&self) -> Work {
+        let mut work = lock(&self.work);
+        match &*work {
+            Work::Many(make) => Work::Many(Arc::clone(make)),
+            Work::Once(_) | Work::Spent => std::mem::replace(&mut *work, Work::Spent),
+        }
+    }
+
+    /// Takes the work for good, to be dropped where a destructor may run.
+    pub(crate) fn discard_work(&self) -> Work {
+        std::mem::replace(&mut *lock(&self.work), Work::Spent)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
