@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
 use crate::engine::{Attempt, Live, Work, dispose};
-use crate::kernel::{Accepted, Effect, Reply, TaskId, Ticket};
+use crate::kernel::{Accepted, Effect, Epoch, Reply, TaskId, Ticket, Timestamp};
 use crate::store::Batch;
 
 pub(super) struct Carrier {
@@ -104,7 +104,7 @@ impl Carrier {
             }
             Effect::CheckIdle { id, epoch } => {
                 if let Some(live) = self.current(id, epoch) {
-                    let at = crate::kernel::Timestamp::from_micros(live.activity());
+                    let at = Timestamp::from_micros(live.activity());
                     self.hub.gate.active(id, epoch, at);
                 }
             }
@@ -117,7 +117,7 @@ impl Carrier {
         }
     }
 
-    fn current(&self, id: TaskId, epoch: crate::kernel::Epoch) -> Option<Arc<Live>> {
+    fn current(&self, id: TaskId, epoch: Epoch) -> Option<Arc<Live>> {
         self.hub.live(id).filter(|live| live.is_current(epoch))
     }
 
@@ -173,7 +173,7 @@ pub(crate) fn discard(live: &Live) {
     let id = live.id;
     tokio::spawn(async move {
         if let Err(panic) = dispose(work) {
-            tracing::warn!(task = %id, panic, "the work of a task that never ran panicked when dropped");
+            tracing::warn!(task = %id, panic, "work that never ran panicked when dropped");
         }
     });
 }

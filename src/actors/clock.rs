@@ -1,8 +1,8 @@
 //! Now, ids and dice: the one source of what is not determined.
 //!
 //! # Invariants
-//! 1. Time here never goes backwards and does not follow jumps of the wall clock: it is the wall time of the
-//!    start plus a monotonic clock.
+//! 1. Time here never goes backwards and does not follow jumps of the wall clock: it is the wall
+//!    time of the start plus a monotonic clock.
 
 use std::time::{Duration, SystemTime};
 

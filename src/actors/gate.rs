@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //! 1. Control (cancel, shutdown, deadlines) goes ahead of reports, and those ahead of new work.
-//! 2. Asks and notes are bounded by permits, which are given back when they are answered or durable. Reports need
-//!    no permit: there is at most one per attempt, and a few for each thing a body awaits.
+//! 2. Asks and notes are bounded by permits, which are given back when they are answered or
+//!    durable. Reports need no permit: there is at most one per attempt, and a few for each thing a
+//!    body awaits.
 //! 3. A closed gate takes no ask, and answers those that it holds.
 //!
 //! *Not here*: any decision about the content of an input (`kernel`).
@@ -17,7 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 use super::mailbox::{Mailbox, Wake};
 use crate::engine::Live;
 use crate::kernel::{
-    Accepted, End, Epoch, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Timestamp, Wait,
+    Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Timestamp,
+    Wait,
 };
 
 /// Most cancels that wait for their decision at once; further callers wait for their turn.
@@ -33,6 +35,24 @@ pub(crate) type SpawnReply = Result<Accepted, (Refusal, Arc<Live>)>;
 /// What waits for the manager.
 #[derive(Debug)]
 pub(super) enum Letter {
+    /// Somebody waits for the answer.
+    Ask(Ask),
+    /// A body says something; the permit is given back when that is durable.
+    Said {
+        id: TaskId,
+        epoch: Epoch,
+        note: Note,
+        permit: OwnedSemaphorePermit,
+    },
+    /// A fact that needs neither answer nor permit.
+    Told(Box<Input>),
+    /// The timer has run out.
+    Tick,
+}
+
+/// A request with its way back.
+#[derive(Debug)]
+pub(super) enum Ask {
     Spawn {
         live: Arc<Live>,
         by: Option<(TaskId, Epoch)>,
@@ -49,34 +69,6 @@ pub(super) enum Letter {
         ask: StopAsk,
         reply: oneshot::Sender<Reply>,
     },
-    Tick,
-    Report {
-        id: TaskId,
-        epoch: Epoch,
-        end: End,
-        undelivered: u32,
-    },
-    Parked {
-        id: TaskId,
-        epoch: Epoch,
-        turn: u64,
-        on: Option<Wait>,
-    },
-    Said {
-        id: TaskId,
-        epoch: Epoch,
-        note: Note,
-        permit: OwnedSemaphorePermit,
-    },
-    Active {
-        id: TaskId,
-        epoch: Epoch,
-        at: Timestamp,
-    },
-    Undelivered {
-        record: Arc<Record>,
-        count: u32,
-    },
 }
 
 /// Why the gate takes nothing.
@@ -86,7 +78,8 @@ pub(crate) enum Shut {
     Closed,
     /// The manager failed too often to be started again.
     Dead,
-    /// The manager was started anew before it answered: whether the request had an effect is unknown.
+    /// The manager was started anew before it answered: whether the request had an effect is
+    /// unknown.
     Restarted,
     /// The store takes nothing at the moment.
     Sick,
@@ -136,15 +129,13 @@ impl Gate {
         };
         let (reply, answer) = oneshot::channel();
         let kept = Arc::clone(&live);
-        self.letters.push(
-            WORK,
-            Letter::Spawn {
-                live,
-                by,
-                reply,
-                permit,
-            },
-        );
+        let ask = Ask::Spawn {
+            live,
+            by,
+            reply,
+            permit,
+        };
+        self.letters.push(WORK, Letter::Ask(ask));
         self.check_after_push();
         answer.await.map_err(|_| (self.shut(), kept))
     }
@@ -153,22 +144,21 @@ impl Gate {
     pub(crate) async fn cancel(&self, target: Target, ask: StopAsk) -> Result<Reply, Shut> {
         let permit = self.permit(&self.control).await?;
         let (reply, answer) = oneshot::channel();
-        self.letters.push(
-            CONTROL,
-            Letter::Cancel {
-                target,
-                ask,
-                reply,
-                permit,
-            },
-        );
+        let ask = Ask::Cancel {
+            target,
+            ask,
+            reply,
+            permit,
+        };
+        self.letters.push(CONTROL, Letter::Ask(ask));
         self.check_after_push();
         answer.await.map_err(|_| self.shut())
     }
 
     pub(crate) async fn shutdown(&self, ask: StopAsk) -> Result<Reply, Shut> {
         let (reply, answer) = oneshot::channel();
-        self.letters.push(CONTROL, Letter::Shutdown { ask, reply });
+        self.letters
+            .push(CONTROL, Letter::Ask(Ask::Shutdown { ask, reply }));
         self.check_after_push();
         answer.await.map_err(|_| self.shut())
     }
@@ -190,36 +180,33 @@ impl Gate {
     }
 
     pub(super) fn report(&self, id: TaskId, epoch: Epoch, end: End, undelivered: u32) {
-        self.letters.push(
-            TASKS,
-            Letter::Report {
-                id,
-                epoch,
-                end,
-                undelivered,
-            },
-        );
+        self.tell(Input::Report {
+            id,
+            epoch,
+            end,
+            undelivered,
+        });
     }
 
     pub(crate) fn parked(&self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
-        self.letters.push(
-            TASKS,
-            Letter::Parked {
-                id,
-                epoch,
-                turn,
-                on,
-            },
-        );
+        self.tell(Input::Parked {
+            id,
+            epoch,
+            turn,
+            on,
+        });
     }
 
     pub(super) fn active(&self, id: TaskId, epoch: Epoch, at: Timestamp) {
-        self.letters.push(TASKS, Letter::Active { id, epoch, at });
+        self.tell(Input::Active { id, epoch, at });
     }
 
     pub(super) fn undelivered(&self, record: Arc<Record>, count: u32) {
-        self.letters
-            .push(TASKS, Letter::Undelivered { record, count });
+        self.tell(Input::Undelivered { record, count });
+    }
+
+    fn tell(&self, fact: Input) {
+        self.letters.push(TASKS, Letter::Told(Box::new(fact)));
     }
 
     pub(super) fn tick(&self) {
@@ -282,7 +269,8 @@ impl Gate {
         permit.map_err(|_| self.shut())
     }
 
-    /// A letter that was pushed while the gate closed is dropped, so that its asker does not wait for ever.
+    /// A letter that was pushed while the gate closed is dropped, so that its asker does not wait
+    /// for ever.
     fn check_after_push(&self) {
         if self.is_open().is_err() {
             drop(self.letters.empty());

@@ -1,8 +1,11 @@
-//! The guard: starts manager, writer and publisher, and starts them again from the store if one fails.
+//! The guard: starts manager, writer and publisher, and starts them again from the store if one
+//! fails.
 //!
 //! # Invariants
-//! 1. The three live and die together: what one had decided and another had not made durable is forgotten by all.
-//! 2. At most [`RESTARTS_MAX`] restarts in [`RESTART_PERIOD`]; after that the gate says `Dead` to everybody.
+//! 1. The three live and die together: what one had decided and another had not made durable is
+//!    forgotten by all.
+//! 2. At most [`RESTARTS_MAX`] restarts in [`RESTART_PERIOD`]; after that the gate says `Dead` to
+//!    everybody.
 //! 3. Events that were durable and not yet published are published after a restart, in order.
 //!
 //! *Not here*: what recovery decides (`kernel`).
@@ -13,7 +16,6 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::carry::discard;
 use super::clock::Clock;
@@ -22,7 +24,7 @@ use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
-use crate::kernel::Supervisor;
+use crate::kernel::{Supervisor, Timestamp};
 use crate::store::{Latency, Loaded, StoreError};
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
@@ -45,7 +47,7 @@ struct GuardActor;
 struct Watchman {
     hub: Arc<Hub>,
     crew: Vec<ActorCell>,
-    failures: VecDeque<Instant>,
+    failures: VecDeque<Timestamp>,
     is_stopping: bool,
 }
 
@@ -146,9 +148,9 @@ impl Watchman {
             "an actor of the manager failed; all start again from the store"
         );
         self.dismiss().await;
-        let now = Instant::now();
+        let now = self.hub.clock.now();
         self.failures
-            .retain(|failure| now.duration_since(*failure) < RESTART_PERIOD);
+            .retain(|failure| now.since(*failure) < RESTART_PERIOD);
         self.failures.push_back(now);
         if self.failures.len() > RESTARTS_MAX {
             self.give_up("it failed too often");

@@ -1,7 +1,7 @@
 //! A queue in front of an actor: items wait here, and the actor is woken once for many of them.
 //!
-//! ractor's own mailbox has no bound and no lanes, and each message in it costs an allocation and a turn. So an
-//! actor of ours gets only the message [`Wake`], and takes what waits.
+//! ractor's own mailbox has no bound and no lanes, and each message in it costs an allocation and a
+//! turn. So an actor of ours gets only the message [`Wake`], and takes what waits.
 //!
 //! # Invariants
 //! 1. While items wait and an actor is attached, a `Wake` is on its way or being handled.

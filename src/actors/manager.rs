@@ -10,13 +10,14 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 
-use super::gate::{Letter, Shut};
+use super::gate::{Ask, Letter, Shut};
 use super::hub::Hub;
 use super::mailbox::{Wake, wake_again};
 use super::writer::{Asker, Commit};
 use crate::kernel::{Input, Step, Supervisor, Ticket, Timestamp};
 
-/// Most letters of each lane in one turn: enough to share a commit, few enough to keep control quick.
+/// Most letters of each lane in one turn: enough to share a commit, few enough to keep control
+/// quick.
 const LETTERS_PER_LANE: usize = 256;
 
 pub(super) struct ManagerActor;
@@ -59,7 +60,8 @@ impl Actor for ManagerActor {
         let mut desk = Box::new(Desk {
             hub,
             supervisor,
-            // Tickets of different incarnations never meet, as the writer starts anew with the manager.
+            // Tickets of different incarnations never meet, as the writer starts anew with the
+            // manager.
             tickets: 0,
             letters: Vec::new(),
             timer: None,
@@ -114,76 +116,11 @@ impl Desk {
 
     fn open(&mut self, now: Timestamp, letter: Letter, commit: &mut Commit) {
         let input = match letter {
-            Letter::Spawn {
-                live,
-                by,
-                reply,
-                permit,
-            } => {
-                let ticket = self.ticket();
-                let (id, spec) = (live.id, Arc::clone(&live.spec));
-                commit.askers.push((
-                    ticket,
-                    Asker::Spawn {
-                        live,
-                        reply,
-                        permit,
-                    },
-                ));
-                Input::Spawn {
-                    ticket,
-                    id,
-                    spec,
-                    by,
-                }
-            }
-            Letter::Cancel {
-                target,
-                ask,
-                reply,
-                permit,
-            } => {
-                // The decision is made below; its outcome may take the whole grace.
-                drop(permit);
-                let ticket = self.ticket();
-                commit.askers.push((ticket, Asker::Other(reply)));
-                Input::Cancel {
-                    ticket,
-                    target,
-                    ask,
-                }
-            }
-            Letter::Shutdown { ask, reply } => {
-                let ticket = self.ticket();
-                commit.askers.push((ticket, Asker::Other(reply)));
-                Input::Shutdown { ticket, ask }
-            }
+            Letter::Ask(ask) => self.register(ask, commit),
             Letter::Tick => {
                 self.timer = None;
                 Input::Tick
             }
-            Letter::Report {
-                id,
-                epoch,
-                end,
-                undelivered,
-            } => Input::Report {
-                id,
-                epoch,
-                end,
-                undelivered,
-            },
-            Letter::Parked {
-                id,
-                epoch,
-                turn,
-                on,
-            } => Input::Parked {
-                id,
-                epoch,
-                turn,
-                on,
-            },
             Letter::Said {
                 id,
                 epoch,
@@ -193,15 +130,59 @@ impl Desk {
                 commit.permits.push(permit);
                 Input::Said { id, epoch, note }
             }
-            Letter::Active { id, epoch, at } => Input::Active { id, epoch, at },
-            Letter::Undelivered { record, count } => Input::Undelivered { record, count },
+            Letter::Told(input) => *input,
         };
         self.supervisor.feed(now, input);
     }
 
-    fn ticket(&mut self) -> Ticket {
+    /// Remembers who asks, and turns the request into an input.
+    fn register(&mut self, ask: Ask, commit: &mut Commit) -> Input {
         self.tickets += 1;
-        Ticket(self.tickets)
+        let ticket = Ticket(self.tickets);
+        let (asker, input) = match ask {
+            Ask::Spawn {
+                live,
+                by,
+                reply,
+                permit,
+            } => {
+                let (id, spec) = (live.id, Arc::clone(&live.spec));
+                let asker = Asker::Spawn {
+                    live,
+                    reply,
+                    permit,
+                };
+                (
+                    asker,
+                    Input::Spawn {
+                        ticket,
+                        id,
+                        spec,
+                        by,
+                    },
+                )
+            }
+            Ask::Cancel {
+                target,
+                ask,
+                reply,
+                permit,
+            } => {
+                // The decision is made in this turn; its outcome may take the whole grace.
+                drop(permit);
+                (
+                    Asker::Other(reply),
+                    Input::Cancel {
+                        ticket,
+                        target,
+                        ask,
+                    },
+                )
+            }
+            Ask::Shutdown { ask, reply } => (Asker::Other(reply), Input::Shutdown { ticket, ask }),
+        };
+        commit.askers.push((ticket, asker));
+        input
     }
 
     /// Keeps one timer for the first deadline. A timer that is too early costs one idle tick.

@@ -6,13 +6,15 @@
 //!       └─ publisher   fans durable events out
 //! ```
 //!
-//! A caller's letter goes `gate → manager (kernel) → writer (store) → carry`, and from there to the caller, to the
-//! index, to the publisher's feed, or into a task actor, whose report comes back through the gate.
+//! A caller's letter goes `gate → manager (kernel) → writer (store) → carry`, and from there to the
+//! caller, to the index, to the publisher's feed, or into a task actor, whose report comes back
+//! through the gate.
 //!
 //! # Invariants
 //! 1. `ractor`, timers, the clock and dice are named in this room only.
 //! 2. No decision is made here; no user code runs on a turn of guard, manager, writer or publisher.
-//! 3. If guard sees one of them fail, all three start again from the store. Task actors die with the manager.
+//! 3. If guard sees one of them fail, all three start again from the store. Task actors die with
+//!    the manager.
 //!
 //! *Not here*: the law (`kernel`), running user code (`engine`), what users hold (`api`).
 

@@ -46,7 +46,8 @@ impl Actor for PublisherActor {
         press: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let hub = Arc::clone(&press.hub);
-        // To the end in one turn: nothing else is ever sent here, and a drain must not leave a rest.
+        // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
+        // rest.
         loop {
             let is_more = hub.outbox.take(BATCHES_PER_TURN, &mut press.batches);
             for events in press.batches.drain(..) {

@@ -1,8 +1,8 @@
 //! The task actor: one per attempt, linked to the manager; runs the body in its `post_start`.
 //!
 //! # Invariants
-//! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped by its
-//!    supervisor.
+//! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped
+//!    by its supervisor.
 //! 2. `pre_start` does nothing, as it runs on its spawner's turn.
 //!
 //! *Not here*: how a body is run and what its end means (`engine`, `kernel`).

@@ -1,4 +1,5 @@
-//! The writer: makes batches durable, many callers' in one commit, and only then carries out what follows.
+//! The writer: makes batches durable, many callers' in one commit, and only then carries out what
+//! follows.
 //!
 //! # Invariants
 //! 1. Steps become durable in the order in which they were decided.
@@ -90,7 +91,8 @@ impl Actor for WriterActor {
         pen: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let hub = Arc::clone(&pen.hub);
-        // To the end in one turn: nothing else is ever sent here, and a drain must not leave a rest.
+        // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
+        // rest.
         loop {
             let is_more = hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
             pen.write().await;

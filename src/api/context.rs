@@ -241,7 +241,7 @@ impl Context {
                 }
             },
             Address::Path(path) if path == "self" => Address::Id(self.id()),
-            other => other,
+            to @ (Address::Id(_) | Address::Path(_)) => to,
         };
         send::deliver(
             &self.core,

@@ -57,6 +57,15 @@ pub enum SpawnError {
     Unknown(TaskId),
 }
 
+impl From<Refusal> for SpawnError {
+    fn from(refusal: Refusal) -> Self {
+        if let Refusal::LimitReached(full) = refusal {
+            return Self::LimitReached(full);
+        }
+        Self::Refused(refusal)
+    }
+}
+
 fn describe(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Closing => "the manager shuts down".to_owned(),
@@ -388,10 +397,7 @@ impl<Mode> TaskBuilder<Mode> {
             }
             Err((refusal, live)) => {
                 discard(&live);
-                Err(match refusal {
-                    Refusal::LimitReached(full) => SpawnError::LimitReached(full),
-                    other => SpawnError::Refused(other),
-                })
+                Err(refusal.into())
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. The order is: body over or dropped, inbox closed if the end is final, report.
-//! 2. If the runner itself is dropped, the drop of its guard drops the body first and then reports it lost.
+//! 2. If the runner itself is dropped, the drop of its guard drops the body first and then reports
+//!    it lost.
 
 use std::fmt;
 use std::sync::Arc;

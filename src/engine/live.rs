@@ -1,7 +1,8 @@
 //! What the process holds of a task beside its record: its work, inbox, signal and latch.
 //!
 //! # Invariants
-//! 1. One `Live` per accepted task, shared by its handles, its attempts and the index of live tasks.
+//! 1. One `Live` per accepted task, shared by its handles, its attempts and the index of live
+//!    tasks.
 //! 2. `done` is set once, when the settled record is durable.
 
 use std::fmt;

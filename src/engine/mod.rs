@@ -1,12 +1,14 @@
 //! Run one attempt of a body and report how it ended.
 //!
 //! # Invariants
-//! 1. User code (a body, its `Drop`, its panic payload and that one's `Drop`) runs here and nowhere else, each
-//!    piece under `catch_unwind`.
-//! 2. A report is made after the body has been dropped, so "reported" means "will never be polled again".
+//! 1. User code (a body, its `Drop`, its panic payload and that one's `Drop`) runs here and nowhere
+//!    else, each piece under `catch_unwind`.
+//! 2. A report is made after the body has been dropped, so "reported" means "will never be polled
+//!    again".
 //! 3. An attempt reports exactly once, even when its own task is dropped.
 //!
-//! *Not here*: when to run (`kernel`), the actor it runs in (`actors/task.rs`), the context a body sees (`api`).
+//! *Not here*: when to run (`kernel`), the actor it runs in (`actors/task.rs`), the context a body
+//! sees (`api`).
 
 mod attempt;
 mod failure;

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. The level only rises within one epoch.
-//! 2. Everybody who waits is woken after the level was raised, so no wake-up is lost: a waiter registers
-//!    before it looks.
+//! 2. Everybody who waits is woken after the level was raised, so no wake-up is lost: a waiter
+//!    registers before it looks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -1,7 +1,7 @@
 //! Polling and dropping what users gave us, without letting a panic out.
 //!
-//! Two panics at once (a destructor that panics while another panic unwinds) abort the process by the
-//! language's rule; nothing here can change that.
+//! Two panics at once (a destructor that panics while another panic unwinds) abort the process by
+//! the language's rule; nothing here can change that.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -11,7 +11,8 @@ use std::task::Poll;
 
 use super::failure::cut;
 
-/// A panic payload whose destructor panics is dropped again with the new payload, at most this often.
+/// A panic payload whose destructor panics is dropped again with the new payload, at most this
+/// often.
 const PAYLOAD_DROPS_MAX: u32 = 8;
 
 /// Polls `future` to its end; a panic becomes its message.
