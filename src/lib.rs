@@ -12,6 +12,13 @@ pub mod kernel;
 mod kernel_tests;
 #[cfg(any(test, feature = "testing"))]
 mod sample;
+#[allow(dead_code, reason = "used by the actors")]
+mod store;
 
 pub use feed::{FeedItem, Subscription, TooManySubscribers};
 pub use inbox::{Message, Receipt, Rejected, Sender, Why};
+pub use store::{
+    Batch, EVENTS_PAGE_MAX, HISTORY_DEFAULT, Latency, Loaded, MemoryStore, Store, StoreError,
+};
+#[cfg(any(test, feature = "testing"))]
+pub use store::{FaultyStore, contract};
