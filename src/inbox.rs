@@ -1,14 +1,14 @@
 //! The bounded, ordered mailbox of one task.
 //!
 //! # Invariants
-//! 1. Messages leave in the order of their numbers, which are given under the lock that queues them.
-//! 2. Accepted = received + left at the close: a message is taken in the poll that returns it, so a
-//!    receiver that is dropped while it waits has taken none.
+//! 1. Messages leave in the order of their numbers, which are given under the lock of the queue.
+//! 2. Accepted = received + left at the close: a message is taken in the poll that returns it, so
+//!    a receiver that is dropped while it waits has taken none.
 //! 3. After the close nothing is accepted and nothing is left.
 //! 4. No wake is lost. A receiver first enters the list of waiters and then looks; a sender first
-//!    queues and then wakes. Whichever is second sees the other. Each push wakes one waiter, and one
-//!    that is dropped after it was woken hands its wake on (tokio's `Notify`), so a message never lies
-//!    beside a sleeping receiver. The close wakes all of them, and each one finds the inbox closed.
+//!    queues and then wakes. Whichever is second sees the other. Each push wakes one waiter, and
+//!    one that is dropped after it was woken hands its wake on (tokio's `Notify`), so a message
+//!    never lies beside a sleeping receiver. The close wakes all, and each finds the inbox closed.
 //! 5. An inbox that was never used has allocated nothing.
 //!
 //! *Not here*: who may send and how a task is found (the public face), the count in the record.

@@ -58,7 +58,7 @@ pub use api::{
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
 pub use inbox::{Message, Receipt, Sender};
-pub use index::{Counts, Listing, Page};
+pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::{
     Body, CancelReport, Cause, Class, Event, Fault, FaultKind, Filter, InvalidText, Jitter,
     LateSuccess, Limit, OnParentEnd, Outcome, Payload, Record, Requester, Retry, Scope, Seq, State,

@@ -252,7 +252,11 @@ async fn load(hub: &Arc<Hub>) -> Result<Loaded, StoreError> {
         Latency::Blocking => {
             let store = Arc::clone(&hub.store);
             let loaded = tokio::task::spawn_blocking(move || store.load()).await;
-            loaded.unwrap_or_else(|panic| Err(StoreError::unavailable(panic)))
+            loaded.unwrap_or_else(|panic| {
+                Err(StoreError::Unavailable {
+                    source: Box::new(panic),
+                })
+            })
         }
     }
 }

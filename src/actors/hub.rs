@@ -66,7 +66,7 @@ impl Hub {
         Self {
             gate: Gate::new(queues.asks_max, queues.notes_max),
             clock: Clock::start(),
-            index: Index::default(),
+            index: Index::new(),
             feed: Feed::new(queues.feed_events_max, queues.subscribers_max),
             lives: DashMap::new(),
             store,

@@ -95,7 +95,7 @@ impl Actor for WriterActor {
         // rest.
         loop {
             let is_more = hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
-            pen.write().await;
+            pen.write().await?;
             if !is_more {
                 return Ok(());
             }
@@ -104,7 +104,7 @@ impl Actor for WriterActor {
 }
 
 impl Pen {
-    async fn write(&mut self) {
+    async fn write(&mut self) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         let mut effects = Vec::new();
         let mut permits = Vec::new();
@@ -114,32 +114,48 @@ impl Pen {
                 askers,
                 permits: held,
             } = commit;
-            batch.absorb(step.records, step.removed, step.events);
-            effects.extend(step.effects);
+            let Step {
+                records,
+                removed,
+                events,
+                effects: follow,
+            } = step;
+            batch.absorb(Batch {
+                records,
+                removed,
+                events,
+            });
+            effects.extend(follow);
             permits.extend(held);
             self.carrier.expect(askers);
         }
+        batch.compact();
         let batch = Arc::new(batch);
         if !batch.is_empty() {
-            self.make_durable(&batch).await;
+            self.make_durable(&batch).await?;
         }
         drop(permits);
         self.carrier.carry(&batch, effects).await;
+        Ok(())
     }
 
-    /// Commits the batch, again and again if need be.
-    async fn make_durable(&self, batch: &Arc<Batch>) {
+    /// Commits the batch, again and again while the store is not available.
+    ///
+    /// A store that refuses the batch as such means that our state is wrong: then all start again
+    /// from what the store has.
+    async fn make_durable(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             match self.commit(batch).await {
                 Ok(()) => {
                     self.hub.set_sickness(None);
-                    return;
+                    return Ok(());
                 }
-                Err(error) => {
-                    tracing::error!(%error, ?pause, "the store failed; it will be tried again");
-                    self.hub.set_sickness(Some(Arc::from(error.to_string())));
+                Err(StoreError::Unavailable { source }) => {
+                    tracing::error!(%source, ?pause, "the store failed; it will be tried again");
+                    self.hub.set_sickness(Some(Arc::from(source.to_string())));
                 }
+                Err(wrong) => return Err(wrong),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
@@ -152,7 +168,11 @@ impl Pen {
             Latency::Blocking => {
                 let (store, batch) = (Arc::clone(&self.hub.store), Arc::clone(batch));
                 let written = tokio::task::spawn_blocking(move || store.commit(&batch)).await;
-                written.unwrap_or_else(|panic| Err(StoreError::unavailable(panic)))
+                written.unwrap_or_else(|panic| {
+                    Err(StoreError::Unavailable {
+                        source: Box::new(panic),
+                    })
+                })
             }
         }
     }

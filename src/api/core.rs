@@ -41,7 +41,7 @@ impl Core {
     pub(super) fn resolve(&self, scope: &Scope, path: &str) -> Option<TaskId> {
         let mut segments = path.split('/').rev();
         let name = Name::new(segments.next()?).ok()?;
-        let id = self.hub.index.holder(scope, &name)?;
+        let id = self.hub.index.holder(scope, name.as_str())?;
         let mut above = self.hub.index.get(id)?.parent;
         for segment in segments {
             let record = self.hub.index.get(above?)?;

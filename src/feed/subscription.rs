@@ -23,7 +23,7 @@ use crate::kernel::{Event, Filter, Record, Seq};
 
 /// Most events taken from the ring under one lock: enough to make the lock cheap per event, few
 /// enough to keep the publisher's wait under a microsecond.
-pub(super) const CHUNK_MAX: usize = 64;
+const CHUNK_MAX: usize = 64;
 
 /// One thing that a subscription tells.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,174 @@
+//! A store that fails or holds its commits on command, for tests of what a sick store leads to.
+//!
+//! # Invariants
+//! 1. A commit that is failed never reaches the inner store; one that is held reaches it after it
+//!    was let go, and then in the order in which the inner store's lock admits it.
+//!
+//! *Not here*: sick reads; they go to the inner store.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Batch, Latency, Loaded, Store, StoreError};
+use crate::kernel::{Event, Seq};
+
+/// Wraps a store and fails or holds its commits on command.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    latency: Latency,
+    orders: Mutex<Orders>,
+    released: Condvar,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    /// How many commits to fail from now on.
+    fail: Fail,
+    /// Whether commits are held.
+    holds: bool,
+    /// How many commits are held now.
+    held: u32,
+    failed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Fail {
+    #[default]
+    Never,
+    Next(u32),
+    Always,
+}
+
+impl FaultyStore {
+    /// A store that does what `inner` does until it is told otherwise.
+    ///
+    /// It says that it may block, as it does when commits are held.
+    pub fn new(inner: impl Store) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            latency: Latency::Blocking,
+            orders: Mutex::default(),
+            released: Condvar::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Says of itself that its commits take this long.
+    ///
+    /// When commits are held, [`Latency::Instant`] blocks whoever commits, for which a runtime
+    /// needs another thread.
+    pub fn with_latency(mut self, latency: Latency) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Fails the next `count` commits as unavailable.
+    pub fn fail_next(&self, count: u32) {
+        self.orders().fail = Fail::Next(count);
+        self.changed.notify_waiters();
+    }
+
+    /// Fails every commit as unavailable, until [`FaultyStore::heal`].
+    pub fn fail_until_healed(&self) {
+        self.orders().fail = Fail::Always;
+        self.changed.notify_waiters();
+    }
+
+    /// Fails no more commits.
+    pub fn heal(&self) {
+        self.orders().fail = Fail::Never;
+        self.changed.notify_waiters();
+    }
+
+    /// Holds every commit, before it has any effect, until [`FaultyStore::release`].
+    pub fn hold(&self) {
+        self.orders().holds = true;
+    }
+
+    /// Lets go of the commits that are held, and holds none from now on.
+    pub fn release(&self) {
+        self.orders().holds = false;
+        self.released.notify_all();
+    }
+
+    /// Waits until at least `count` commits are held.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the waiting and nothing else.
+    pub async fn until_held(&self, count: u32) {
+        self.until(|orders| orders.held >= count).await;
+    }
+
+    /// Waits until at least `count` commits have been failed since the store was made.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the waiting and nothing else.
+    pub async fn until_failed(&self, count: u64) {
+        self.until(|orders| orders.failed >= count).await;
+    }
+
+    /// How many commits have been failed.
+    pub fn failed(&self) -> u64 {
+        self.orders().failed
+    }
+
+    async fn until(&self, is_so: impl Fn(&Orders) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if is_so(&self.orders()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Obeys the orders; an error when the commit is to fail.
+    fn obey(&self) -> Result<(), StoreError> {
+        let mut orders = self.orders();
+        if orders.holds {
+            orders.held += 1;
+            self.changed.notify_waiters();
+            while orders.holds {
+                let woken = self.released.wait(orders);
+                orders = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            orders.held -= 1;
+        }
+        let fail = orders.fail;
+        match fail {
+            Fail::Never | Fail::Next(0) => return Ok(()),
+            Fail::Next(count) => orders.fail = Fail::Next(count - 1),
+            Fail::Always => {}
+        }
+        orders.failed += 1;
+        self.changed.notify_waiters();
+        let source = "it was told to fail".into();
+        Err(StoreError::Unavailable { source })
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for FaultyStore {
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.obey()?;
+        self.inner.commit(batch)
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        self.inner.load()
+    }
+
+    fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
+        self.inner.events(after, limit)
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency
+    }
+}
