@@ -6,6 +6,8 @@
 mod feed;
 #[allow(dead_code, reason = "used by the actors")]
 mod inbox;
+#[allow(dead_code, reason = "used by the actors")]
+mod index;
 pub mod kernel;
 #[cfg(test)]
 #[path = "kernel/tests/mod.rs"]
@@ -17,6 +19,7 @@ mod store;
 
 pub use feed::{FeedItem, Subscription, TooManySubscribers};
 pub use inbox::{Message, Receipt, Rejected, Sender, Why};
+pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use store::{
     Batch, EVENTS_PAGE_MAX, HISTORY_DEFAULT, Latency, Loaded, MemoryStore, Store, StoreError,
 };

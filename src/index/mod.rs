@@ -1,0 +1,143 @@
+//! The read side: what is known of tasks, for everybody and at any time.
+//!
+//! # Invariants
+//! 1. One writer calls `apply`, with what is durable; nothing else changes the index.
+//! 2. Under the lock of `order`, `order` and `records` agree: `apply` writes both under it.
+//! 3. `get` takes no lock that `apply` holds for long: it reads one shard of `records`.
+//! 4. A list takes the lock for one chunk of ids at a time, so a long scan delays the writer no
+//!    longer than a short one. Only a snapshot holds it for the length of what it copies.
+//! 5. Whoever holds the lock of `order` may take that of a shard, never the other way round.
+//!
+//! *Not here*: old records that are no longer kept, paths (the public face).
+
+mod order;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use dashmap::DashMap;
+
+use crate::kernel::{Filter, Record, Scope, Seq, TaskId};
+use order::{Narrow, Order};
+pub use page::{Counts, Cursor, Listing, PAGE_MAX, Page};
+
+/// How many ids a list takes under one lock.
+const CHUNK: usize = 1_024;
+
+/// Every record that is kept, by id and in the orders that lists need.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    records: DashMap<TaskId, Arc<Record>>,
+    order: RwLock<Order>,
+}
+
+impl Index {
+    /// An index that knows no task.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what has become durable, up to the event `seq`.
+    ///
+    /// Of several records with one id the last one counts, and a removal counts more than a record.
+    pub(crate) fn apply(&self, records: &[Arc<Record>], removed: &[TaskId], seq: Seq) {
+        let mut order = self.write();
+        for record in records {
+            let old = self.records.insert(record.id, Arc::clone(record));
+            order.put(old.as_deref(), record);
+        }
+        for id in removed {
+            if let Some((_, old)) = self.records.remove(id) {
+                order.remove(&old);
+            }
+        }
+        order.seq = seq;
+    }
+
+    /// The newest record of the task.
+    pub(crate) fn get(&self, id: TaskId) -> Option<Arc<Record>> {
+        self.records.get(&id).map(|record| Arc::clone(&record))
+    }
+
+    /// The task that holds the name in the scope.
+    pub(crate) fn holder(&self, scope: &Scope, name: &str) -> Option<TaskId> {
+        self.read().holder(scope, name)
+    }
+
+    /// The live tasks directly below the task, oldest first; a detached one is below it no more.
+    pub(crate) fn children(&self, id: TaskId) -> Vec<Arc<Record>> {
+        let order = self.read();
+        let ids = order.chunk(&Narrow::parent(id), None, Page::OLDEST_FIRST, usize::MAX);
+        let records = self.get_all(&ids);
+        drop(order);
+        let is_below = |record: &Arc<Record>| record.parent == Some(id);
+        records.into_iter().filter(is_below).collect()
+    }
+
+    /// One page of the tasks that match.
+    ///
+    /// A filter of nothing but scope, parent and live costs as much as the page is long, and
+    /// `total` with a parent as much as there are children. Any other filter costs a scan of the
+    /// tasks that scope, parent and live leave over, in chunks; a task that changes during the
+    /// scan may be seen before or after its change.
+    pub(crate) fn list(&self, filter: &Filter, page: &Page) -> Listing {
+        let narrow = Narrow::of(filter);
+        let known = narrow.is_all_of(filter).then(|| self.read().len(&narrow));
+        // When the total is known there is no need to look at what lies before the page.
+        let mut from = page.start().filter(|_| known.is_some());
+        let chunk_len = known.map_or(CHUNK, |_| page.limit() + 1);
+        let mut found = Listing::default();
+        loop {
+            let ids = self.read().chunk(&narrow, from, page.order(), chunk_len);
+            for record in self.get_all(&ids) {
+                if filter.matches(&record) {
+                    found.add(record, page);
+                }
+            }
+            from = ids.last().copied();
+            if ids.len() < chunk_len || (known.is_some() && found.next.is_some()) {
+                break;
+            }
+        }
+        found.total = known.unwrap_or(found.total);
+        found
+    }
+
+    /// The live tasks that match, oldest first, exactly as they stood at the number given back.
+    pub(crate) fn snapshot(&self, filter: &Filter) -> (Seq, Vec<Arc<Record>>) {
+        let narrow = Narrow::of(filter).live();
+        let order = self.read();
+        let ids = order.chunk(&narrow, None, Page::OLDEST_FIRST, usize::MAX);
+        let mut records = self.get_all(&ids);
+        let seq = order.seq;
+        drop(order);
+        records.retain(|record| filter.matches(record));
+        (seq, records)
+    }
+
+    /// How many tasks are in each state.
+    pub(crate) fn counts(&self) -> Counts {
+        self.read().counts
+    }
+
+    /// How many tasks have not settled.
+    pub(crate) fn live(&self) -> usize {
+        self.read().counts.live()
+    }
+
+    fn get_all(&self, ids: &[TaskId]) -> Vec<Arc<Record>> {
+        ids.iter().filter_map(|id| self.get(*id)).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Order> {
+        // The writer runs no foreign code under the lock and changes the index again with the next
+        // batch, so a panic elsewhere must not take the read side away.
+        self.order.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Order> {
+        self.order.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,270 @@
+//! The ids of tasks, sorted in each way that a list needs.
+//!
+//! # Invariants
+//! 1. Each set has every id that belongs there, and `live` sets exactly those that have not settled.
+//! 2. A name belongs to the task that holds it: from its first record until it is settled and
+//!    stopped.
+//! 3. A scope without tasks takes no room.
+//!
+//! *Not here*: the records themselves (`mod`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use super::page::{Counts, Direction};
+use crate::kernel::{Filter, Name, Record, Scope, Seq, State, TaskId};
+
+/// What is known of the tasks, beside their records.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The newest event that is taken in.
+    pub(super) seq: Seq,
+    pub(super) counts: Counts,
+    everywhere: Sets<TaskId>,
+    /// By the parent that was asked for, which never changes, and then by id.
+    below: Sets<(TaskId, TaskId)>,
+    scopes: HashMap<Scope, InScope>,
+}
+
+#[derive(Debug, Default)]
+struct InScope {
+    ids: Sets<TaskId>,
+    names: BTreeMap<Name, TaskId>,
+}
+
+#[derive(Debug)]
+struct Sets<K> {
+    all: BTreeSet<K>,
+    live: BTreeSet<K>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    All,
+    Live,
+}
+
+/// The set that has all the tasks that a filter can match, and is the smallest one here.
+#[derive(Debug)]
+pub(super) struct Narrow {
+    within: Within,
+    which: Which,
+}
+
+#[derive(Debug)]
+enum Within {
+    Everywhere,
+    Scope(Scope),
+    Parent(TaskId),
+}
+
+impl Narrow {
+    pub(super) fn of(filter: &Filter) -> Self {
+        let within = match (filter.parent_wanted(), filter.scope_wanted()) {
+            (Some(parent), _) => Within::Parent(parent),
+            (None, Some(scope)) => Within::Scope(scope.clone()),
+            (None, None) => Within::Everywhere,
+        };
+        let which = if filter.wants_live_only() {
+            Which::Live
+        } else {
+            Which::All
+        };
+        Self { within, which }
+    }
+
+    /// The live tasks below this one.
+    pub(super) fn parent(parent: TaskId) -> Self {
+        let (within, which) = (Within::Parent(parent), Which::Live);
+        Self { within, which }
+    }
+
+    /// Of these tasks only the live ones.
+    pub(super) fn live(mut self) -> Self {
+        self.which = Which::Live;
+        self
+    }
+
+    /// Whether the filter matches the whole set.
+    pub(super) fn is_all_of(&self, filter: &Filter) -> bool {
+        let plain = match &self.within {
+            Within::Everywhere => Filter::all(),
+            Within::Scope(scope) => Filter::all().scope(scope.clone()),
+            Within::Parent(parent) => Filter::all().parent(*parent),
+        };
+        *filter
+            == match self.which {
+                Which::All => plain,
+                Which::Live => plain.live(),
+            }
+    }
+}
+
+impl Order {
+    /// Takes in a record that has come in place of the old one.
+    pub(super) fn put(&mut self, old: Option<&Record>, new: &Record) {
+        if let Some(old) = old {
+            self.counts.leave(old.state);
+        }
+        self.counts.enter(new.state);
+        let standing = |record: &Record| (record.state.is_terminal(), record.is_held());
+        if old.map(standing) == Some(standing(new)) {
+            return;
+        }
+        self.everywhere.put(new.id, new.state);
+        if let Some(parent) = new.spec.parent {
+            self.below.put((parent, new.id), new.state);
+        }
+        // A scope is looked up by reference, as it is nearly always there.
+        let scope = match self.scopes.get_mut(new.scope()) {
+            Some(scope) => scope,
+            None => self.scopes.entry(new.scope().clone()).or_default(),
+        };
+        scope.ids.put(new.id, new.state);
+        scope.put_name(new);
+    }
+
+    pub(super) fn remove(&mut self, old: &Record) {
+        self.counts.leave(old.state);
+        self.everywhere.remove(&old.id);
+        if let Some(parent) = old.spec.parent {
+            self.below.remove(&(parent, old.id));
+        }
+        if let Some(scope) = self.scopes.get_mut(old.scope()) {
+            scope.ids.remove(&old.id);
+            scope.release(old);
+            if scope.ids.all.is_empty() {
+                self.scopes.remove(old.scope());
+            }
+        }
+    }
+
+    pub(super) fn holder(&self, scope: &Scope, name: &str) -> Option<TaskId> {
+        self.scopes.get(scope)?.names.get(name).copied()
+    }
+
+    /// How many tasks are in the set.
+    pub(super) fn len(&self, narrow: &Narrow) -> usize {
+        match &narrow.within {
+            Within::Everywhere => self.everywhere.of(narrow.which).len(),
+            Within::Scope(scope) => {
+                let scope = self.scopes.get(scope);
+                scope.map_or(0, |scope| scope.ids.of(narrow.which).len())
+            }
+            Within::Parent(parent) => {
+                let below = self.below.of(narrow.which);
+                below
+                    .range(children(*parent, None, Direction::OldestFirst))
+                    .count()
+            }
+        }
+    }
+
+    /// The first `max` ids of the set, or those that come after one of them.
+    pub(super) fn chunk(
+        &self,
+        narrow: &Narrow,
+        after: Option<TaskId>,
+        order: Direction,
+        max: usize,
+    ) -> Vec<TaskId> {
+        let ids = match &narrow.within {
+            Within::Everywhere => &self.everywhere,
+            Within::Scope(scope) => match self.scopes.get(scope) {
+                Some(scope) => &scope.ids,
+                None => return Vec::new(),
+            },
+            Within::Parent(parent) => {
+                let below = self.below.of(narrow.which);
+                let range = below.range(children(*parent, after, order));
+                return take(range.map(|(_, id)| *id), order, max);
+            }
+        };
+        let range = ids.of(narrow.which).range(bounds(after, order));
+        take(range.copied(), order, max)
+    }
+}
+
+impl InScope {
+    fn put_name(&mut self, record: &Record) {
+        let Some(name) = &record.spec.name else {
+            return;
+        };
+        if record.is_held() {
+            self.names.insert(name.clone(), record.id);
+        } else {
+            self.release(record);
+        }
+    }
+
+    /// Frees the name, unless another task holds it by now.
+    fn release(&mut self, record: &Record) {
+        let Some(name) = &record.spec.name else {
+            return;
+        };
+        if self.names.get(name) == Some(&record.id) {
+            self.names.remove(name);
+        }
+    }
+}
+
+impl<K> Default for Sets<K> {
+    fn default() -> Self {
+        Self {
+            all: BTreeSet::new(),
+            live: BTreeSet::new(),
+        }
+    }
+}
+
+impl<K: Copy + Ord> Sets<K> {
+    fn of(&self, which: Which) -> &BTreeSet<K> {
+        match which {
+            Which::All => &self.all,
+            Which::Live => &self.live,
+        }
+    }
+
+    fn put(&mut self, key: K, state: State) {
+        self.all.insert(key);
+        if state.is_terminal() {
+            self.live.remove(&key);
+        } else {
+            self.live.insert(key);
+        }
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.all.remove(key);
+        self.live.remove(key);
+    }
+}
+
+type Range<K> = (Bound<K>, Bound<K>);
+
+/// What comes after an id in this direction.
+fn bounds(after: Option<TaskId>, order: Direction) -> Range<TaskId> {
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    match order {
+        Direction::OldestFirst => (start, Bound::Unbounded),
+        Direction::NewestFirst => (Bound::Unbounded, start),
+    }
+}
+
+/// The same among the children of one task.
+fn children(parent: TaskId, after: Option<TaskId>, order: Direction) -> Range<(TaskId, TaskId)> {
+    let (first, last) = bounds(after, order);
+    let below = |bound: Bound<TaskId>, outermost: u128| match bound {
+        Bound::Unbounded => Bound::Included((parent, TaskId::from_u128(outermost))),
+        Bound::Included(id) => Bound::Included((parent, id)),
+        Bound::Excluded(id) => Bound::Excluded((parent, id)),
+    };
+    (below(first, 0), below(last, u128::MAX))
+}
+
+fn take(ids: impl DoubleEndedIterator<Item = TaskId>, order: Direction, max: usize) -> Vec<TaskId> {
+    match order {
+        Direction::OldestFirst => ids.take(max).collect(),
+        Direction::NewestFirst => ids.rev().take(max).collect(),
+    }
+}
