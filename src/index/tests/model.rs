@@ -7,7 +7,7 @@ use proptest::sample::Index as Pick;
 
 use super::super::*;
 use super::{numbers, scope, spec};
-use crate::kernel::{Body, State};
+use crate::kernel::{Body, Name, State};
 use crate::sample;
 
 type Model = BTreeMap<TaskId, Arc<Record>>;
@@ -16,7 +16,7 @@ const SCOPES: [&str; 2] = ["one", "two"];
 const NAMES: [Option<&str>; 3] = [None, Some("a"), Some("b")];
 
 /// One change of one task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Act {
     New(usize, usize, Option<Pick>, usize),
     Change(Pick, usize),
@@ -43,7 +43,7 @@ fn pick(model: &Model, which: Pick) -> Option<Arc<Record>> {
 
 fn holder(model: &Model, scope: &Scope, name: &str) -> Option<TaskId> {
     let holds = |record: &&Arc<Record>| {
-        let named = record.spec.name.as_ref().map(|name| name.as_str());
+        let named = record.spec.name.as_ref().map(Name::as_str);
         record.is_held() && record.scope() == scope && named == Some(name)
     };
     model.values().find(holds).map(|record| record.id)
