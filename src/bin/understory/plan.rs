@@ -26,6 +26,8 @@ pub(crate) use problem::Problems;
 pub(crate) const PLAN_BYTES_MAX: usize = 1 << 20;
 /// Most tasks of one plan.
 pub(crate) const TASKS_MAX: usize = 10_000;
+/// Longest message to an inbox, in bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The class in `[limits]` that counts every task of the plan.
 pub(crate) const GLOBAL_CLASS: &str = "global";
 

@@ -13,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::problem::Problems;
 use super::read::{Field, fields};
 use super::{
-    GLOBAL_CLASS, PLAN_BYTES_MAX, PlanInbox, PlanParentEnd, PlanRetry, PlanTask, TASKS_MAX,
+    GLOBAL_CLASS, MESSAGE_BYTES_MAX, PLAN_BYTES_MAX, PlanInbox, PlanParentEnd, PlanRetry, PlanTask,
+    TASKS_MAX,
 };
 
 const TOP_KEYS: [&str; 2] = ["task", "limits"];
@@ -40,8 +41,6 @@ const RESERVED_NAMES: [&str; 4] = ["parent", "self", "all", "broadcast"];
 /// Variables that understory itself sets begin with this.
 const OWN_VARIABLES: &str = "UNDERSTORY_";
 const NAME_BYTES_MAX: usize = 128;
-/// Longest message and longest argument, in bytes: what one line of an inbox carries.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Most messages of one task: they wait in its inbox before it starts.
 const MESSAGES_MAX: usize = 1_000;
 /// Most retries of one task.
