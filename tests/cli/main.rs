@@ -1,0 +1,4 @@
+//! The binary `understory`, tried as its users do: real processes, signals and terminals.
+
+mod proc;
+mod shim;
