@@ -13,6 +13,7 @@ mod entry;
 mod order;
 mod problem;
 mod read;
+mod value;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -26,6 +27,8 @@ pub(crate) use problem::Problems;
 pub(crate) const PLAN_BYTES_MAX: usize = 1 << 20;
 /// Most tasks of one plan.
 pub(crate) const TASKS_MAX: usize = 10_000;
+/// Most tasks above another one.
+pub(crate) const DEPTH_MAX: usize = 64;
 /// Longest message to an inbox, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The class in `[limits]` that counts every task of the plan.

@@ -39,12 +39,14 @@ use family::Family;
 use input::Input;
 
 /// Exit code of the shim when it could not do its work.
-const CODE_FAILED: i32 = 125;
+const CODE_FAILED: u8 = 125;
 /// Exit code when the command could not be started, as shells have it.
-const CODE_NOT_STARTED: i32 = 127;
+const CODE_NOT_STARTED: u8 = 127;
+/// Added to the number of the signal that ended the command, as shells have it.
+const CODE_SIGNAL: i32 = 128;
 
 /// Runs a command to its end and returns the exit code for it.
-pub(crate) fn run(command: &[OsString]) -> i32 {
+pub(crate) fn run(command: &[OsString]) -> u8 {
     let supervised = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -59,7 +61,7 @@ fn control() -> io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-async fn supervise(command: &[OsString]) -> io::Result<i32> {
+async fn supervise(command: &[OsString]) -> io::Result<u8> {
     let mut control = control()?;
     orphans::adopt()?;
     let mut child_ended = signal(SignalKind::child())?;
@@ -78,10 +80,11 @@ async fn supervise(command: &[OsString]) -> io::Result<i32> {
     let family = relay(&mut control, &mut child_ended, &mut stops, (family, input)).await;
     let exit = family.end(&mut child_ended).await;
     let _ = control.write_all(&Report::Ended(exit).encode()).await;
-    Ok(match exit {
+    let code = match exit {
         Exit::Code(code) => code,
-        Exit::Signal(number) => 128 + number,
-    })
+        Exit::Signal(number) => CODE_SIGNAL + number,
+    };
+    Ok(u8::try_from(code).unwrap_or(CODE_FAILED))
 }
 
 fn start(command: &[OsString]) -> io::Result<(Family, Input)> {

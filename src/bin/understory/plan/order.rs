@@ -14,7 +14,7 @@ use toml::Spanned;
 
 use super::entry::{Entries, Entry};
 use super::problem::{Problems, nearest};
-use super::{GLOBAL_CLASS, Plan, PlanParentEnd, PlanTask};
+use super::{DEPTH_MAX, GLOBAL_CLASS, Plan, PlanParentEnd, PlanTask};
 
 /// The links of the tasks by their index, as far as they could be resolved.
 struct Links {
@@ -29,6 +29,7 @@ pub(super) fn check(entries: Entries, problems: &mut Problems) -> Plan {
         check_limits(entry, &entries, problems);
     }
     let mut links = resolve(&entries.tasks, &names, problems);
+    refuse_depth(&entries.tasks, &links, problems);
     refuse_kin(&entries.tasks, &mut links, problems);
     refuse_cycles(&entries.tasks, &links, problems);
     let order = accept_order(&links);
@@ -119,6 +120,26 @@ fn resolve(tasks: &[Entry], names: &BTreeMap<String, usize>, problems: &mut Prob
         links.after.push(after.collect());
     }
     links
+}
+
+/// Refuses tasks with too many above them. Parents that form a ring are told elsewhere.
+fn refuse_depth(tasks: &[Entry], links: &Links, problems: &mut Problems) {
+    for (task, entry) in tasks.iter().enumerate() {
+        let first_beyond = ancestors(&links.parents, task).nth(DEPTH_MAX);
+        let is_ring = || ancestors(&links.parents, task).any(|above| above == task);
+        let parent = links.parents[task];
+        // Of a chain that is too deep, the first task beyond is enough.
+        let is_first = || {
+            parent.is_some_and(|parent| ancestors(&links.parents, parent).nth(DEPTH_MAX).is_none())
+        };
+        if first_beyond.is_some() && is_first() && !is_ring() {
+            let wrong = format!(
+                "more than {DEPTH_MAX} tasks are above {:?}",
+                entry.task.name
+            );
+            problems.add(entry.at.clone(), wrong, "hang it higher");
+        }
+    }
 }
 
 /// Refuses `after` on the task itself, on an ancestor and on a descendant, and forgets these links.

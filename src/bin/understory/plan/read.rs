@@ -59,6 +59,16 @@ impl Field<'_> {
         strings
     }
 
+    /// An array of at most `max` strings.
+    pub(super) fn few_strings(&self, max: usize, problems: &mut Problems) -> Vec<Spanned<String>> {
+        let strings = self.strings(problems);
+        if strings.len() > max {
+            let wrong = format!("`{}` has {} entries", self.key, strings.len());
+            problems.add(self.value.span(), wrong, format!("write at most {max}"));
+        }
+        strings
+    }
+
     /// A table of strings.
     pub(super) fn string_map(&self, problems: &mut Problems) -> BTreeMap<String, Spanned<String>> {
         let mut map = BTreeMap::new();

@@ -421,19 +421,57 @@ fn parents_and_targets_come_first() {
 }
 
 #[test]
-fn large_plans_are_checked_without_recursion() {
+fn long_chains_are_checked_without_recursion() {
     let count = 5_000;
     let mut text = String::new();
-    for at in 0..count {
-        let parent = if at == 0 {
+    for at in (0..count).rev() {
+        let after = if at == 0 {
             String::new()
         } else {
-            format!("parent = \"t{}\"\n", at - 1)
+            format!("after = [\"t{}\"]\n", at - 1)
         };
-        text += &format!("[[task]]\nname = \"t{at}\"\ncommand = [\"true\"]\n{parent}");
+        text += &format!("[[task]]\nname = \"t{at}\"\ncommand = [\"true\"]\n{after}");
     }
     let plan = Plan::parse("PLAN.toml", &text).expect("a chain is no cycle");
     assert_eq!(plan.tasks.len(), count);
+    assert_eq!((names(&plan)[0], names(&plan)[count - 1]), ("t0", "t4999"));
+}
+
+#[test]
+fn tree_may_be_as_deep_as_the_bound_and_no_deeper() {
+    let chain = |count: usize| {
+        let task = |at: usize| {
+            let parent = at
+                .checked_sub(1)
+                .map_or(String::new(), |above| format!("t{above}"));
+            crew(&[(format!("t{at}").as_str(), parent.as_str(), "", "")])
+        };
+        (0..count).map(task).collect::<String>()
+    };
+    assert!(Plan::parse("PLAN.toml", &chain(DEPTH_MAX + 1)).is_ok());
+    refused(
+        &chain(DEPTH_MAX + 3),
+        &["392: more than 64 tasks are above \"t65\"; hang it higher"],
+    );
+}
+
+#[test]
+fn lists_are_bounded() {
+    let strings = |count: usize| vec!["\"x\""; count].join(", ");
+    refused_line(
+        &format!("messages = [{}]", strings(1_001)),
+        "`messages` has 1001 entries; write at most 1000",
+    );
+    assert!(
+        Plan::parse(
+            "PLAN.toml",
+            &format!(
+                "[[task]]\nname = \"a\"\ncommand = [\"true\"]\nmessages = [{}]",
+                strings(1_000)
+            ),
+        )
+        .is_ok()
+    );
 }
 
 #[test]
