@@ -37,7 +37,7 @@ fn right_plan_is_told_and_costs_nothing() {
     assert_eq!(code_and_errors(&output), (Some(0), String::new()));
     assert_eq!(
         output.stdout,
-        format!("{}: 1 tasks, nothing wrong\n", path.display()).as_bytes()
+        format!("{}: 1 task, nothing wrong\n", path.display()).as_bytes()
     );
 }
 

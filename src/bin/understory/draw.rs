@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use understory::kernel::State;
+use understory::State;
 
 use crate::process::StreamName;
 pub(crate) use text::duration as duration_text;

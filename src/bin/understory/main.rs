@@ -10,6 +10,7 @@ mod draw;
 mod orphans;
 mod plan;
 mod process;
+mod run;
 mod shim;
 mod socket;
 mod wire;
@@ -34,10 +35,7 @@ const CODE_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
-        Command::Run(run) => match load(&run.plan) {
-            Ok(_) => CODE_FAILED,
-            Err(reason) => usage_error(&reason),
-        },
+        Command::Run(run) => start(&run),
         Command::Check(check) => match load(&check.plan) {
             Ok(plan) => {
                 tell(&format!(
@@ -56,6 +54,21 @@ fn main() -> ExitCode {
         Command::Shim(shim) => return ExitCode::from(shim::run(&shim.command)),
     };
     ExitCode::from(code)
+}
+
+fn start(run: &cli::Run) -> u8 {
+    let plan = match load(&run.plan) {
+        Ok(plan) => plan,
+        Err(reason) => return usage_error(&reason),
+    };
+    let options = run::Options {
+        grace: run.grace,
+        is_json: run.json,
+    };
+    run::run(plan, options).unwrap_or_else(|error| {
+        complain(&error.to_string());
+        CODE_FAILED
+    })
 }
 
 /// Reads and checks a plan; the reason of a refusal is for people.

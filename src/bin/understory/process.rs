@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. [`Process::wait`] answers only after everything that the command started is dead (`shim`,
 //!    invariant 1), also when the shim itself was killed: then `keeper` ends what it left.
-//! 2. Lines are read only as fast as they are taken, in pieces of at most [`PIECE_BYTES_MAX`], so memory is
+//! 2. Lines are read only as fast as they are taken, in pieces of at most 64 KiB, so memory is
 //!    bounded whatever the command writes.
 //! 3. To stop a process never waits for its input or output.
 //! 4. A dropped process is killed.
@@ -14,6 +14,7 @@ mod driver;
 mod keeper;
 mod lines;
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -29,7 +30,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::wire::{Exit, FRAME_BYTES_MAX, Order};
 use driver::{Driver, Window};
 pub(crate) use keeper::Keeper;
-pub(crate) use lines::{Line, PIECE_BYTES_MAX, StreamName};
+pub(crate) use lines::{Lines, StreamName};
 
 /// The hidden subcommand that makes our own binary a shim.
 pub(crate) const SHIM_COMMAND: &str = "__shim";
@@ -46,7 +47,7 @@ pub(crate) struct Launch {
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
     /// Added to the environment of understory.
-    pub(crate) env: Vec<(String, String)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: Option<PathBuf>,
 }
 
@@ -69,7 +70,6 @@ pub(crate) enum Ended {
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    lines: mpsc::Receiver<Line>,
     input: ProcessInput,
     ended: watch::Receiver<Option<Ended>>,
     kill: CancellationToken,
@@ -83,7 +83,10 @@ impl Process {
     /// [`StartError`] says whether it was the command's fault. Nothing runs then.
     /// # Cancel safety
     /// Dropping the future kills what was started.
-    pub(crate) async fn start(keeper: &Arc<Keeper>, launch: &Launch) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        keeper: &Arc<Keeper>,
+        launch: &Launch,
+    ) -> Result<(Self, Lines), StartError> {
         let (ours, theirs) = StdUnixStream::pair().map_err(StartError::Shim)?;
         let shim = shim_command(launch, theirs);
         let mut child = keeper.spawn(shim).map_err(StartError::Shim)?;
@@ -94,7 +97,6 @@ impl Process {
         let window = Window::new();
         let lines = lines::read(child.stdout(), child.stderr(), LINES_MAX, ended.clone());
         let process = Self {
-            lines,
             input: ProcessInput {
                 orders,
                 window: window.clone(),
@@ -116,18 +118,13 @@ impl Process {
         };
         tokio::spawn(driver.drive(started_sender, ended_sender));
         match started.await {
-            Ok(Ok(())) => Ok(process),
+            Ok(Ok(())) => Ok((process, lines)),
             Ok(Err(reason)) => {
                 let program = launch.command.first().cloned().unwrap_or_default();
                 Err(StartError::Command { program, reason })
             }
             Err(_) => Err(StartError::Shim(io::Error::other("the shim was killed"))),
         }
-    }
-
-    /// The next piece of output; `None` when both streams have ended.
-    pub(crate) async fn next_line(&mut self) -> Option<Line> {
-        self.lines.recv().await
     }
 
     /// Its standard input.
@@ -147,7 +144,7 @@ impl Process {
 
     /// Waits for the end of it and of everything that it started.
     ///
-    /// What it wrote last may still wait in [`next_line`](Self::next_line).
+    /// What it wrote last may still wait in its [`Lines`].
     pub(crate) fn wait(&self) -> impl Future<Output = Ended> + use<> {
         let mut ended = self.ended.clone();
         async move {

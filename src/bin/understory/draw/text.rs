@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use understory::kernel::State;
+use understory::State;
 
 /// The size of a terminal that does not tell.
 const SIZE_DEFAULT: (usize, usize) = (80, 24);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use understory::kernel::State;
+use understory::State;
 
 use super::Place;
 use super::text::{self, fit};

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::Ended;
 
 /// Longest piece of a line, in bytes.
-pub(crate) const PIECE_BYTES_MAX: usize = 64 << 10;
+const PIECE_BYTES_MAX: usize = 64 << 10;
 /// How long an ended process's output may be silent before it is left.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
@@ -47,13 +47,27 @@ pub(crate) struct Line {
     pub(crate) is_cut: bool,
 }
 
+/// The output of a process as it comes.
+#[derive(Debug)]
+pub(crate) struct Lines(mpsc::Receiver<Line>);
+
+impl Lines {
+    /// The next piece; `None` when both streams have ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Option<Line> {
+        self.0.recv().await
+    }
+}
+
 /// Reads both streams to their ends.
 pub(super) fn read(
     stdout: Option<impl AsyncRead + Unpin + Send + 'static>,
     stderr: Option<impl AsyncRead + Unpin + Send + 'static>,
     capacity: usize,
     ended: watch::Receiver<Option<Ended>>,
-) -> mpsc::Receiver<Line> {
+) -> Lines {
     let (sender, lines) = mpsc::channel(capacity);
     if let Some(stdout) = stdout {
         tokio::spawn(read_stream(
@@ -66,7 +80,7 @@ pub(super) fn read(
     if let Some(stderr) = stderr {
         tokio::spawn(read_stream(stderr, StreamName::Stderr, sender, ended));
     }
-    lines
+    Lines(lines)
 }
 
 async fn read_stream(
