@@ -1,0 +1,333 @@
+//! What a person sees of a run: a live tree on a terminal, plain lines anywhere else, JSON when asked.
+//!
+//! What tasks write to standard output goes to standard output; all else goes to standard error.
+//!
+//! # Invariants
+//! 1. A reader that is gone (a closed pipe) ends the showing, never the run.
+//! 2. On a terminal, nothing that a task writes can move the cursor or change colors.
+//!
+//! *Not here*: where the news comes from (`run`).
+
+mod text;
+mod tree;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use understory::State;
+
+use crate::process::StreamName;
+pub(crate) use text::duration as duration_text;
+use tree::{Paint, Tree};
+
+/// How often a live tree is drawn anew.
+pub(crate) const DRAW_PERIOD: Duration = Duration::from_millis(100);
+/// Output that is gathered before it is shown above a live tree, in bytes.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
+
+/// Something to show of a task, which is meant by its place in the plan.
+#[derive(Debug)]
+pub(crate) enum Sight {
+    /// It has come to this state; the note says why, or what it waits for.
+    State {
+        task: usize,
+        state: State,
+        note: String,
+    },
+    /// It wrote a line, or a piece of one.
+    Output {
+        task: usize,
+        stream: StreamName,
+        text: String,
+        is_cut: bool,
+    },
+    /// It told how far it is.
+    Progress { task: usize, text: String },
+    /// Something else that happened to it.
+    Note { task: usize, text: String },
+}
+
+/// Where a task hangs.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) parent: Option<usize>,
+}
+
+/// Shows the news of one run.
+#[derive(Debug)]
+pub(crate) enum Screen {
+    Live(Live),
+    Plain(Plain),
+    Json(Out),
+}
+
+impl Screen {
+    /// JSON lines on standard output and nothing else.
+    pub(crate) fn json() -> Self {
+        Self::Json(Out::default())
+    }
+
+    /// A live tree if standard error is a terminal that can show one.
+    pub(crate) fn for_people(places: &[Place]) -> Self {
+        let tree = Tree::new(places);
+        let is_able = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        if io::stderr().is_terminal() && is_able {
+            Self::Live(Live::new(tree))
+        } else {
+            Self::Plain(Plain {
+                tree,
+                out: Out::default(),
+            })
+        }
+    }
+
+    pub(crate) fn show(&mut self, sight: Sight) {
+        match self {
+            Self::Live(live) => live.show(sight),
+            Self::Plain(plain) => plain.show(&sight),
+            Self::Json(_) => {}
+        }
+    }
+
+    /// Shows one line of JSON.
+    pub(crate) fn show_json(&mut self, line: &str) {
+        match self {
+            Self::Json(out) => out.stdout(&format!("{line}\n")),
+            Self::Live(_) | Self::Plain(_) => {}
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+
+    /// To be called every [`DRAW_PERIOD`].
+    pub(crate) fn tick(&mut self) {
+        match self {
+            Self::Live(live) => live.draw(),
+            Self::Plain(_) | Self::Json(_) => {}
+        }
+    }
+
+    /// Tells the person at the keyboard something about the run as a whole.
+    pub(crate) fn say(&mut self, text: &str) {
+        match self {
+            Self::Live(live) => live.say(text),
+            Self::Plain(plain) => plain.out.stderr(&format!("{text}\n")),
+            Self::Json(_) => {}
+        }
+    }
+
+    /// Shows the end of the run.
+    pub(crate) fn finish(&mut self, summary: &str) {
+        match self {
+            Self::Live(live) => live.finish(summary),
+            Self::Plain(plain) => plain.out.stderr(&format!("{summary}\n")),
+            Self::Json(_) => {}
+        }
+    }
+}
+
+/// Both standard streams; each goes quiet when its reader is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    is_stdout_gone: bool,
+    is_stderr_gone: bool,
+}
+
+impl Out {
+    fn stdout(&mut self, text: &str) {
+        write(&mut io::stdout().lock(), &mut self.is_stdout_gone, text);
+    }
+
+    fn stderr(&mut self, text: &str) {
+        write(&mut io::stderr().lock(), &mut self.is_stderr_gone, text);
+    }
+}
+
+fn write(stream: &mut impl Write, is_gone: &mut bool, text: &str) {
+    if !*is_gone {
+        *is_gone = stream
+            .write_all(text.as_bytes())
+            .and_then(|()| stream.flush())
+            .is_err();
+    }
+}
+
+/// One line for each thing that happens.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    tree: Tree,
+    out: Out,
+}
+
+impl Plain {
+    fn show(&mut self, sight: &Sight) {
+        match sight {
+            // That it was accepted is no news of its own.
+            Sight::State {
+                state: State::Pending,
+                note,
+                ..
+            } if note.is_empty() => {}
+            Sight::State { task, state, note } => {
+                let state = text::state(*state);
+                let note = if note.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {note}")
+                };
+                self.line(*task, &format!(": {state}{note}"));
+            }
+            Sight::Output {
+                task,
+                stream: StreamName::Stdout,
+                text,
+                is_cut,
+            } => {
+                let line = output_line(self.tree.path(*task), "|", text, *is_cut);
+                self.out.stdout(&line);
+            }
+            Sight::Output {
+                task,
+                stream: StreamName::Stderr,
+                text,
+                is_cut,
+            } => {
+                let line = output_line(self.tree.path(*task), "!", text, *is_cut);
+                self.out.stderr(&line);
+            }
+            Sight::Progress { task, text } | Sight::Note { task, text } => {
+                self.line(*task, &format!(": {text}"));
+            }
+        }
+    }
+
+    fn line(&mut self, task: usize, text: &str) {
+        let path = self.tree.path(task);
+        self.out.stderr(&format!("{path}{text}\n"));
+    }
+}
+
+/// A line of output with its task; of a long line each piece but the last ends with `…`.
+fn output_line(path: &str, mark: &str, text: &str, is_cut: bool) -> String {
+    let more = if is_cut { "…" } else { "" };
+    format!("{path} {mark} {text}{more}\n")
+}
+
+/// A tree that is drawn anew as it changes, below the output of its tasks.
+#[derive(Debug)]
+pub(crate) struct Live {
+    tree: Tree,
+    bar: ProgressBar,
+    out: Out,
+    paint: Paint,
+    started: Instant,
+    /// Output that is not shown yet, with where it goes.
+    gathered: Vec<(StreamName, String)>,
+    gathered_bytes: usize,
+}
+
+impl Live {
+    fn new(tree: Tree) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{msg}").expect("the template is valid");
+        bar.set_style(style);
+        let is_colored = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            tree,
+            bar,
+            out: Out::default(),
+            paint: if is_colored {
+                Paint::Colored
+            } else {
+                Paint::Plain
+            },
+            started: Instant::now(),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+        }
+    }
+
+    fn show(&mut self, sight: Sight) {
+        let since_start = self.started.elapsed();
+        match sight {
+            Sight::State { task, state, note } => {
+                self.tree.row_mut(task).turn(state, note, since_start);
+            }
+            Sight::Output {
+                task,
+                stream,
+                text,
+                is_cut,
+            } => {
+                let text = text::harmless(&text);
+                let mark = if stream == StreamName::Stdout {
+                    "|"
+                } else {
+                    "!"
+                };
+                self.gather(
+                    stream,
+                    output_line(self.tree.path(task), mark, &text, is_cut),
+                );
+            }
+            Sight::Progress { task, text } | Sight::Note { task, text } => {
+                self.tree.row_mut(task).note = text::harmless(&text);
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.gather(StreamName::Stderr, format!("{text}\n"));
+    }
+
+    fn gather(&mut self, stream: StreamName, line: String) {
+        self.gathered_bytes += line.len();
+        self.gathered.push((stream, line));
+        if self.gathered_bytes > GATHERED_BYTES_MAX {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        self.pour_out();
+        let (columns, lines) = text::terminal_size();
+        let text = self
+            .tree
+            .draw(self.started.elapsed(), self.paint, columns, lines);
+        self.bar.set_message(text);
+        self.bar.tick();
+    }
+
+    /// Shows the gathered output above the tree.
+    fn pour_out(&mut self) {
+        let gathered = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        if gathered.is_empty() {
+            return;
+        }
+        let out = &mut self.out;
+        self.bar.suspend(|| {
+            for (stream, line) in gathered {
+                match stream {
+                    StreamName::Stdout => out.stdout(&line),
+                    StreamName::Stderr => out.stderr(&line),
+                }
+            }
+        });
+    }
+
+    fn finish(&mut self, summary: &str) {
+        self.pour_out();
+        self.bar.finish_and_clear();
+        let (columns, _) = text::terminal_size();
+        let all = usize::MAX;
+        let tree = self
+            .tree
+            .draw(self.started.elapsed(), self.paint, columns, all);
+        self.out.stderr(&format!("{tree}\n{summary}\n"));
+    }
+}

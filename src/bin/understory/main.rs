@@ -1,0 +1,124 @@
+//! The binary `understory`: a tree of processes under one supervisor, and the verbs for those in it.
+//!
+//! *Not here*: everything but the choice of what to do.
+
+// These bans are for the kernel of the library.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod cli;
+mod draw;
+mod orphans;
+mod plan;
+mod process;
+mod run;
+mod shim;
+mod socket;
+mod wire;
+
+use std::io::{self, BufRead, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use plan::{PLAN_BYTES_MAX, Plan};
+use socket::Verb;
+use socket::client::{self, ClientError};
+
+/// Everything asked for was done.
+const CODE_DONE: u8 = 0;
+/// It was asked rightly and could not be done.
+const CODE_FAILED: u8 = 1;
+/// It was asked wrongly.
+const CODE_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Run(run) => start(&run),
+        Command::Check(check) => match load(&check.plan) {
+            Ok(plan) => {
+                tell(&format!(
+                    "{}: {} tasks, nothing wrong",
+                    check.plan.display(),
+                    plan.tasks.len()
+                ));
+                CODE_DONE
+            }
+            Err(reason) => usage_error(&reason),
+        },
+        Command::Send(send) => code_of(send_all(&send)),
+        Command::Progress(progress) => code_of(client::ask(Verb::Progress {
+            text: progress.text,
+        })),
+        Command::Shim(shim) => return ExitCode::from(shim::run(&shim.command)),
+    };
+    ExitCode::from(code)
+}
+
+fn start(run: &cli::Run) -> u8 {
+    let plan = match load(&run.plan) {
+        Ok(plan) => plan,
+        Err(reason) => return usage_error(&reason),
+    };
+    let options = run::Options {
+        grace: run.grace,
+        is_json: run.json,
+    };
+    run::run(plan, options).unwrap_or_else(|error| {
+        complain(&error.to_string());
+        CODE_FAILED
+    })
+}
+
+/// Reads and checks a plan; the reason of a refusal is for people.
+fn load(path: &Path) -> Result<Plan, String> {
+    let cannot_read = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    let mut text = String::new();
+    // One byte more than allowed is enough to see that a plan is too long.
+    let limit = u64::try_from(PLAN_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    let file = std::fs::File::open(path).map_err(cannot_read)?;
+    file.take(limit)
+        .read_to_string(&mut text)
+        .map_err(cannot_read)?;
+    Plan::parse(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
+}
+
+/// Sends the text, or each line of standard input.
+fn send_all(send: &cli::Send) -> Result<(), ClientError> {
+    let ask = |text: String| {
+        client::ask(Verb::Send {
+            to: send.to.clone(),
+            text,
+        })
+    };
+    match &send.text {
+        Some(text) => ask(text.clone()),
+        None => io::stdin().lock().lines().try_for_each(|line| ask(line?)),
+    }
+}
+
+fn code_of(result: Result<(), ClientError>) -> u8 {
+    match result {
+        Ok(()) => CODE_DONE,
+        Err(error) if error.is_usage() => usage_error(&error.to_string()),
+        Err(error) => {
+            complain(&error.to_string());
+            CODE_FAILED
+        }
+    }
+}
+
+fn usage_error(reason: &str) -> u8 {
+    complain(reason);
+    CODE_USAGE
+}
+
+fn complain(text: &str) {
+    // There is nobody to tell when standard error is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn tell(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}

@@ -1,0 +1,105 @@
+//! Adopting orphans, and finding the processes directly below this one.
+//!
+//! # Invariants
+//! 1. On Linux, once [`adopt`] was called, every process below this one stays below it until it is
+//!    reaped. So a process without children has no descendants at all.
+//! 2. On other systems nobody is adopted and [`children`] is empty.
+//!
+//! *Not here*: who is to be killed (`shim::family`, `process::keeper`).
+
+use std::io;
+
+use rustix::process::Pid;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{adopt, children};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{Pid, io};
+    use std::fs;
+
+    /// From now on, what is orphaned below this process becomes its child.
+    pub(crate) fn adopt() -> io::Result<()> {
+        // The call takes any process id for "yes".
+        Ok(rustix::process::set_child_subreaper(Some(
+            rustix::process::getpid(),
+        ))?)
+    }
+
+    /// The children of this process that are not reaped yet, dead or alive.
+    ///
+    /// One that is orphaned at this very moment may be missing; it shows in a later call.
+    pub(crate) fn children() -> io::Result<Vec<Pid>> {
+        match listed() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => searched(),
+            listed => listed,
+        }
+    }
+
+    /// Asks the kernel for its lists, one for each thread. Not every kernel is built with them.
+    fn listed() -> io::Result<Vec<Pid>> {
+        let mut children = Vec::new();
+        for thread in fs::read_dir("/proc/self/task")? {
+            match fs::read_to_string(thread?.path().join("children")) {
+                Ok(list) => children.extend(list.split_whitespace().filter_map(pid)),
+                // A thread may have ended since, but the main thread has not.
+                Err(_) if fs::exists("/proc/thread-self/children")? => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(children)
+    }
+
+    /// Looks at the parent of every process.
+    fn searched() -> io::Result<Vec<Pid>> {
+        let own = rustix::process::getpid();
+        let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
+        let pids = entries.filter_map(|entry| pid(entry.file_name().to_str()?));
+        Ok(pids.filter(|pid| parent(*pid) == Some(own)).collect())
+    }
+
+    fn parent(process: Pid) -> Option<Pid> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name of the program stands in brackets and may hold anything, brackets too.
+        let (_, after_name) = stat.rsplit_once(')')?;
+        pid(after_name.split_whitespace().nth(1)?)
+    }
+
+    fn pid(text: &str) -> Option<Pid> {
+        Pid::from_raw(text.parse().ok()?)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use std::process::{Command, Stdio};
+
+        #[test]
+        fn both_ways_find_a_child_until_it_is_reaped() {
+            let mut child = Command::new("cat")
+                .stdin(Stdio::piped())
+                .spawn()
+                .expect("cat is everywhere");
+            let pid = Pid::from_child(&child);
+
+            assert!(listed().expect("proc is mounted").contains(&pid));
+            assert!(searched().expect("proc is mounted").contains(&pid));
+            drop(child.stdin.take());
+            child.wait().expect("it was not reaped before");
+
+            assert!(!listed().expect("proc is mounted").contains(&pid));
+            assert!(!searched().expect("proc is mounted").contains(&pid));
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn adopt() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn children() -> io::Result<Vec<Pid>> {
+    Ok(Vec::new())
+}

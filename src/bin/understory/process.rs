@@ -1,0 +1,219 @@
+//! One command under its shim, seen from understory: lines out, lines in, and an end that is final.
+//!
+//! # Invariants
+//! 1. [`Process::wait`] answers only after everything that the command started is dead (`shim`,
+//!    invariant 1), also when the shim itself was killed: then `keeper` ends what it left.
+//! 2. Lines are read only as fast as they are taken, in pieces of at most 64 KiB, so memory is
+//!    bounded whatever the command writes.
+//! 3. To stop a process never waits for its input or output.
+//! 4. A dropped process is killed.
+//!
+//! *Not here*: what the lines mean, and when to stop (`run`).
+
+mod driver;
+mod keeper;
+mod lines;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::wire::{Exit, FRAME_BYTES_MAX, Order};
+use driver::{Driver, Window};
+pub(crate) use keeper::Keeper;
+pub(crate) use lines::{Lines, StreamName};
+
+/// The hidden subcommand that makes our own binary a shim.
+pub(crate) const SHIM_COMMAND: &str = "__shim";
+/// What the process list shows for it.
+const SHIM_NAME: &str = "understory-shim";
+/// Pieces of output that wait for a reader.
+const LINES_MAX: usize = 8;
+/// Orders that wait for the driver.
+const ORDERS_MAX: usize = 4;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// Added to the environment of understory.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) cwd: Option<PathBuf>,
+}
+
+/// Why a command did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot start a process: {0}")]
+    Shim(#[source] io::Error),
+    #[error("cannot start {program:?}: {reason}")]
+    Command { program: String, reason: String },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Exit(Exit),
+    /// The shim was killed before it could tell; what it left is dead too.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    input: ProcessInput,
+    ended: watch::Receiver<Option<Ended>>,
+    kill: CancellationToken,
+    _kill_on_drop: DropGuard,
+}
+
+impl Process {
+    /// Starts a command under a shim.
+    ///
+    /// # Errors
+    /// [`StartError`] says whether it was the command's fault. Nothing runs then.
+    /// # Cancel safety
+    /// Dropping the future kills what was started.
+    pub(crate) async fn start(
+        keeper: &Arc<Keeper>,
+        launch: &Launch,
+    ) -> Result<(Self, Lines), StartError> {
+        let (ours, theirs) = StdUnixStream::pair().map_err(StartError::Shim)?;
+        let shim = shim_command(launch, theirs);
+        let mut child = keeper.spawn(shim).map_err(StartError::Shim)?;
+        let kill = keeper.kill_token();
+        let (orders, order_inbox) = mpsc::channel(ORDERS_MAX);
+        let (ended_sender, ended) = watch::channel(None);
+        let (started_sender, started) = oneshot::channel();
+        let window = Window::new();
+        let lines = lines::read(child.stdout(), child.stderr(), LINES_MAX, ended.clone());
+        let process = Self {
+            input: ProcessInput {
+                orders,
+                window: window.clone(),
+            },
+            ended,
+            _kill_on_drop: kill.clone().drop_guard(),
+            kill: kill.clone(),
+        };
+        let control = ours
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(ours));
+        let control = control.map_err(StartError::Shim)?;
+        let driver = Driver {
+            child,
+            control,
+            orders: order_inbox,
+            window,
+            kill,
+        };
+        tokio::spawn(driver.drive(started_sender, ended_sender));
+        match started.await {
+            Ok(Ok(())) => Ok((process, lines)),
+            Ok(Err(reason)) => {
+                let program = launch.command.first().cloned().unwrap_or_default();
+                Err(StartError::Command { program, reason })
+            }
+            Err(_) => Err(StartError::Shim(io::Error::other("the shim was killed"))),
+        }
+    }
+
+    /// Its standard input.
+    pub(crate) fn input(&self) -> ProcessInput {
+        self.input.clone()
+    }
+
+    /// Asks the process group to stop (SIGTERM).
+    pub(crate) async fn terminate(&self) {
+        self.input.order(Order::Terminate).await;
+    }
+
+    /// Kills everything that the command started.
+    pub(crate) fn kill(&self) {
+        self.kill.cancel();
+    }
+
+    /// Waits for the end of it and of everything that it started.
+    ///
+    /// What it wrote last may still wait in its [`Lines`].
+    pub(crate) fn wait(&self) -> impl Future<Output = Ended> + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            match ended.wait_for(Option::is_some).await {
+                Ok(ended) => ended.unwrap_or(Ended::Unknown),
+                Err(_) => Ended::Unknown,
+            }
+        }
+    }
+}
+
+/// The standard input of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessInput {
+    orders: mpsc::Sender<Order>,
+    window: Window,
+}
+
+impl ProcessInput {
+    /// Writes one line; waits while the process does not read.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`] when the process does not read any more.
+    /// # Cancel safety
+    /// Dropping the future may leave a part of the line written.
+    pub(crate) async fn write_line(&self, text: &str) -> io::Result<()> {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(b'\n');
+        for piece in bytes.chunks(FRAME_BYTES_MAX) {
+            self.window.take(piece.len()).await?;
+            self.order(Order::Input(piece.to_vec())).await;
+        }
+        Ok(())
+    }
+
+    /// Closes it, once all lines are in it.
+    pub(crate) async fn close(&self) {
+        self.order(Order::CloseInput).await;
+    }
+
+    async fn order(&self, order: Order) {
+        // Without a driver there is no process any more that could obey.
+        let _ = self.orders.send(order).await;
+    }
+}
+
+/// Our own binary as a shim for the command.
+fn shim_command(launch: &Launch, control: StdUnixStream) -> Command {
+    let mut shim = Command::new(own_binary());
+    shim.arg0(SHIM_NAME)
+        .arg(SHIM_COMMAND)
+        .arg("--")
+        .args(&launch.command);
+    shim.envs(launch.env.iter().map(|(name, value)| (name, value)));
+    if let Some(cwd) = &launch.cwd {
+        shim.current_dir(cwd);
+    }
+    // A group of its own: the terminal's Ctrl-C is for understory to interpret.
+    shim.process_group(0);
+    shim.stdin(OwnedFd::from(control))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    shim
+}
+
+/// On Linux the running binary itself, even if its file was replaced since.
+fn own_binary() -> PathBuf {
+    if cfg!(target_os = "linux") {
+        return PathBuf::from("/proc/self/exe");
+    }
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("understory"))
+}

@@ -1,0 +1,108 @@
+//! Asking the manager for every task of the plan.
+//!
+//! *Not here*: what the tasks do (`body`).
+
+use std::time::Duration;
+
+use understory::{Manager, OnParentEnd, Retry, ScopeRef, TaskId};
+
+use super::RunError;
+use super::crew::{Crew, kind};
+use crate::plan::{Plan, PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
+
+/// The scope of all tasks of a run.
+const SCOPE: &str = "run";
+/// What the manager grants beyond the grace of a process, so that a slot is free only when all of the
+/// process is dead: its shim kills within two seconds, and its output is read for one more.
+const GRACE_MARGIN: Duration = Duration::from_secs(5);
+/// Messages that wait in an open inbox.
+const INBOX_CAPACITY: u32 = 1_024;
+/// The pause before the first retry when the plan names none.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Accepts all tasks, parents and `after` targets first.
+pub(super) async fn accept_all(
+    plan: &Plan,
+    crew: &Crew,
+    manager: &Manager,
+) -> Result<(), RunError> {
+    let scope = manager.scope(SCOPE);
+    for task in &plan.tasks {
+        let accepted = accept(task, crew, &scope).await;
+        accepted.map_err(|error| RunError::Spawn {
+            name: task.name.clone(),
+            error,
+        })?;
+    }
+    Ok(())
+}
+
+async fn accept(
+    task: &PlanTask,
+    crew: &Crew,
+    scope: &ScopeRef,
+) -> Result<(), understory::SpawnError> {
+    let id = |name: &String| crew.member(name).map(|member| member.id);
+    let after: Vec<TaskId> = task.after.iter().filter_map(id).collect();
+    // A body that outlasts its grace is abandoned, not dropped: its slot is held until all is dead.
+    let mut builder = scope
+        .task(&task.name)
+        .after(after)
+        .grace(crew.grace(task) + GRACE_MARGIN)
+        .cooperative()
+        .inbox_capacity(match task.inbox {
+            PlanInbox::Open => INBOX_CAPACITY,
+            PlanInbox::Closed => 0,
+        });
+    if let Some(own) = crew.member(&task.name) {
+        builder = builder.id(own.id);
+    }
+    if let Some(parent) = task.parent.as_ref().and_then(id) {
+        builder = builder.parent(parent);
+    }
+    if let Some(timeout) = task.timeout {
+        builder = builder.timeout(timeout);
+    }
+    if let Some(timeout) = task.idle_timeout {
+        builder = builder.idle_timeout(timeout);
+    }
+    if let Some(policy) = task.on_parent_end {
+        builder = builder.on_parent_end(parent_end(policy));
+    }
+    for class in &task.limits {
+        builder = builder.limit(class);
+    }
+    let retry = task.retry.map_or_else(Retry::never, retry);
+    builder
+        .retry(retry)
+        .spawn_kind(kind(task), task.name.as_str())
+        .await?;
+    Ok(())
+}
+
+fn parent_end(policy: PlanParentEnd) -> OnParentEnd {
+    match policy {
+        PlanParentEnd::Wait => OnParentEnd::Wait,
+        PlanParentEnd::Cancel => OnParentEnd::Cancel,
+        PlanParentEnd::Detach => OnParentEnd::Detach,
+    }
+}
+
+fn retry(plan: PlanRetry) -> Retry {
+    let mut retry = Retry::fixed(plan.count, plan.delay.unwrap_or(RETRY_DELAY));
+    if let Some(factor) = plan.factor {
+        retry = retry.factor_percent(percent(factor));
+    }
+    if let Some(cap) = plan.cap {
+        retry = retry.cap(cap);
+    }
+    retry
+}
+
+/// A factor as whole percent; a plan holds factors from 1 to 100.
+fn percent(factor: f64) -> u32 {
+    let percent = (factor * 100.0).round();
+    (100..=10_000)
+        .find(|whole| f64::from(*whole) >= percent)
+        .unwrap_or(10_000)
+}

@@ -1,0 +1,276 @@
+//! The body of every task of a run: one process per attempt.
+//!
+//! # Invariants
+//! 1. The body ends only when everything that its process started is dead and its output is told.
+//! 2. To stop it is SIGTERM to the group, the grace, SIGKILL; neither input nor output can hold that up.
+//!
+//! *Not here*: what a process may ask for (`calls`), how it is killed (`process`, `shim`).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::env;
+use std::ffi::OsString;
+use std::future::pending;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use understory::{BoxFuture, Context, Executor, Failure, Message};
+
+use super::calls;
+use super::crew::{Crew, Member};
+use super::throttle::Throttle;
+use crate::plan::PlanInbox;
+use crate::process::{Ended, Keeper, Launch, Lines, Process, ProcessInput, StartError, StreamName};
+use crate::socket::{SOCKET_VARIABLE, Socket, TOKEN_VARIABLE, Voice};
+use crate::wire::Exit;
+
+/// Lines of standard error that are kept to say why a process failed.
+const LAST_LINES: usize = 5;
+/// So much of each, in bytes: with its name and number they fit into a failure.
+const LAST_LINE_BYTES: usize = 400;
+
+/// Runs processes; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct ProcessExecutor {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    crew: Arc<Crew>,
+    keeper: Arc<Keeper>,
+    socket: Socket,
+    throttle: Throttle,
+    /// The directory of our own binary goes first, so that processes find it.
+    path: OsString,
+}
+
+impl ProcessExecutor {
+    pub(super) fn new(
+        crew: &Arc<Crew>,
+        keeper: &Arc<Keeper>,
+        socket: Socket,
+        throttle: &Throttle,
+    ) -> Self {
+        let shared = Shared {
+            crew: Arc::clone(crew),
+            keeper: Arc::clone(keeper),
+            socket,
+            throttle: throttle.clone(),
+            path: own_directory(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn run(&self, context: Context, _name: Value) -> BoxFuture<Result<Value, Failure>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { attempt(&shared, &context).await })
+    }
+}
+
+async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
+    let id = context.id();
+    let member = shared
+        .crew
+        .by_id(id)
+        .ok_or_else(|| Failure::new("no task of this plan"))?;
+    tokio::select! {
+        biased;
+        _ = context.cancelled() => return Err(Failure::new("stopped before it started")),
+        () = shared.crew.gate_opened() => {}
+    }
+    let voice = shared.socket.admit();
+    let launch = launch(shared, context, member, &voice)?;
+    let (process, lines) = Process::start(&shared.keeper, &launch)
+        .await
+        .map_err(failure)?;
+    let mut last = LastLines::default();
+    let ended = tokio::select! {
+        biased;
+        ended = until_ended(&process, lines, context, &shared.throttle, &mut last) => ended,
+        never = stop(&process, context, shared, member) => match never {},
+        never = calls::answer(voice, context, &shared.crew, member) => match never {},
+        never = feed(process.input(), context, &shared.crew, member) => match never {},
+    };
+    outcome(ended, &last)
+}
+
+fn launch(
+    shared: &Shared,
+    context: &Context,
+    member: &Member,
+    voice: &Voice,
+) -> Result<Launch, Failure> {
+    let task = &member.task;
+    if let Some(cwd) = task.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+        let message = format!("its cwd {} is no directory", cwd.display());
+        return Err(Failure::new(message).permanent());
+    }
+    let own = |name: &str, value: String| (OsString::from(name), OsString::from(value));
+    let mut env: Vec<_> = task
+        .env
+        .iter()
+        .map(|(name, value)| own(name, value.clone()))
+        .collect();
+    env.push(own("UNDERSTORY_TASK_ID", context.id().to_string()));
+    env.push(own("UNDERSTORY_PATH", context.path()));
+    env.push(own("UNDERSTORY_ATTEMPT", context.attempt().to_string()));
+    env.push((SOCKET_VARIABLE.into(), shared.socket.path().into()));
+    env.push(own(TOKEN_VARIABLE, voice.token().to_owned()));
+    env.push((
+        "PATH".into(),
+        search_path(&shared.path, task.env.get("PATH")),
+    ));
+    Ok(Launch {
+        command: task.command.clone(),
+        env,
+        cwd: task.cwd.clone(),
+    })
+}
+
+/// Tells the output until both streams and the process have ended.
+async fn until_ended(
+    process: &Process,
+    mut lines: Lines,
+    context: &Context,
+    throttle: &Throttle,
+    last: &mut LastLines,
+) -> Ended {
+    while let Some(line) = lines.next().await {
+        if line.stream == StreamName::Stderr {
+            last.push(&line.text);
+        }
+        throttle.enter().await;
+        let mut piece = json!({ "stream": line.stream.as_str(), "text": line.text });
+        if line.is_cut {
+            piece["cut"] = Value::Bool(true);
+        }
+        if context.output(piece).await.is_err() {
+            // The attempt is over for the manager; the process still has to be heard out.
+            throttle.release();
+        }
+    }
+    process.wait().await
+}
+
+/// Asks the process to stop when the task is, and kills it after the grace.
+async fn stop(
+    process: &Process,
+    context: &Context,
+    shared: &Shared,
+    member: &Member,
+) -> Infallible {
+    context.cancelled().await;
+    process.terminate().await;
+    sleep(shared.crew.grace(&member.task)).await;
+    process.kill();
+    pending().await
+}
+
+/// Writes the messages of the plan and then, if the inbox is open, those of others.
+async fn feed(input: ProcessInput, context: &Context, crew: &Crew, member: &Member) -> Infallible {
+    for text in &member.task.messages {
+        deliver(&input, context, crew, text, None).await;
+    }
+    if member.task.inbox == PlanInbox::Open {
+        while let Some(message) = context.recv().await {
+            let text = match &message.body {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            deliver(&input, context, crew, &text, Some(&message)).await;
+        }
+    }
+    input.close().await;
+    pending().await
+}
+
+/// Writes one message and tells that it was delivered, or that it could not be.
+async fn deliver(
+    input: &ProcessInput,
+    context: &Context,
+    crew: &Crew,
+    text: &str,
+    message: Option<&Message>,
+) {
+    let from = match message.map(|message| message.from) {
+        Some(understory::Sender::Task(id)) => crew.by_id(id).map(|sender| sender.task.name.clone()),
+        Some(understory::Sender::Host) | None => None,
+    };
+    let label = match input.write_line(text).await {
+        Ok(()) => "message",
+        Err(_) => "message_lost",
+    };
+    let from = from.unwrap_or_else(|| "plan".to_owned());
+    // Too late to tell when the attempt is over.
+    let _ = context
+        .emit(label, json!({ "from": from, "text": text }))
+        .await;
+}
+
+fn outcome(ended: Ended, last: &LastLines) -> Result<Value, Failure> {
+    match ended {
+        Ended::Exit(Exit::Code(0)) => Ok(json!({ "exit_code": 0 })),
+        Ended::Exit(Exit::Code(code)) => Err(last.failure(&format!("exit code {code}"))),
+        Ended::Exit(Exit::Signal(number)) => {
+            Err(last.failure(&format!("killed by signal {number}")))
+        }
+        Ended::Unknown => Err(last.failure("its shim was killed, and it with it")),
+    }
+}
+
+fn failure(error: StartError) -> Failure {
+    match error {
+        StartError::Shim(_) => Failure::from(error),
+        // Trying again would find the same.
+        StartError::Command { .. } => Failure::from(error).permanent(),
+    }
+}
+
+/// The last lines of standard error.
+#[derive(Debug, Default)]
+struct LastLines(VecDeque<String>);
+
+impl LastLines {
+    fn push(&mut self, line: &str) {
+        if self.0.len() == LAST_LINES {
+            self.0.pop_front();
+        }
+        let end = line.floor_char_boundary(LAST_LINE_BYTES);
+        self.0.push_back(line[..end].to_owned());
+    }
+
+    fn failure(&self, what: &str) -> Failure {
+        let mut message = what.to_owned();
+        for line in &self.0 {
+            message.push_str("\n");
+            message.push_str(line);
+        }
+        Failure::new(message)
+    }
+}
+
+/// The directory of the running binary.
+fn own_directory() -> OsString {
+    let binary = env::current_exe().unwrap_or_default();
+    binary
+        .parent()
+        .map(|directory| directory.as_os_str().to_owned())
+        .unwrap_or_default()
+}
+
+/// Our own directory, then those of the plan or else of our environment.
+fn search_path(own: &OsString, planned: Option<&String>) -> OsString {
+    let others = planned
+        .map(OsString::from)
+        .or_else(|| env::var_os("PATH"))
+        .unwrap_or_default();
+    let directories = std::iter::once(own.into()).chain(env::split_paths(&others));
+    // It fails only if our own directory has a colon in its name; then it is left out.
+    env::join_paths(directories).unwrap_or(others)
+}

@@ -1,0 +1,82 @@
+//! Lets processes write only as fast as their output is shown.
+//!
+//! # Invariants
+//! 1. At most [`OUTPUTS_MAX`] pieces of output are on their way to the screen, over all tasks. So the feed
+//!    never overruns the screen, and a reader that is slow slows the writers down instead of losing lines.
+//!
+//! *Not here*: the bound of one process's output (`process::lines`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Semaphore;
+
+/// Far below what the feed keeps.
+const OUTPUTS_MAX: usize = 256;
+
+#[derive(Clone, Debug)]
+pub(super) struct Throttle {
+    room: Arc<Semaphore>,
+    on_their_way: Arc<AtomicUsize>,
+}
+
+impl Throttle {
+    pub(super) fn new() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(OUTPUTS_MAX)),
+            on_their_way: Arc::default(),
+        }
+    }
+
+    /// Waits for room for one piece.
+    pub(super) async fn enter(&self) {
+        // The semaphore is never closed.
+        if let Ok(permit) = self.room.acquire().await {
+            permit.forget();
+            self.on_their_way.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A piece was shown, or will never be.
+    pub(super) fn release(&self) {
+        let left = self
+            .on_their_way
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                count.checked_sub(1)
+            });
+        if left.is_ok() {
+            self.room.add_permits(1);
+        }
+    }
+
+    /// Nobody knows which pieces were missed.
+    pub(super) fn release_all(&self) {
+        self.room
+            .add_permits(self.on_their_way.swap(0, Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(throttle: &Throttle) -> usize {
+        throttle.room.available_permits()
+    }
+
+    #[tokio::test]
+    async fn room_is_given_back_once_for_each_piece() {
+        let throttle = Throttle::new();
+        for _ in 0..OUTPUTS_MAX {
+            throttle.enter().await;
+        }
+        assert_eq!(free(&throttle), 0);
+
+        throttle.release();
+        assert_eq!(free(&throttle), 1);
+        throttle.release_all();
+        throttle.release();
+        throttle.release_all();
+        assert_eq!(free(&throttle), OUTPUTS_MAX);
+    }
+}

@@ -1,0 +1,117 @@
+//! `understory check`, and the verbs used where they make no sense.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// Runs the binary outside of any run.
+fn understory(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_understory"))
+        .args(arguments)
+        .env_remove("UNDERSTORY_SOCKET")
+        .env_remove("UNDERSTORY_TOKEN")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary is built")
+}
+
+fn code_and_errors(output: &Output) -> (Option<i32>, String) {
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// A plan of this text in a directory of its own.
+fn plan(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let path = directory.path().join("PLAN.toml");
+    std::fs::write(&path, text).expect("the directory is ours");
+    (directory, path)
+}
+
+#[test]
+fn right_plan_is_told_and_costs_nothing() {
+    let (_directory, path) = plan("[[task]]\nname = \"a\"\ncommand = [\"touch\", \"never\"]\n");
+    let output = understory(&["check", &path.display().to_string()]);
+
+    assert_eq!(code_and_errors(&output), (Some(0), String::new()));
+    assert_eq!(
+        output.stdout,
+        format!("{}: 1 task, nothing wrong\n", path.display()).as_bytes()
+    );
+}
+
+#[test]
+fn wrong_plan_is_refused_by_check_and_by_run_with_every_line() {
+    let text = "[[task]]\nname = \"a\"\ncommand = []\nafter = [\"b\"]\n";
+    let (_directory, path) = plan(text);
+    let path = path.display().to_string();
+    let expected = format!(
+        "{path}:3: the command is empty; write command = [\"program\", \"argument\"]\n\
+         {path}:4: no task is named \"b\"; write the name of a task of this plan\n"
+    );
+    for verb in ["check", "run"] {
+        let output = understory(&[verb, &path]);
+        assert_eq!(code_and_errors(&output), (Some(2), expected.clone()));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn plan_that_cannot_be_read_is_refused() {
+    for verb in ["check", "run"] {
+        let (code, errors) = code_and_errors(&understory(&[verb, "/no/such/PLAN.toml"]));
+        assert_eq!(code, Some(2));
+        assert!(
+            errors.starts_with("cannot read /no/such/PLAN.toml: No such file"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn wrong_command_line_is_refused() {
+    for arguments in [
+        &["run"][..],
+        &["fly"],
+        &["check", "a", "b"],
+        &["run", "x", "--grace", "5"],
+    ] {
+        let (code, errors) = code_and_errors(&understory(arguments));
+        assert_eq!(code, Some(2), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn verbs_of_a_process_are_refused_outside_of_a_run() {
+    for arguments in [&["send", "lead", "hello"][..], &["progress", "half"]] {
+        let (code, errors) = code_and_errors(&understory(arguments));
+        assert_eq!(code, Some(2));
+        assert!(errors.contains("belongs to no run"), "{errors}");
+    }
+}
+
+#[test]
+fn example_in_the_help_of_run_is_a_right_plan() {
+    let help = understory(&["run", "--help"]).stdout;
+    let help = String::from_utf8(help).expect("the help is text");
+    let (_, rest) = help
+        .split_once("A plan:\n")
+        .expect("the help has an example");
+    let (example, _) = rest
+        .split_once("\nStandard output")
+        .expect("the example has an end");
+    let (_directory, path) = plan(example);
+
+    let output = understory(&["check", &path.display().to_string()]);
+    assert_eq!(code_and_errors(&output), (Some(0), String::new()));
+}
+
+#[test]
+fn examples_are_right_plans() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/review.toml");
+    assert_eq!(
+        code_and_errors(&understory(&["check", path])),
+        (Some(0), String::new())
+    );
+}

@@ -1,0 +1,69 @@
+//! Finding processes from outside, by a mark in their environment.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the tests wait for something outside that gives no signal.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An environment variable that nobody else has.
+pub struct Mark(String);
+
+impl Mark {
+    pub const NAME: &'static str = "UNDERSTORY_TEST_MARK";
+
+    pub fn new() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    pub fn value(&self) -> &str {
+        &self.0
+    }
+
+    /// The command lines of all processes with this mark that still run.
+    pub fn survivors(&self) -> Vec<String> {
+        let needle = format!("{}={}", Self::NAME, self.0);
+        let entries = fs::read_dir("/proc")
+            .expect("these tests need /proc")
+            .filter_map(Result::ok);
+        let marked = entries.filter(|entry| {
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == needle.as_bytes())
+        });
+        marked.map(|entry| command_line(&entry.path())).collect()
+    }
+
+    /// Waits until so many processes with this mark run.
+    pub fn wait_for(&self, count: usize) {
+        let survivors = || self.survivors();
+        poll(&format!("{count} marked processes"), || {
+            survivors().len() == count
+        });
+    }
+
+    /// Waits until none runs.
+    pub fn wait_for_none(&self) {
+        self.wait_for(0);
+    }
+}
+
+fn command_line(process: &Path) -> String {
+    let bytes = fs::read(process.join("cmdline")).unwrap_or_default();
+    let words: Vec<_> = bytes
+        .split(|byte| *byte == 0)
+        .map(String::from_utf8_lossy)
+        .collect();
+    format!("{} {}", process.display(), words.join(" "))
+}
+
+/// Looks again and again at something outside until it is as it should be.
+pub fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "gave up waiting for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
