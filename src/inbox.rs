@@ -57,16 +57,16 @@ pub struct Receipt {
 /// A message that was not accepted: its body and why.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{why}")]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// The body, as it was handed in.
-    pub body: Value,
+    pub(crate) body: Value,
     /// Why it was not accepted.
-    pub why: Why,
+    pub(crate) why: Why,
 }
 
 /// Why an inbox did not accept a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub(crate) enum Why {
     /// It holds as many messages as it may; send again after the task has received some.
     #[error("the inbox is full ({capacity} messages); send again after the task has received some")]
     Full {
@@ -185,11 +185,13 @@ impl Inbox {
     }
 
     /// How many messages wait to be received.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u32 {
         self.lock().waiting()
     }
 
     /// How many messages it may hold.
+    #[cfg(test)]
     pub(crate) const fn capacity(&self) -> u32 {
         self.capacity
     }

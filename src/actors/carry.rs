@@ -14,7 +14,9 @@ use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
 use crate::engine::{Attempt, Live, Work, dispose};
-use crate::kernel::{Accepted, Effect, Epoch, Reply, TaskId, Ticket, Timestamp};
+use crate::kernel::{
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Reply, TaskId, Ticket, Timestamp,
+};
 use crate::store::Batch;
 
 pub(super) struct Carrier {
@@ -78,19 +80,9 @@ impl Carrier {
                 epoch,
                 attempt,
                 is_last,
-                resume,
+                resume: _,
             } => {
-                if let Some(live) = self.hub.live(id) {
-                    live.begin(epoch, self.hub.clock.now().as_micros());
-                    let attempt = Attempt {
-                        live,
-                        epoch,
-                        number: attempt,
-                        is_last,
-                        resume,
-                    };
-                    task::start(&self.hub, &self.manager, attempt).await;
-                }
+                self.start(id, epoch, attempt, is_last).await;
             }
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
@@ -115,6 +107,27 @@ impl Carrier {
                 }
             }
         }
+    }
+
+    async fn start(&self, id: TaskId, epoch: Epoch, number: u32, is_last: bool) {
+        let Some(live) = self.hub.live(id) else {
+            // The record came from another process, and nothing here knows how to run it.
+            let message = "this process has no body for it".into();
+            let fault = Fault {
+                kind: FaultKind::Lost,
+                message,
+            };
+            self.hub.gate.report(id, epoch, End::Failed(fault), 0);
+            return;
+        };
+        live.begin(epoch, self.hub.clock.now().as_micros());
+        let attempt = Attempt {
+            live,
+            epoch,
+            number,
+            is_last,
+        };
+        task::start(&self.hub, &self.manager, attempt).await;
     }
 
     fn current(&self, id: TaskId, epoch: Epoch) -> Option<Arc<Live>> {

@@ -22,22 +22,22 @@ use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, TaskId};
 use crate::store::Store;
 
-/// Queue bounds of one manager, outside the kernel.
+/// The most that waits in each queue of one manager, outside the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queues {
-    pub(crate) asks_max: usize,
-    pub(crate) notes_max: usize,
-    pub(crate) feed_events_max: usize,
-    pub(crate) subscribers_max: usize,
+    pub(crate) asks: usize,
+    pub(crate) notes: usize,
+    pub(crate) feed_events: usize,
+    pub(crate) subscribers: usize,
 }
 
 impl Default for Queues {
     fn default() -> Self {
         Self {
-            asks_max: 4_096,
-            notes_max: 4_096,
-            feed_events_max: 65_536,
-            subscribers_max: 1_024,
+            asks: 4_096,
+            notes: 4_096,
+            feed_events: 65_536,
+            subscribers: 1_024,
         }
     }
 }
@@ -64,10 +64,10 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(bounds: Bounds, queues: Queues, store: Arc<dyn Store>) -> Self {
         Self {
-            gate: Gate::new(queues.asks_max, queues.notes_max),
+            gate: Gate::new(queues.asks, queues.notes),
             clock: Clock::start(),
             index: Index::new(),
-            feed: Feed::new(queues.feed_events_max, queues.subscribers_max),
+            feed: Feed::new(queues.feed_events, queues.subscribers),
             lives: DashMap::new(),
             store,
             bounds,

@@ -169,19 +169,19 @@ impl Builder {
 
     /// Bounds how many spawns wait for their answers at once; further callers wait (4,096).
     pub fn asks_max(mut self, asks: usize) -> Self {
-        self.queues.asks_max = asks;
+        self.queues.asks = asks;
         self
     }
 
     /// Bounds how many events are kept for subscribers to catch up (65,536).
     pub fn feed_events_max(mut self, events: usize) -> Self {
-        self.queues.feed_events_max = events;
+        self.queues.feed_events = events;
         self
     }
 
     /// Bounds the number of subscribers (1,024).
     pub fn subscribers_max(mut self, subscribers: usize) -> Self {
-        self.queues.subscribers_max = subscribers;
+        self.queues.subscribers = subscribers;
         self
     }
 
@@ -230,9 +230,9 @@ fn check_numbers(bounds: &Bounds, queues: &Queues) -> Result<(), BuildError> {
     let numbers = [
         ("live_max", bounds.live_max),
         ("children_max", bounds.children_max),
-        ("asks_max", queues.asks_max),
-        ("feed_events_max", queues.feed_events_max),
-        ("subscribers_max", queues.subscribers_max),
+        ("asks_max", queues.asks),
+        ("feed_events_max", queues.feed_events),
+        ("subscribers_max", queues.subscribers),
     ];
     if classes.any(|class| class.size == 0) {
         return Err(BuildError::Zero("the size of a limit class"));

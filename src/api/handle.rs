@@ -110,7 +110,7 @@ impl fmt::Debug for TaskRef {
         f.debug_struct("TaskRef")
             .field("id", &self.id)
             .field("state", &self.state())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -149,7 +149,10 @@ impl<T> TaskHandle<T> {
 
     /// Cancels the task and everything below it when the returned guard is dropped.
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
-        CancelOnDrop { handle: Some(self) }
+        CancelOnDrop {
+            handle: self,
+            is_armed: true,
+        }
     }
 }
 
@@ -179,15 +182,18 @@ impl<T> fmt::Debug for TaskHandle<T> {
 /// A handle whose drop cancels the task's tree.
 #[derive(Debug)]
 pub struct CancelOnDrop<T> {
-    handle: Option<TaskHandle<T>>,
+    handle: TaskHandle<T>,
+    is_armed: bool,
 }
 
 impl<T> CancelOnDrop<T> {
     /// Gives the handle back; dropping it cancels nothing.
     pub fn disarm(mut self) -> TaskHandle<T> {
-        self.handle
-            .take()
-            .expect("it is there until it is disarmed or dropped")
+        self.is_armed = false;
+        TaskHandle {
+            task: self.handle.task(),
+            value: PhantomData,
+        }
     }
 }
 
@@ -195,21 +201,20 @@ impl<T> Deref for CancelOnDrop<T> {
     type Target = TaskRef;
 
     fn deref(&self) -> &TaskRef {
-        self.handle
-            .as_deref()
-            .expect("it is there until it is disarmed or dropped")
+        &self.handle
     }
 }
 
 impl<T> Drop for CancelOnDrop<T> {
     fn drop(&mut self) {
-        let Some(handle) = self.handle.take() else {
-            return;
-        };
+        // Without a runtime no task runs any more.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let task = handle.task.clone();
+        if !self.is_armed {
+            return;
+        }
+        let task = self.handle.task();
         runtime.spawn(async move {
             let cancel = Cancel::because("its handle was dropped");
             if let Err(error) = task.cancel_tree(cancel).await {

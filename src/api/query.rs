@@ -48,6 +48,11 @@ impl Manager {
     pub fn counts(&self) -> Counts {
         self.core.hub.index.counts()
     }
+
+    /// How many tasks have not settled.
+    pub fn live(&self) -> usize {
+        self.core.hub.index.live()
+    }
 }
 
 impl ScopeRef {

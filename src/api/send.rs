@@ -125,20 +125,18 @@ pub(super) fn deliver(
     };
     let live = id.and_then(|id| core.hub.live(id));
     // A task of another scope is not shown to exist.
-    match live.filter(|live| scope.is_none_or(|scope| live.spec.scope == *scope)) {
-        Some(live) => place(core, &live, from, message),
-        None => {
-            let record = id.and_then(|id| core.hub.index.get(id));
-            let record = record.filter(|r| scope.is_none_or(|scope| r.spec.scope == *scope));
-            Err(match record {
-                Some(record) => SendError::Ended {
-                    task: record.id,
-                    message,
-                },
-                None => SendError::NoSuchTask { address, message },
-            })
-        }
+    let is_here = |task: &Scope| scope.is_none_or(|scope| scope == task);
+    if let Some(live) = live.filter(|live| is_here(&live.spec.scope)) {
+        return place(core, &live, from, message);
     }
+    let record = id.and_then(|id| core.hub.index.get(id));
+    Err(match record.filter(|record| is_here(record.scope())) {
+        Some(record) => SendError::Ended {
+            task: record.id,
+            message,
+        },
+        None => SendError::NoSuchTask { address, message },
+    })
 }
 
 /// Places a message in the inbox of a live task.

@@ -56,10 +56,6 @@ impl Manager {
     ///
     /// # Errors
     /// [`SubscribeError::TooMany`] at the bound.
-    #[allow(
-        clippy::unused_async,
-        reason = "a store on disk is read here for old events"
-    )]
     pub async fn subscribe_to(
         &self,
         since: Since,

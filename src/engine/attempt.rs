@@ -34,7 +34,6 @@ pub(crate) struct Attempt {
     pub(crate) epoch: Epoch,
     pub(crate) number: u32,
     pub(crate) is_last: bool,
-    pub(crate) resume: Option<Payload>,
 }
 
 /// Runs an attempt to its end and reports it.
@@ -149,6 +148,6 @@ impl fmt::Debug for Attempt {
         f.debug_struct("Attempt")
             .field("task", &self.live.id)
             .field("number", &self.number)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -30,9 +30,9 @@ pub use subscription::{FeedItem, Subscription};
 /// Everybody who may subscribe has done so; try again when one of them has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the feed has {max} subscribers and takes no more; drop one or raise the bound")]
-pub struct TooManySubscribers {
+pub(crate) struct TooManySubscribers {
     /// How many there may be.
-    pub max: usize,
+    pub(crate) max: usize,
 }
 
 /// The shared history and the signal that it has grown.
@@ -78,11 +78,13 @@ impl Feed {
     }
 
     /// The number of the oldest event still here.
+    #[cfg(test)]
     pub(crate) fn oldest(&self) -> Option<Seq> {
         self.read().oldest()
     }
 
     /// How many subscriptions there are.
+    #[cfg(test)]
     pub(crate) fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Relaxed)
     }
