@@ -429,6 +429,7 @@ fn link(core: &Arc<Core>, live: &Arc<Live>, token: CancellationToken) {
         tokio::select! {
             biased;
             _ = live.done.wait() => {}
+            () = core.hub.gate.shut_down() => {}
             () = token.cancelled() => super::cancel::for_token(&core, live.id).await,
         }
     });
