@@ -1,7 +1,7 @@
 //! The ids of tasks, sorted in each way that a list needs.
 //!
 //! # Invariants
-//! 1. Each set has every id that belongs there, and `live` sets exactly those that have not settled.
+//! 1. Each set has every id that belongs there; a `live` set has those that have not settled.
 //! 2. A name belongs to the task that holds it: from its first record until it is settled and
 //!    stopped.
 //! 3. A scope without tasks takes no room.
