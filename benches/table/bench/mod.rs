@@ -52,6 +52,7 @@ pub(crate) fn peers() -> Vec<&'static dyn Peer> {
         &peer::Plain,
         &peer::InJoinSet,
         &peer::BareRactor,
+        &peer::Ours,
         &peer::Disk,
     ]
 }

@@ -6,6 +6,7 @@
 mod bare_ractor;
 mod disk;
 mod join_set;
+mod ours;
 mod plain;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use super::workload::Workload;
 pub(crate) use bare_ractor::BareRactor;
 pub(crate) use disk::Disk;
 pub(crate) use join_set::InJoinSet;
+pub(crate) use ours::Ours;
 pub(crate) use plain::Plain;
 
 /// A measurement under way; it is run on a fresh runtime in a process of its own.

@@ -1,0 +1,182 @@
+//! understory, with its store in memory and its bounds raised to the size of the workload.
+//!
+//! Unlike any other peer it keeps a record of each task and tells every change to whoever
+//! subscribes, and it answers a spawn when the record is durable.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use understory::{Builder, Cancel, Context, Failure, FeedItem, Manager, Since, TaskHandle, What};
+
+use super::{Measuring, Peer};
+use crate::bench::latch::Latch;
+use crate::bench::sample::{Sample, Watch};
+use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
+
+/// A manager of this crate.
+pub(crate) struct Ours;
+
+impl Peer for Ours {
+    fn name(&self) -> &'static str {
+        "understory"
+    }
+
+    fn size(&self, workload: Workload) -> Option<usize> {
+        (workload != Workload::Fsync).then(|| workload.size())
+    }
+
+    fn measure(&self, workload: Workload, size: usize) -> Measuring {
+        match workload {
+            Workload::Complete => Box::pin(complete(size)),
+            Workload::Live => Box::pin(live(size)),
+            Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
+            Workload::Inbox { children } => Box::pin(inbox(size, children)),
+            Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
+            Workload::Fsync => unreachable!("it has no size"),
+        }
+    }
+}
+
+/// Its feed keeps as many events as by default; nobody subscribes except in `events`.
+fn manager(tasks: usize) -> Manager {
+    builder(tasks).build().expect("the numbers are valid")
+}
+
+fn builder(tasks: usize) -> Builder {
+    let builder = Manager::builder().live_max(tasks + 1).children_max(tasks);
+    builder.depth_max(u32::MAX)
+}
+
+async fn complete(size: usize) -> Sample {
+    let scope = manager(size).scope("bench");
+    let mut under_way: VecDeque<TaskHandle<usize>> = VecDeque::with_capacity(IN_FLIGHT);
+    let mut sum = 0;
+    let watch = Watch::start();
+    for number in 0..size {
+        if under_way.len() == IN_FLIGHT {
+            let oldest = under_way.pop_front().expect("it is full");
+            sum += oldest.await.expect("it completes");
+        }
+        let body = move |_: Context| async move { Ok(number) };
+        let spawned = scope.unnamed().spawn(body).await;
+        under_way.push_back(spawned.expect("it is accepted"));
+    }
+    for handle in under_way {
+        sum += handle.await.expect("it completes");
+    }
+    let sample = watch.stop(size);
+    assert_eq!(sum, size * (size - 1) / 2);
+    sample
+}
+
+async fn wait(started: Latch, context: Context) -> Result<(), Failure> {
+    started.count_down();
+    context.cancelled().await;
+    Ok(())
+}
+
+async fn live(size: usize) -> Sample {
+    let scope = manager(size).scope("bench");
+    let started = Latch::new(size);
+    let watch = Watch::start();
+    for _ in 0..size {
+        let started = started.clone();
+        let spawned = scope
+            .unnamed()
+            .spawn(|context| wait(started, context))
+            .await;
+        spawned.expect("it is accepted");
+    }
+    started.opened().await;
+    watch.stop(size)
+}
+
+async fn cancel(size: usize, shape: Shape) -> Sample {
+    let scope = manager(size).scope("bench");
+    let started = Latch::new(size);
+    let mut tasks: Vec<TaskHandle<()>> = Vec::with_capacity(size);
+    for place in 0..size {
+        let started = started.clone();
+        let mut task = scope.unnamed();
+        if let Some(parent) = shape.parent_of(place) {
+            task = task.parent(tasks[parent].id());
+        }
+        let spawned = task.spawn(|context| wait(started, context)).await;
+        tasks.push(spawned.expect("it is accepted"));
+    }
+    started.opened().await;
+    let watch = Watch::start();
+    let why = Cancel::because("measured").grace(Duration::from_mins(10));
+    let report = tasks[0].cancel_tree(why).await.expect("it is carried out");
+    let sample = watch.stop(size);
+    assert_eq!(report.cancelled.len(), size);
+    sample
+}
+
+async fn inbox(size: usize, children: usize) -> Sample {
+    let scope = manager(children).scope("bench");
+    let arrived = Latch::new(size);
+    // As large as all that is sent, so that none is refused.
+    let capacity = u32::try_from(size / children).expect("a workload is small");
+    let mut tasks = Vec::with_capacity(children);
+    for _ in 0..children {
+        let arrived = arrived.clone();
+        let body = |context: Context| async move {
+            while context.recv().await.is_some() {
+                arrived.count_down();
+            }
+            Ok(())
+        };
+        let spawned = scope.unnamed().inbox_capacity(capacity).spawn(body).await;
+        tasks.push(spawned.expect("it is accepted"));
+    }
+    let watch = Watch::start();
+    for number in 0..size {
+        tasks[number % children]
+            .send(number)
+            .await
+            .expect("its inbox is large");
+    }
+    arrived.opened().await;
+    watch.stop(size)
+}
+
+async fn events(size: usize, subscribers: usize) -> Sample {
+    // As large as all that is told, so that none is lost.
+    let manager = builder(1)
+        .feed_events_max(2 * size)
+        .build()
+        .expect("the numbers are valid");
+    let complete = Latch::new(subscribers);
+    for _ in 0..subscribers {
+        let mut feed = manager.subscribe(Since::Now).await.expect("there is room");
+        let complete = complete.clone();
+        tokio::spawn(async move {
+            let mut left = size;
+            while left > 0 {
+                match feed.next().await.expect("the manager lives") {
+                    FeedItem::Event(event) => {
+                        left -= usize::from(matches!(event.what, What::Emitted { .. }));
+                    }
+                    FeedItem::Snapshot { .. } => {}
+                    FeedItem::Lagged { missed, .. } => panic!("{missed} events are missing"),
+                }
+            }
+            complete.count_down();
+        });
+    }
+    let watch = Watch::start();
+    let body = move |context: Context| async move {
+        for number in 0..size {
+            context.emit("number", number).await?;
+        }
+        Ok(())
+    };
+    let emitting = manager.scope("bench").unnamed().spawn(body).await;
+    emitting
+        .expect("it is accepted")
+        .await
+        .expect("it completes");
+    complete.opened().await;
+    watch.stop(size * subscribers)
+}
