@@ -12,55 +12,33 @@
 //!
 //! *Not here*: when a slot is given back (`supervisor`).
 
-use std::collections::{BTreeMap, VecDeque};
+#[cfg(test)]
+#[allow(dead_code, reason = "used by the proofs, which the library declares")]
+mod audit;
+mod class;
+
+use std::collections::BTreeMap;
 
 use super::bounds::{Bounds, Class, WhenFull};
-use super::id::{ClassName, Kind, Scope, TaskId};
+use super::id::{ClassName, Scope, TaskId};
 use super::spec::Spec;
+pub use class::ClassFull;
+use class::{ClassKey, ClassState};
 
 /// The classes of a task, as indices into [`Admission::classes`], in a fixed order.
 pub(super) type ClassSet = Vec<u32>;
 type LaneKey = (Scope, ClassSet);
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum ClassKey {
-    Global,
-    Scope(Scope),
-    Kind(Kind),
-    Named(ClassName),
-}
-
-#[derive(Debug)]
-struct ClassState {
-    key: ClassKey,
-    class: Class,
-    in_use: u32,
-    waiting: u32,
-    turns: VecDeque<Scope>,
-    parked: BTreeMap<Scope, Vec<ClassSet>>,
-}
-
 /// Where a waiting task stands, to take it out again.
 #[derive(Debug)]
 pub(super) struct Ticket(u64);
-
-/// Why a task is refused by a class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClassFull {
-    /// The class, as a person would name it.
-    pub class: String,
-    /// Slots in use.
-    pub in_use: u32,
-    /// Slots in all.
-    pub size: u32,
-    /// Tasks that wait for one.
-    pub waiting: u32,
-}
 
 /// Slots and queues of all limit classes.
 #[derive(Debug)]
 pub(super) struct Admission {
     classes: Vec<ClassState>,
+    /// Places in `classes` of scopes in which nothing lives.
+    vacant: Vec<u32>,
     index: BTreeMap<ClassKey, u32>,
     per_scope: Option<Class>,
     scopes: BTreeMap<Scope, Class>,
@@ -72,6 +50,7 @@ impl Admission {
     pub(super) fn new(bounds: &Bounds) -> Self {
         let mut admission = Self {
             classes: Vec::new(),
+            vacant: Vec::new(),
             index: BTreeMap::new(),
             per_scope: bounds.per_scope,
             scopes: bounds.scopes.clone(),
@@ -91,35 +70,59 @@ impl Admission {
     }
 
     fn add(&mut self, key: ClassKey, class: Class) -> u32 {
-        let at = u32::try_from(self.classes.len()).expect("fewer classes than u32::MAX");
-        self.index.insert(key.clone(), at);
-        let (turns, parked) = (VecDeque::new(), BTreeMap::new());
-        self.classes.push(ClassState {
-            key,
-            class,
-            in_use: 0,
-            waiting: 0,
-            turns,
-            parked,
-        });
+        let state = ClassState::new(key.clone(), class);
+        let at = if let Some(at) = self.vacant.pop() {
+            self.classes[at as usize] = state;
+            at
+        } else {
+            self.classes.push(state);
+            u32::try_from(self.classes.len() - 1).expect("fewer classes than u32::MAX")
+        };
+        self.index.insert(key, at);
         at
+    }
+
+    /// A task of these classes was accepted.
+    pub(super) fn join(&mut self, set: &ClassSet) {
+        for at in set {
+            self.classes[*at as usize].members += 1;
+        }
+    }
+
+    /// A task of these classes is gone.
+    pub(super) fn leave(&mut self, set: &ClassSet) {
+        for at in set {
+            self.classes[*at as usize].members -= 1;
+        }
+        self.prune(set);
+    }
+
+    /// Drops the class of a scope when nothing of that scope lives.
+    pub(super) fn prune(&mut self, set: &ClassSet) {
+        for at in set {
+            let state = &self.classes[*at as usize];
+            if state.members == 0 && matches!(state.key, ClassKey::Scope(_)) {
+                self.index.remove(&state.key);
+                self.vacant.push(*at);
+            }
+        }
     }
 
     /// The classes of a task, or the name of the one that nobody configured.
     pub(super) fn classes_of(&mut self, spec: &Spec) -> Result<ClassSet, ClassName> {
         let mut set = ClassSet::new();
         set.extend(self.index.get(&ClassKey::Global));
-        if let Some(class) = self.scopes.get(&spec.scope).copied().or(self.per_scope) {
-            let key = ClassKey::Scope(spec.scope.clone());
-            let known = self.index.get(&key).copied();
-            set.push(known.unwrap_or_else(|| self.add(key, class)));
-        }
         if let Some(kind) = &spec.kind {
             set.extend(self.index.get(&ClassKey::Kind(kind.clone())));
         }
         for name in &spec.limits {
             let key = ClassKey::Named(name.clone());
             set.push(*self.index.get(&key).ok_or_else(|| name.clone())?);
+        }
+        if let Some(class) = self.scopes.get(&spec.scope).copied().or(self.per_scope) {
+            let key = ClassKey::Scope(spec.scope.clone());
+            let known = self.index.get(&key).copied();
+            set.push(known.unwrap_or_else(|| self.add(key, class)));
         }
         set.sort_unstable();
         set.dedup();
@@ -292,37 +295,5 @@ impl Admission {
         set.iter()
             .copied()
             .find(|at| !self.classes[*at as usize].has_room())
-    }
-
-    /// Slots in use over all classes, for checkers.
-    #[cfg(test)]
-    pub(super) fn in_use(&self) -> Vec<(String, u32, u32, u32)> {
-        let row = |state: &ClassState| {
-            let full = state.describe();
-            (full.class, full.in_use, full.size, full.waiting)
-        };
-        self.classes.iter().map(row).collect()
-    }
-}
-
-impl ClassState {
-    fn has_room(&self) -> bool {
-        self.in_use < self.class.size
-    }
-
-    fn describe(&self) -> ClassFull {
-        let class = match &self.key {
-            ClassKey::Global => "all tasks".to_owned(),
-            ClassKey::Scope(scope) => format!("scope {scope}"),
-            ClassKey::Kind(kind) => format!("kind {kind}"),
-            ClassKey::Named(name) => format!("limit {name}"),
-        };
-        let (in_use, waiting, size) = (self.in_use, self.waiting, self.class.size);
-        ClassFull {
-            class,
-            in_use,
-            size,
-            waiting,
-        }
     }
 }

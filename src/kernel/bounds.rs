@@ -16,7 +16,7 @@ pub struct Bounds {
     pub depth_max: u32,
     /// Most live children of one task.
     pub children_max: usize,
-    /// Most settled records that are kept; the oldest go first.
+    /// Most settled records that are kept; the oldest go first, and their keys with them.
     pub settled_max: usize,
     /// Grace of a stop when neither the task nor the request names one.
     pub grace: Duration,

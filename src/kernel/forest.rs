@@ -21,6 +21,8 @@ struct Node {
     depth: u32,
     root: TaskId,
     closed: bool,
+    /// Whether it and all below it were asked to stop by a cancel, which nothing takes back.
+    asked: bool,
 }
 
 /// The live tasks and their links.
@@ -30,6 +32,9 @@ pub(super) struct Forest {
     /// Roots by order of acceptance.
     roots: BTreeMap<u64, TaskId>,
     births: u64,
+    /// Nodes that walks have visited, for the proof that work per node is constant.
+    #[cfg(test)]
+    visits: std::cell::Cell<u64>,
 }
 
 impl Forest {
@@ -56,6 +61,7 @@ impl Forest {
             depth,
             root,
             closed: false,
+            asked: false,
         };
         let before = self.nodes.insert(id, node);
         assert!(before.is_none(), "forest: {id} is in it already");
@@ -112,6 +118,14 @@ impl Forest {
         }
     }
 
+    /// Closes a node and notes that it and all below it are asked to stop.
+    pub(super) fn mark_asked(&mut self, id: TaskId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.closed = true;
+            node.asked = true;
+        }
+    }
+
     pub(super) fn is_closed(&self, id: TaskId) -> bool {
         self.nodes.get(&id).is_none_or(|node| node.closed)
     }
@@ -147,25 +161,46 @@ impl Forest {
 
     /// The node and all below it, parents before children, siblings in reverse order of acceptance.
     pub(super) fn subtree(&self, root: TaskId) -> Vec<TaskId> {
+        self.walk(root, |_| true)
+    }
+
+    /// Like [`Self::subtree`], without the nodes that were asked to stop together with all below them.
+    pub(super) fn not_asked(&self, root: TaskId) -> Vec<TaskId> {
+        self.walk(root, |id| {
+            self.nodes.get(&id).is_some_and(|node| !node.asked)
+        })
+    }
+
+    fn walk(&self, root: TaskId, enters: impl Fn(TaskId) -> bool) -> Vec<TaskId> {
         let mut order = Vec::new();
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
-            order.push(id);
-            // A stack hands out last what went in first, so acceptance order comes out reversed.
-            stack.extend(self.children(id));
+            self.visited();
+            if enters(id) {
+                order.push(id);
+                // A stack hands out last what went in first, so acceptance order comes out reversed.
+                stack.extend(self.children(id));
+            }
         }
         order
     }
 
-    /// Whether `above` is `id` or one of the tasks above it.
-    pub(super) fn is_within(&self, id: TaskId, above: TaskId) -> bool {
-        let mut at = Some(id);
-        while let Some(node) = at {
-            if node == above {
-                return true;
-            }
-            at = self.parent(node);
-        }
-        false
+    #[cfg(test)]
+    pub(super) fn contains(&self, id: TaskId) -> bool {
+        self.nodes.contains_key(&id)
     }
+
+    #[cfg(test)]
+    pub(super) fn visits(&self) -> u64 {
+        self.visits.get()
+    }
+
+    #[cfg(test)]
+    fn visited(&self) {
+        self.visits.set(self.visits.get() + 1);
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "visits are counted in tests only")]
+    const fn visited(&self) {}
 }

@@ -73,8 +73,25 @@ impl Names {
 
     /// Frees the key that is bound to a task.
     pub(super) fn free_key(&mut self, task: TaskId) {
-        if let Some(slot) = self.key_of.remove(&task) {
+        let Some(slot) = self.key_of.remove(&task) else {
+            return;
+        };
+        if self
+            .keys
+            .get(&slot)
+            .is_some_and(|(bound, _)| *bound == task)
+        {
             self.keys.remove(&slot);
         }
+    }
+
+    /// Every name held, for checkers.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> std::collections::BTreeSet<(Scope, Name, TaskId)> {
+        let of_scope = |(scope, names): (&Scope, &BTreeMap<Name, TaskId>)| {
+            let row = |(name, task): (&Name, &TaskId)| (scope.clone(), name.clone(), *task);
+            names.iter().map(row).collect::<Vec<_>>()
+        };
+        self.holders.iter().flat_map(of_scope).collect()
     }
 }

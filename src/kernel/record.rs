@@ -46,6 +46,8 @@ pub struct Record {
     pub conclusion: Option<Conclusion>,
     /// How it ended.
     pub outcome: Option<Arc<Outcome>>,
+    /// What its next start hands to the body, once it was resumed.
+    pub resume: Option<Payload>,
     /// Its newest progress note.
     pub progress: Option<Payload>,
     /// Messages that were accepted for it and never read.

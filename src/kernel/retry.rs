@@ -98,13 +98,7 @@ impl Retry {
     ///
     /// `dice` is any number; the same dice give the same delay.
     pub fn delay_after(&self, attempt: u32, dice: u64) -> Duration {
-        let mut delay = self.delay.min(self.cap);
-        for _ in 1..attempt {
-            if delay >= self.cap || self.factor_percent == 100 {
-                break;
-            }
-            delay = (delay.saturating_mul(self.factor_percent) / 100).min(self.cap);
-        }
+        let delay = self.longest_delay_after(attempt);
         match self.jitter {
             Jitter::None => delay,
             Jitter::Full => {
@@ -112,6 +106,18 @@ impl Retry {
                 Duration::from_micros(mix(dice) % (micros + 1))
             }
         }
+    }
+
+    /// The delay after attempt number `attempt` before jitter.
+    pub fn longest_delay_after(&self, attempt: u32) -> Duration {
+        let mut delay = self.delay.min(self.cap);
+        for _ in 1..attempt {
+            if delay >= self.cap || self.factor_percent == 100 {
+                break;
+            }
+            delay = (delay.saturating_mul(self.factor_percent) / 100).min(self.cap);
+        }
+        delay
     }
 }
 

@@ -87,7 +87,10 @@ impl State {
         use Trigger as T;
         match (self, trigger) {
             (S::Pending, T::Start) | (S::Waiting, T::Unpark) => Some(S::Running),
-            (S::Running, T::Park) | (S::Running | S::Waiting, T::AwaitChildren) => Some(S::Waiting),
+            (S::Running, T::Park)
+            | (S::Pending | S::Running | S::Waiting | S::Suspended, T::AwaitChildren) => {
+                Some(S::Waiting)
+            }
             (S::Running | S::Waiting, T::Suspend) => Some(S::Suspended),
             (S::Suspended, T::Resume)
             | (S::Running | S::Waiting | S::CancelRequested, T::Retry) => Some(S::Pending),
@@ -109,7 +112,6 @@ impl State {
                 T::Start
                 | T::Park
                 | T::Unpark
-                | T::AwaitChildren
                 | T::Suspend
                 | T::Resume
                 | T::Retry
@@ -138,7 +140,7 @@ pub enum Trigger {
     Park,
     /// Its body goes on.
     Unpark,
-    /// Its body is over and children live.
+    /// Its body is over, or lost with its process, and children live.
     AwaitChildren,
     /// Its body ended by suspending.
     Suspend,

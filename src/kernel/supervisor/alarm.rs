@@ -4,6 +4,8 @@
 //! 1. Every alarm in the set is listed in its task, except `Key`, which outlives the task.
 //! 2. An alarm fires at or after its time, never before.
 
+use std::time::Duration;
+
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
 use super::super::record::{Body, Limit, Wait};
@@ -141,9 +143,11 @@ impl Supervisor {
     }
 
     fn rearm_idle(&mut self, id: TaskId, from: Timestamp) {
+        // A limit of zero must not be due again within the same tick.
+        let soonest = self.now.after(Duration::from_micros(1));
         let record = &self.task(id).record;
         if let (Some(limit), Body::Live) = (record.spec.idle_timeout, record.body) {
-            self.arm(id, from.after(limit), Alarm::Idle);
+            self.arm(id, from.after(limit).max(soonest), Alarm::Idle);
         }
     }
 

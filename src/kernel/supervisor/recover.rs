@@ -5,12 +5,12 @@
 //! 2. Every change made here is an event like any other.
 //! 3. A closure cannot run again: it is interrupted. An executor's task runs again while attempts are left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::bounds::Bounds;
 use super::super::event::What;
-use super::super::id::{Seq, TaskId};
+use super::super::id::{Epoch, Seq, TaskId};
 use super::super::record::{Body, Conclusion, Fault, FaultKind, Outcome, Record, Wait};
 use super::super::spec::Origin;
 use super::super::state::State;
@@ -20,8 +20,6 @@ use super::protocol::Step;
 use super::report::Ending;
 use super::task::Task;
 use super::{Cause, Supervisor};
-
-const EVIDENCE: &str = "its process died while it was ";
 
 impl Supervisor {
     /// A supervisor that goes on from stored records, and the step that brings them up to date.
@@ -59,10 +57,13 @@ impl Supervisor {
         for id in &ids {
             supervisor.relink(*id);
         }
+        supervisor.work_off_ends();
+        // Children before their parents, and nothing starts before the last one has been decided.
         for id in ids.into_iter().rev() {
             supervisor.revive(id);
-            supervisor.work_off();
+            supervisor.work_off_ends();
         }
+        supervisor.work_off();
         let step = supervisor.take();
         (supervisor, step)
     }
@@ -92,7 +93,7 @@ impl Supervisor {
         }
     }
 
-    /// Puts a live record back: links, name, key.
+    /// Puts a live record back: links, name, key. No body runs.
     fn readmit(&mut self, record: &Record) {
         let id = record.id;
         let parent = record
@@ -105,31 +106,39 @@ impl Supervisor {
         }
         // A class that is no longer configured does not strand its tasks: the others still hold.
         let classes = self.admission.classes_of(&record.spec).unwrap_or_default();
+        self.admission.join(&classes);
         let awaits_parent = parent.is_some_and(|parent| self.has_not_started(parent));
         let mut task = Task::new(record.clone(), classes);
         task.awaits_parent = awaits_parent && record.state == State::Pending;
         self.tasks.insert(id, Box::new(task));
+        if record.body == Body::Live {
+            self.edit(id).body = Body::Absent;
+        }
+        let is_closure = record.spec.origin == Origin::Closure;
+        if is_closure && matches!(record.conclusion, Some(Conclusion::Retry(_))) {
+            self.edit(id).conclusion = Some(interrupted(record.state));
+        }
     }
 
     /// Links a pending task to the dependencies that are still to come.
     fn relink(&mut self, id: TaskId) {
         let record = Arc::clone(&self.task(id).record);
-        if record.state != State::Pending {
+        if record.state != State::Pending || record.epoch > Epoch::default() {
             return;
         }
+        let mut unmet = BTreeSet::new();
         for dependency in &record.spec.after {
-            match self.state(*dependency) {
-                Some(state) if !state.is_terminal() => {
-                    self.task(*dependency).dependents.push(id);
-                    self.task(id).unmet += 1;
-                }
-                Some(_) | None => {
-                    let settled = self.settled.get(dependency).copied();
-                    if settled.is_some_and(|state| state != State::Completed) {
-                        self.stops.push_back((id, Cause::Dependency(*dependency)));
-                    }
-                }
+            let settled = self.settled.get(dependency).copied();
+            if self.tasks.contains_key(dependency) {
+                unmet.insert(*dependency);
+            } else if settled.is_some_and(|state| state != State::Completed) {
+                self.stops.push_back((id, Cause::Dependency(*dependency)));
             }
+        }
+        self.link_after(id, &unmet);
+        let wait = self.wait_to_start(id);
+        if wait.is_some() && wait != record.wait {
+            self.set_wait(id, wait);
         }
     }
 
@@ -139,59 +148,71 @@ impl Supervisor {
             return;
         };
         let record = Arc::clone(&task.record);
-        self.edit(id).body = Body::Absent;
-        let is_asked = record.state == State::CancelRequested;
-        if let Some(conclusion) = record.conclusion.clone() {
-            self.hold_again(id, conclusion);
-            return;
-        }
-        if is_asked {
-            let cause = record.stop.as_ref().map(|stop| stop.cause);
-            let outcome = match cause {
-                Some(Cause::Timeout(limit)) => Outcome::TimedOut {
-                    limit,
-                    late_result: None,
-                },
-                Some(_) | None => Outcome::Cancelled { late_result: None },
-            };
-            self.hold(id, Conclusion::Settle(Arc::new(outcome)), Ending::Badly);
-            return;
-        }
-        let evidence = || Arc::from(format!("{EVIDENCE}{}", record.state));
-        if record.spec.origin == Origin::Closure {
-            let outcome = Outcome::Interrupted(evidence());
-            self.hold(id, Conclusion::Settle(Arc::new(outcome)), Ending::Badly);
-            return;
-        }
-        match record.state {
-            State::Pending => match record.wait {
-                Some(Wait::Backoff(due)) => self.arm(id, due, Alarm::Backoff),
-                Some(_) | None => self.ready.push_back(id),
-            },
-            State::Running | State::Waiting => {
-                let fault = Fault {
-                    kind: FaultKind::Lost,
-                    message: evidence(),
-                };
-                let retry = self.retry_of(id, &fault);
-                let outcome = Outcome::Interrupted(fault.message);
-                let settle = || Conclusion::Settle(Arc::new(outcome));
-                self.hold(id, retry.unwrap_or_else(settle), Ending::Badly);
-            }
-            State::Suspended
-            | State::CancelRequested
-            | State::Completed
-            | State::Failed
-            | State::TimedOut
-            | State::Cancelled
-            | State::Interrupted => {}
+        if record.conclusion.is_some() {
+            // Its body was over before the crash: its word stands, its children were told then.
+            self.forest.close(id);
+            self.due.push_back(id);
+        } else if record.state == State::CancelRequested {
+            let outcome = self.stopped(id);
+            self.lose(id, Conclusion::Settle(Arc::new(outcome)));
+        } else if record.spec.origin == Origin::Closure {
+            self.lose(id, interrupted(record.state));
+        } else {
+            self.revive_executor(&record);
         }
     }
 
-    /// A body that was over before the crash: its word stands, its children are decided by now.
-    fn hold_again(&mut self, id: TaskId, conclusion: Conclusion) {
-        self.forest.close(id);
-        self.edit(id).conclusion = Some(conclusion);
-        self.due.push_back(id);
+    fn revive_executor(&mut self, record: &Record) {
+        let id = record.id;
+        match (record.state, &record.wait) {
+            (State::Pending, Some(Wait::Backoff(due))) => {
+                self.forest.close(id);
+                // The wall clock may have gone back since the delay was written down.
+                let delay = record.spec.retry.longest_delay_after(record.attempt);
+                let due = self.now.after(delay).min(*due);
+                self.set_wait(id, Some(Wait::Backoff(due)));
+                self.arm(id, due, Alarm::Backoff);
+            }
+            (State::Pending, _) => {
+                if record.epoch > Epoch::default() && record.resume.is_none() {
+                    self.forest.close(id);
+                }
+                self.ready.push_back(id);
+            }
+            (State::Running | State::Waiting, _) => {
+                let fault = Fault {
+                    kind: FaultKind::Lost,
+                    message: evidence(record.state),
+                };
+                let retry = self.retry_of(id, &fault);
+                self.lose(id, retry.unwrap_or_else(|| interrupted(record.state)));
+            }
+            (
+                State::Suspended
+                | State::CancelRequested
+                | State::Completed
+                | State::Failed
+                | State::TimedOut
+                | State::Cancelled
+                | State::Interrupted,
+                _,
+            ) => {}
+        }
     }
+
+    /// Concludes a task whose body is gone. Children that end for it do so first.
+    fn lose(&mut self, id: TaskId, conclusion: Conclusion) {
+        self.forest.close(id);
+        self.end_children(id, Ending::Badly);
+        self.work_off_ends();
+        self.hold(id, conclusion, Ending::Badly);
+    }
+}
+
+fn evidence(state: State) -> Arc<str> {
+    format!("its process died while it was {state}").into()
+}
+
+fn interrupted(state: State) -> Conclusion {
+    Conclusion::Settle(Arc::new(Outcome::Interrupted(evidence(state))))
 }

@@ -114,13 +114,12 @@ impl Supervisor {
     }
 
     fn timed_out(&mut self, id: TaskId, limit: Limit, end: End) -> Conclusion {
-        let late_result = match end {
-            End::Done(value) => Some(value),
-            End::Failed(_) | End::Suspended(_) | End::Aborted => None,
+        let (late_result, is_final) = match end {
+            End::Done(value) => (Some(value), true),
+            End::Failed(fault) => (None, fault.kind == FaultKind::Permanent),
+            End::Suspended(_) | End::Aborted => (None, false),
         };
-        if late_result.is_none()
-            && let Some(retry) = self.retry_of(id, &timeout_fault(limit))
-        {
+        if !is_final && let Some(retry) = self.retry_of(id, &timeout_fault(limit)) {
             return retry;
         }
         Conclusion::Settle(Arc::new(Outcome::TimedOut { limit, late_result }))

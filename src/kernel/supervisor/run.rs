@@ -52,10 +52,10 @@ impl Supervisor {
             return;
         }
         let is_first = self.task(id).record.epoch == Epoch::default();
-        let resume = self.task(id).resume.take();
         let now = self.now;
         self.shift(id, Trigger::Start);
         let record = self.edit(id);
+        let resume = record.resume.take();
         record.epoch = record.epoch.next();
         record.attempt += u32::from(resume.is_none());
         record.body = Body::Live;
@@ -65,6 +65,8 @@ impl Supervisor {
         let is_last = attempt >= record.spec.retry.attempts_max();
         let (timeout, idle) = (record.spec.timeout, record.spec.idle_timeout);
         self.forest.open(id);
+        // Each run counts its turns from the start.
+        self.task(id).park_turn = 0;
         self.emit(id, What::Started);
         for (limit, alarm) in [(timeout, Alarm::Attempt), (idle, Alarm::Idle)] {
             if let Some(limit) = limit {
@@ -102,38 +104,28 @@ impl Supervisor {
         self.ready.push_back(id);
     }
 
-    /// One dependency of a task has completed.
-    pub(super) fn dependency_met(&mut self, id: TaskId) {
+    pub(super) fn parked(&mut self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        task.unmet = task.unmet.saturating_sub(1);
-        if task.record.state != State::Pending {
+        // An abandoned body is heard, too: its slot follows it until it has stopped.
+        let is_newest = task.record.epoch == epoch && task.record.body == Body::Live;
+        if !is_newest || task.park_turn >= turn {
             return;
         }
-        let wait = match (task.unmet, task.awaits_parent) {
-            (0, false) => None,
-            (0, true) => Some(Wait::ParentStart),
-            (unmet, _) => Some(Wait::After(unmet)),
-        };
-        self.set_wait(id, wait.clone());
-        match wait {
-            None => self.ready.push_back(id),
-            Some(wait) => self.emit(id, What::Pending(wait)),
-        }
-    }
-
-    pub(super) fn parked(&mut self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
-        if !self.is_current(id, epoch) || self.task(id).park_turn >= turn {
-            return;
-        }
-        self.task(id).park_turn = turn;
-        match (self.task(id).record.state, on) {
+        task.park_turn = turn;
+        match (task.record.state, on) {
             (State::Running, Some(on)) => {
                 self.shift(id, Trigger::Park);
                 self.set_wait(id, Some(on.clone()));
                 self.emit(id, What::Waiting(on));
                 self.lend_slot(id);
+            }
+            (State::Waiting, Some(on)) => {
+                if self.task(id).record.wait.as_ref() != Some(&on) {
+                    self.set_wait(id, Some(on.clone()));
+                    self.emit(id, What::Waiting(on));
+                }
             }
             (State::Waiting, None) => {
                 self.shift(id, Trigger::Unpark);
@@ -141,20 +133,19 @@ impl Supervisor {
                 self.emit(id, What::Unparked);
                 self.reclaim_slot(id);
             }
-            (State::CancelRequested, Some(_)) => self.lend_slot(id),
-            (State::CancelRequested, None) => self.reclaim_slot(id),
             (
-                State::Pending
-                | State::Running
-                | State::Waiting
-                | State::Suspended
+                State::CancelRequested
                 | State::Completed
                 | State::Failed
                 | State::TimedOut
                 | State::Cancelled
                 | State::Interrupted,
-                _,
-            ) => {}
+                on,
+            ) => match on {
+                Some(_) => self.lend_slot(id),
+                None => self.reclaim_slot(id),
+            },
+            (State::Running, None) | (State::Pending | State::Suspended, _) => {}
         }
     }
 
@@ -222,7 +213,7 @@ impl Supervisor {
             Some(State::Suspended) => {
                 self.shift(id, Trigger::Resume);
                 self.set_wait(id, None);
-                self.task(id).resume = Some(data);
+                self.edit(id).resume = Some(data);
                 self.emit(id, What::Resumed);
                 self.ready.push_back(id);
                 Ok(())

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. A task settles once (K2), after its children (K5).
-//! 2. Slot and name are freed when it is settled and its body has stopped (K6); a key also outlives its window.
+//! 2. Slot and name are freed when it is settled and its body has stopped (K6). A key also outlives its window,
+//!    and goes with the record when that is no longer kept.
 
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ impl Supervisor {
         if spec.key.is_some() && record.created_at.after(self.bounds.key_window) <= self.now {
             self.names.free_key(id);
         }
+        self.admission.leave(&task.classes);
         self.out.records.push(record);
         self.forget(id);
     }
@@ -102,22 +104,27 @@ impl Supervisor {
                 continue;
             }
             self.settled.remove(&oldest);
+            self.names.free_key(oldest);
             self.out.removed.push(oldest);
         }
     }
 
     /// Gives up on a body that does not stop: its task settles without it.
     pub(super) fn abandon(&mut self, id: TaskId) {
-        let record = &self.task(id).record;
-        let outcome = match record.stop.as_ref().map(|stop| stop.cause) {
+        let conclusion = Conclusion::Settle(Arc::new(self.stopped(id)));
+        self.hold(id, conclusion, Ending::Badly);
+    }
+
+    /// The outcome of a task that was asked to stop and whose body said nothing.
+    pub(super) fn stopped(&mut self, id: TaskId) -> Outcome {
+        let stop = self.task(id).record.stop.as_ref();
+        match stop.map(|stop| stop.cause) {
             Some(Cause::Timeout(limit)) => Outcome::TimedOut {
                 limit,
                 late_result: None,
             },
             Some(_) | None => Outcome::Cancelled { late_result: None },
-        };
-        let conclusion = Conclusion::Settle(Arc::new(outcome));
-        self.hold(id, conclusion, Ending::Badly);
+        }
     }
 
     /// A task settled without a body to read its inbox: the messages left there are counted.
@@ -134,8 +141,11 @@ impl Supervisor {
             return;
         }
         let undelivered = record.undelivered + count;
+        // The caller's copy may be from before the body stopped; by now it has, or it would be in `tasks`.
+        let body = Body::Absent;
         let task = Task::new(
             Record {
+                body,
                 undelivered,
                 ..record.clone()
             },

@@ -10,11 +10,12 @@ use super::super::admission::ClassSet;
 use super::super::event::What;
 use super::super::id::{Epoch, Seq, TaskId};
 use super::super::names::KeyCheck;
-use super::super::record::{Body, Cause, Record, Wait};
+use super::super::record::{Body, Cause, Record};
 use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Spec};
 use super::super::state::State;
 use super::Bug;
 use super::Supervisor;
+use super::after::After;
 use super::alarm::Alarm;
 use super::protocol::{Accepted, Effect, Refusal, Reply, Ticket};
 use super::task::Task;
@@ -22,8 +23,7 @@ use super::task::Task;
 /// What the checks found out on the way.
 struct Checked {
     classes: ClassSet,
-    unmet: Vec<TaskId>,
-    failed: Option<TaskId>,
+    after: After,
 }
 
 impl Supervisor {
@@ -81,19 +81,18 @@ impl Supervisor {
         if let Some(parent) = spec.parent {
             self.check_parent(parent, spec)?;
         }
-        let (unmet, failed) = self.check_after(spec)?;
+        let after = self.check_after(spec)?;
         let classes = self
             .admission
             .classes_of(spec)
             .map_err(Refusal::UnknownLimit)?;
-        self.admission
-            .check(&classes)
-            .map_err(Refusal::LimitReached)?;
-        Ok(Checked {
-            classes,
-            unmet,
-            failed,
-        })
+        match self.admission.check(&classes) {
+            Ok(()) => Ok(Checked { classes, after }),
+            Err(full) => {
+                self.admission.prune(&classes);
+                Err(Refusal::LimitReached(full))
+            }
+        }
     }
 
     fn check_bounds(&self, spec: &Spec) -> Result<(), Refusal> {
@@ -140,31 +139,6 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Which dependencies are still to come, and whether one has failed already.
-    fn check_after(&self, spec: &Spec) -> Result<(Vec<TaskId>, Option<TaskId>), Refusal> {
-        let mut unmet = Vec::new();
-        let mut failed = None;
-        for dependency in &spec.after {
-            let live = self.state(*dependency);
-            let state = live.or_else(|| self.settled.get(dependency).copied());
-            let state = state.ok_or(Refusal::UnknownDependency(*dependency))?;
-            if spec
-                .parent
-                .is_some_and(|parent| self.forest.is_within(parent, *dependency))
-            {
-                return Err(Refusal::DependencyAbove(*dependency));
-            }
-            if !state.is_terminal() {
-                unmet.push(*dependency);
-            } else if state != State::Completed {
-                failed = failed.or(Some(*dependency));
-            }
-        }
-        unmet.sort_unstable();
-        unmet.dedup();
-        Ok((unmet, failed))
-    }
-
     fn accept(
         &mut self,
         id: TaskId,
@@ -186,19 +160,13 @@ impl Supervisor {
             .is_some_and(|parent| self.has_not_started(parent));
         let mut task = Task::new(self.new_record(id, spec, spawned_by), checked.classes);
         task.awaits_parent = awaits_parent;
-        task.unmet = u32::try_from(checked.unmet.len()).unwrap_or(u32::MAX);
-        let wait = match (task.unmet, awaits_parent) {
-            (0, false) => None,
-            (0, true) => Some(Wait::ParentStart),
-            (unmet, _) => Some(Wait::After(unmet)),
-        };
+        self.admission.join(&task.classes);
         self.tasks.insert(id, Box::new(task));
-        for dependency in checked.unmet {
-            self.task(dependency).dependents.push(id);
-        }
+        self.link_after(id, &checked.after.unmet);
+        let wait = self.wait_to_start(id);
         self.edit(id).wait.clone_from(&wait);
         self.emit(id, What::Accepted(wait));
-        if let Some(dependency) = checked.failed {
+        if let Some(dependency) = checked.after.failed {
             self.stops.push_back((id, Cause::Dependency(dependency)));
         }
     }
@@ -219,6 +187,7 @@ impl Supervisor {
             stop: None,
             conclusion: None,
             outcome: None,
+            resume: None,
             progress: None,
             undelivered: 0,
             created_at: self.now,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::super::admission::{self, ClassSet};
 use super::super::id::TaskId;
 use super::super::record::Record;
-use super::super::spec::Payload;
 use super::super::time::Timestamp;
 use super::alarm::Alarm;
 
@@ -29,8 +28,6 @@ pub(super) struct Task {
     /// Requests that are answered when this task has settled.
     pub(super) watches: Vec<u64>,
     pub(super) park_turn: u64,
-    /// What the next start hands to the body.
-    pub(super) resume: Option<Payload>,
     pub(super) dirty: bool,
 }
 
@@ -58,7 +55,6 @@ impl Task {
             alarms: Vec::new(),
             watches: Vec::new(),
             park_turn: 0,
-            resume: None,
             dirty: false,
         }
     }

@@ -1,1 +1,8 @@
-//! Proofs of the kernel.
+//! The proofs of the kernel: enumerated, compared with a model, and run in a seeded world.
+//!
+//! Promises are those of `ARCHITECTURE.md`; a test that guards promise N has `pN` in its name.
+//!
+//! *Not here*: proofs that need actors, bodies or a store.
+
+mod bed;
+mod law;

@@ -1,0 +1,252 @@
+//! The kernel looked at from within: every fact beside the records, checked against every other.
+//!
+//! Each function returns the first thing that is wrong, as a sentence. Between two steps nothing may be.
+//!
+//! *Not here*: what a step may do to the world outside (`kernel/tests/checks.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::id::{Epoch, TaskId};
+use super::super::record::{Body, Wait};
+use super::super::state::State;
+use super::Supervisor;
+use super::alarm::Alarm;
+use super::task::{Slot, Task};
+
+type Verdict = Result<(), String>;
+
+fn ensure(holds: bool, complaint: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(complaint()) }
+}
+
+impl Supervisor {
+    /// Whether every invariant holds between two steps.
+    pub(crate) fn audit(&self) -> Verdict {
+        let idle = self.starts.is_empty()
+            && self.ready.is_empty()
+            && self.due.is_empty()
+            && self.stops.is_empty();
+        ensure(idle, || "a step ended with work left over".to_owned())?;
+        for (id, task) in &self.tasks {
+            self.audit_facts(task)
+                .and_then(|()| self.audit_links(*id, task))
+                .and_then(|()| self.audit_pending(*id, task))
+                .and_then(|()| self.audit_alarms(*id, task))
+                .map_err(|wrong| format!("task {}: {wrong}: {task:?}", id.short()))?;
+        }
+        self.audit_settled()?;
+        self.audit_names()?;
+        self.audit_watches()?;
+        self.audit_slots()
+    }
+
+    /// The classes: name, slots in use, size, tasks that wait.
+    pub(crate) fn slots(&self) -> Vec<(String, u32, u32, u32)> {
+        self.admission.in_use()
+    }
+
+    /// How many nodes the walks over the forest have visited so far.
+    pub(crate) fn visits(&self) -> u64 {
+        self.forest.visits()
+    }
+
+    fn audit_facts(&self, task: &Task) -> Verdict {
+        let record = &task.record;
+        let is_live = record.body == Body::Live;
+        let (slot, state) = (task.slot, record.state);
+        let concludes = record.conclusion.is_some();
+        let has_children = self.forest.child_count(record.id) > 0;
+        ensure(record.outcome.is_some() == state.is_terminal(), || {
+            "an outcome is there exactly when the state is terminal".to_owned()
+        })?;
+        ensure(!concludes || has_children, || {
+            "a conclusion without a live child is carried out".to_owned()
+        })?;
+        let holds = match state {
+            State::Pending => !is_live && slot == Slot::None && !concludes && record.stop.is_none(),
+            State::Running => is_live && slot == Slot::Held && !concludes && record.wait.is_none(),
+            State::Waiting if is_live => slot == Slot::Lent && !concludes && record.wait.is_some(),
+            State::Waiting => {
+                slot == Slot::None && concludes && record.wait == Some(Wait::Children)
+            }
+            State::Suspended => {
+                let waits = matches!(record.wait, Some(Wait::Resume(_)));
+                !is_live && slot == Slot::None && !concludes && waits
+            }
+            State::CancelRequested => {
+                record.stop.is_some()
+                    && (is_live || concludes)
+                    && is_live == (slot != Slot::None)
+                    && (record.wait == Some(Wait::Children)) == concludes
+            }
+            State::Completed
+            | State::Failed
+            | State::TimedOut
+            | State::Cancelled
+            | State::Interrupted => is_live && slot != Slot::None && !concludes,
+        };
+        ensure(holds, || "its facts do not belong together".to_owned())
+    }
+
+    fn audit_links(&self, id: TaskId, task: &Task) -> Verdict {
+        let record = &task.record;
+        if record.state.is_terminal() {
+            return ensure(!self.forest.contains(id), || {
+                "a settled task is in the forest".to_owned()
+            });
+        }
+        let place = (
+            self.forest.parent(id),
+            self.forest.root(id),
+            self.forest.depth(id),
+        );
+        ensure(self.forest.contains(id), || {
+            "it is not in the forest".to_owned()
+        })?;
+        ensure(place == (record.parent, record.root, record.depth), || {
+            format!("the forest says {place:?}")
+        })?;
+        let retries = record.state == State::Pending
+            && record.epoch > Epoch::default()
+            && record.resume.is_none();
+        let closes =
+            retries || record.conclusion.is_some() || record.state == State::CancelRequested;
+        ensure(self.forest.is_closed(id) == closes, || {
+            format!("closed should be {closes}")
+        })?;
+        let waits = record
+            .parent
+            .is_some_and(|above| self.has_not_started(above));
+        ensure(
+            !waits || task.awaits_parent || record.state == State::CancelRequested,
+            || "it does not wait for its parent, which has not started".to_owned(),
+        )
+    }
+
+    fn audit_pending(&self, id: TaskId, task: &Task) -> Verdict {
+        let record = &task.record;
+        if record.state != State::Pending {
+            return ensure(task.queued.is_none(), || {
+                "it is queued and not pending".to_owned()
+            });
+        }
+        let deps: BTreeSet<_> = record.spec.after.iter().collect();
+        let is_unmet = |dependency: &&&TaskId| {
+            let found = self.tasks.get(dependency);
+            found.is_some_and(|found| !found.record.state.is_terminal())
+        };
+        let unmet = deps.iter().filter(is_unmet).count();
+        let listed = |dependency: &&TaskId| {
+            let found = self.tasks.get(dependency);
+            found.is_some_and(|found| found.dependents.contains(&id))
+        };
+        ensure(unmet == task.unmet as usize, || format!("{unmet} unmet"))?;
+        ensure(
+            deps.iter().filter(|dependency| listed(dependency)).count() == unmet,
+            || "a dependency does not know of it".to_owned(),
+        )?;
+        let wait = match &record.wait {
+            Some(Wait::Backoff(due)) => task.alarms == [(*due, Alarm::Backoff)],
+            Some(Wait::Slot) => task.queued.is_some() && unmet == 0 && !task.awaits_parent,
+            Some(Wait::ParentStart) => task.awaits_parent && unmet == 0,
+            Some(Wait::After(left)) => *left == task.unmet && unmet > 0,
+            Some(Wait::Task(_) | Wait::Parked | Wait::Children | Wait::Resume(_)) | None => false,
+        };
+        ensure(wait, || "nothing will ever start it".to_owned())?;
+        ensure(
+            task.queued.is_some() == (record.wait == Some(Wait::Slot)),
+            || "it is queued and does not say so".to_owned(),
+        )
+    }
+
+    fn audit_alarms(&self, id: TaskId, task: &Task) -> Verdict {
+        let record = &task.record;
+        let armed: BTreeSet<_> = task.alarms.iter().map(|(_, alarm)| *alarm).collect();
+        ensure(armed.len() == task.alarms.len(), || {
+            "an alarm is armed twice".to_owned()
+        })?;
+        ensure(
+            task.alarms
+                .iter()
+                .all(|(at, alarm)| self.alarms.contains(&(*at, id, *alarm))),
+            || "an alarm is not in the set".to_owned(),
+        )?;
+        let is_live = record.body == Body::Live;
+        let runs = is_live && matches!(record.state, State::Running | State::Waiting);
+        ensure(
+            armed.contains(&Alarm::Attempt) == (runs && record.spec.timeout.is_some()),
+            || "the deadline of the attempt".to_owned(),
+        )?;
+        let stops = is_live && record.state == State::CancelRequested;
+        let is_forced = armed.contains(&Alarm::Grace) || armed.contains(&Alarm::Abort);
+        ensure(is_forced == (stops && record.conclusion.is_none()), || {
+            "the deadline of the stop".to_owned()
+        })?;
+        ensure(!armed.contains(&Alarm::Idle) || runs, || {
+            "the idle deadline".to_owned()
+        })
+    }
+
+    fn audit_settled(&self) -> Verdict {
+        let order: BTreeSet<_> = self.settled_order.iter().collect();
+        ensure(
+            order.len() == self.settled_order.len() && order.into_iter().eq(self.settled.keys()),
+            || "the settled tasks and their order differ".to_owned(),
+        )?;
+        let known = |(id, state): (&TaskId, &State)| match self.tasks.get(id) {
+            Some(task) => task.record.state == *state,
+            None => true,
+        };
+        ensure(self.settled.iter().all(known), || {
+            "a settled state changed".to_owned()
+        })?;
+        let listed: usize = self.tasks.values().map(|task| task.alarms.len()).sum();
+        let keys = self.alarms.iter().filter(|(_, _, it)| *it == Alarm::Key);
+        ensure(listed + keys.count() == self.alarms.len(), || {
+            "an alarm belongs to nobody".to_owned()
+        })
+    }
+
+    fn audit_names(&self) -> Verdict {
+        let held: BTreeSet<_> = self
+            .tasks
+            .iter()
+            .filter_map(|(id, task)| {
+                let spec = &task.record.spec;
+                Some((spec.scope.clone(), spec.name.clone()?, *id))
+            })
+            .collect();
+        ensure(held == self.names.all(), || {
+            format!("the names held should be {held:?}")
+        })
+    }
+
+    fn audit_watches(&self) -> Verdict {
+        let mut listed: BTreeMap<u64, usize> = BTreeMap::new();
+        for watch in self.tasks.values().flat_map(|task| &task.watches) {
+            *listed.entry(*watch).or_default() += 1;
+        }
+        let expected: BTreeMap<_, _> = self
+            .watches
+            .iter()
+            .map(|(key, watch)| (*key, watch.remaining()))
+            .collect();
+        ensure(listed == expected, || {
+            "a request waits for the wrong tasks".to_owned()
+        })
+    }
+
+    fn audit_slots(&self) -> Verdict {
+        let holders = self
+            .tasks
+            .values()
+            .filter(|task| task.slot == Slot::Held)
+            .map(|task| &task.classes);
+        let queued = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.queued.is_some())
+            .map(|(id, task)| (*id, &task.record.spec.scope, &task.classes));
+        self.admission.audit(holders, queued)
+    }
+}

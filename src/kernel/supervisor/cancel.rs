@@ -1,0 +1,159 @@
+//! Requests to stop and their answers: which tasks are meant, and what became of them.
+//!
+//! # Invariants
+//! 1. A request is answered when every task it means has settled, and lists each once.
+//! 2. Tasks are asked root first, siblings in reverse order of acceptance.
+//!
+//! *Not here*: how one task stops (`stop`).
+
+use super::super::id::TaskId;
+use super::super::record::Cause;
+use super::super::state::State;
+use super::Bug;
+use super::Supervisor;
+use super::protocol::{CancelReport, Reply, StopAsk, Target, Ticket};
+use super::stop::Below;
+
+/// A request that waits for its tasks to settle.
+#[derive(Debug)]
+pub(super) struct Watch {
+    ticket: Ticket,
+    remaining: usize,
+    report: CancelReport,
+}
+
+#[cfg(test)]
+impl Watch {
+    pub(super) fn remaining(&self) -> usize {
+        self.remaining
+    }
+}
+
+impl Supervisor {
+    pub(super) fn cancel(&mut self, ticket: Ticket, target: &Target, ask: &StopAsk) {
+        if let Target::One(id) | Target::Tree(id) = target
+            && self.state(*id).is_none_or(State::is_terminal)
+        {
+            self.answer_ended(ticket, *id);
+            return;
+        }
+        match target {
+            Target::One(id) => {
+                self.watch(ticket, &[*id]);
+                self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
+            }
+            Target::Tree(id) => self.cancel_trees(ticket, &[*id], ask, Cause::Asked),
+            Target::Scope(scope) => {
+                let in_scope = |id: &TaskId| {
+                    let task = self.tasks.get(id);
+                    task.is_some_and(|task| task.record.spec.scope == *scope)
+                };
+                let roots: Vec<_> = self.forest.roots().rev().filter(in_scope).collect();
+                self.cancel_trees(ticket, &roots, ask, Cause::Asked);
+            }
+            Target::All => {
+                let roots: Vec<_> = self.forest.roots().rev().collect();
+                self.cancel_trees(ticket, &roots, ask, Cause::Asked);
+            }
+        }
+    }
+
+    pub(super) fn shutdown(&mut self, ticket: Ticket, ask: &StopAsk) {
+        self.closing = true;
+        let roots: Vec<_> = self.forest.roots().rev().collect();
+        self.cancel_trees(ticket, &roots, ask, Cause::Shutdown);
+    }
+
+    /// Answers for a task that has settled before it was asked to stop, or was never known.
+    fn answer_ended(&mut self, ticket: Ticket, id: TaskId) {
+        if self.planted(Bug::CancelUnanswered) {
+            return;
+        }
+        let abandoned = self.tasks.contains_key(&id);
+        let reply = match self.settled.contains_key(&id) {
+            false => Reply::Unknown(id),
+            true if abandoned => Reply::Cancelled(CancelReport {
+                abandoned: vec![id],
+                ..CancelReport::default()
+            }),
+            true => {
+                let already_ended = vec![id];
+                Reply::Cancelled(CancelReport {
+                    already_ended,
+                    ..CancelReport::default()
+                })
+            }
+        };
+        self.answer(ticket, reply);
+    }
+
+    fn cancel_trees(&mut self, ticket: Ticket, roots: &[TaskId], ask: &StopAsk, cause: Cause) {
+        let mut meant = Vec::new();
+        for root in roots {
+            meant.extend(self.forest.subtree(*root).into_iter().map(|id| (id, *root)));
+        }
+        self.watch(ticket, &meant.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        for (id, root) in meant {
+            let cause = if id == root {
+                cause
+            } else {
+                below(cause, root)
+            };
+            self.ask_stop_within(id, cause, ask);
+        }
+    }
+
+    fn watch(&mut self, ticket: Ticket, tasks: &[TaskId]) {
+        if tasks.is_empty() {
+            self.answer(ticket, Reply::Cancelled(CancelReport::default()));
+            return;
+        }
+        self.watches_made += 1;
+        let watch = self.watches_made;
+        for id in tasks {
+            self.task(*id).watches.push(watch);
+        }
+        let (remaining, report) = (tasks.len(), CancelReport::default());
+        self.watches.insert(
+            watch,
+            Watch {
+                ticket,
+                remaining,
+                report,
+            },
+        );
+    }
+
+    /// Tells the requests that wait for a task that it has settled.
+    pub(super) fn tell_watches(&mut self, id: TaskId, is_abandoned: bool) {
+        let state = self.task(id).record.state;
+        for key in std::mem::take(&mut self.task(id).watches) {
+            let Some(watch) = self.watches.get_mut(&key) else {
+                continue;
+            };
+            let list = match (state, is_abandoned) {
+                (_, true) => &mut watch.report.abandoned,
+                (State::Cancelled, false) => &mut watch.report.cancelled,
+                (_, false) => &mut watch.report.already_ended,
+            };
+            list.push(id);
+            watch.remaining -= 1;
+            if watch.remaining == 0
+                && let Some(watch) = self.watches.remove(&key)
+            {
+                self.answer(watch.ticket, Reply::Cancelled(watch.report));
+            }
+        }
+    }
+}
+
+fn below(cause: Cause, root: TaskId) -> Cause {
+    match cause {
+        Cause::Shutdown => Cause::Shutdown,
+        Cause::Asked
+        | Cause::Ancestor(_)
+        | Cause::ParentEnded(_)
+        | Cause::Dependency(_)
+        | Cause::Timeout(_) => Cause::Ancestor(root),
+    }
+}

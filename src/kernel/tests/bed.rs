@@ -1,0 +1,224 @@
+//! A kernel on the bench: a clock, numbers for ids and tickets, and one verb for each input.
+//!
+//! After every step the kernel is audited from within.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kernel::{
+    Bounds, Effect, End, Epoch, Event, Fault, FaultKind, Input, Key, Name, Note, Origin, Payload,
+    Record, Reply, Requester, Scope, Seq, Spec, State, Step, StopAsk, Supervisor, Target, TaskId,
+    Ticket, Timestamp, Wait,
+};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn id(number: u32) -> TaskId {
+    TaskId::from_u128(u128::from(number))
+}
+
+pub(super) fn scope(text: &str) -> Scope {
+    Scope::new(text).expect("the test wrote a scope")
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new(text).expect("the test wrote a name")
+}
+
+pub(super) fn key(text: &str) -> Key {
+    Key::new(text).expect("the test wrote a key")
+}
+
+pub(super) fn json(text: &str) -> Payload {
+    Payload::from_json(text)
+}
+
+pub(super) fn fault(kind: FaultKind) -> End {
+    let message = "it went wrong".into();
+    End::Failed(Fault { kind, message })
+}
+
+pub(super) fn done() -> End {
+    End::Done(json("1"))
+}
+
+pub(super) fn ask(grace: Option<Duration>) -> StopAsk {
+    StopAsk {
+        reason: "the test asks".into(),
+        by: Requester::Host,
+        grace,
+    }
+}
+
+/// A kernel, the time, and everything that it made durable so far.
+pub(super) struct Bed {
+    pub(super) kernel: Supervisor,
+    pub(super) bounds: Bounds,
+    pub(super) now: Timestamp,
+    pub(super) tickets: u64,
+    pub(super) records: std::collections::BTreeMap<TaskId, Arc<Record>>,
+    pub(super) events: Vec<Arc<Event>>,
+}
+
+impl Bed {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            kernel: Supervisor::new(bounds.clone(), 1),
+            bounds,
+            now: Timestamp::from_micros(1_000_000),
+            tickets: 0,
+            records: std::collections::BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    pub(super) fn step(&mut self, input: Input) -> Vec<Effect> {
+        let step = self.kernel.step(self.now, input);
+        self.keep(step)
+    }
+
+    fn keep(&mut self, step: Step) -> Vec<Effect> {
+        self.kernel
+            .audit()
+            .expect("the invariants hold between steps");
+        for record in step.records {
+            self.records.insert(record.id, record);
+        }
+        for id in step.removed {
+            self.records.remove(&id);
+        }
+        self.events.extend(step.events);
+        step.effects
+    }
+
+    /// Kills the process and goes on from what is durable.
+    pub(super) fn crash(&mut self) -> Vec<Effect> {
+        let records = self.records.values().cloned().collect();
+        let seq = self.events.last().map_or(Seq(0), |event| event.seq);
+        let (kernel, step) = Supervisor::recover(self.bounds.clone(), 1, self.now, seq, records);
+        self.kernel = kernel;
+        self.keep(step)
+    }
+
+    /// Spawns an executor's task of scope `s`; `edit` says what is special about it.
+    pub(super) fn spawn(&mut self, number: u32, edit: impl FnOnce(&mut Spec)) -> Vec<Effect> {
+        let mut spec = Spec::new(scope("s"));
+        spec.origin = Origin::Executor;
+        edit(&mut spec);
+        let (ticket, spec) = (self.ticket(), Arc::new(spec));
+        let (id, by) = (id(number), None);
+        self.step(Input::Spawn {
+            ticket,
+            id,
+            spec,
+            by,
+        })
+    }
+
+    /// The body of the newest epoch ends.
+    pub(super) fn end(&mut self, number: u32, end: End) -> Vec<Effect> {
+        let (id, undelivered) = (id(number), 0);
+        let epoch = self.epoch(number);
+        self.step(Input::Report {
+            id,
+            epoch,
+            end,
+            undelivered,
+        })
+    }
+
+    pub(super) fn park(&mut self, number: u32, turn: u64, on: Option<Wait>) -> Vec<Effect> {
+        let (id, epoch) = (id(number), self.epoch(number));
+        self.step(Input::Parked {
+            id,
+            epoch,
+            turn,
+            on,
+        })
+    }
+
+    pub(super) fn say(&mut self, number: u32, text: &str) -> Vec<Effect> {
+        let (id, epoch) = (id(number), self.epoch(number));
+        let note = Note::Progress(json(text));
+        self.step(Input::Said { id, epoch, note })
+    }
+
+    pub(super) fn cancel(&mut self, target: Target, grace: Option<Duration>) -> Vec<Effect> {
+        let (ticket, ask) = (self.ticket(), ask(grace));
+        self.step(Input::Cancel {
+            ticket,
+            target,
+            ask,
+        })
+    }
+
+    pub(super) fn cancel_one(&mut self, number: u32) -> Vec<Effect> {
+        self.cancel(Target::One(id(number)), None)
+    }
+
+    pub(super) fn cancel_tree(&mut self, number: u32) -> Vec<Effect> {
+        self.cancel(Target::Tree(id(number)), None)
+    }
+
+    pub(super) fn resume(&mut self, number: u32, text: &str) -> Vec<Effect> {
+        let (ticket, id, data) = (self.ticket(), id(number), json(text));
+        self.step(Input::Resume { ticket, id, data })
+    }
+
+    /// Lets that much time pass and tells the kernel.
+    pub(super) fn pass(&mut self, time: Duration) -> Vec<Effect> {
+        self.now = self.now.after(time);
+        self.step(Input::Tick)
+    }
+
+    pub(super) fn record(&self, number: u32) -> &Record {
+        &self.records[&id(number)]
+    }
+
+    pub(super) fn state(&self, number: u32) -> State {
+        self.record(number).state
+    }
+
+    pub(super) fn epoch(&self, number: u32) -> Epoch {
+        self.record(number).epoch
+    }
+
+    /// The names of the events of a task, in order.
+    pub(super) fn told(&self, number: u32) -> Vec<&'static str> {
+        let of_task = self.events.iter().filter(|event| event.task == id(number));
+        of_task.map(|event| event.what.name()).collect()
+    }
+}
+
+/// Which tasks the effects start, in order.
+pub(super) fn starts(effects: &[Effect]) -> Vec<TaskId> {
+    let start = |effect: &Effect| match effect {
+        Effect::Start { id, .. } => Some(*id),
+        Effect::Answer { .. }
+        | Effect::Signal { .. }
+        | Effect::Abort { .. }
+        | Effect::CheckIdle { .. }
+        | Effect::Close(_)
+        | Effect::Forget(_) => None,
+    };
+    effects.iter().filter_map(start).collect()
+}
+
+/// The answers among the effects, in order.
+pub(super) fn answers(effects: &[Effect]) -> Vec<(Ticket, Reply)> {
+    let answer = |effect: &Effect| match effect {
+        Effect::Answer { ticket, reply } => Some((*ticket, reply.clone())),
+        Effect::Start { .. }
+        | Effect::Signal { .. }
+        | Effect::Abort { .. }
+        | Effect::CheckIdle { .. }
+        | Effect::Close(_)
+        | Effect::Forget(_) => None,
+    };
+    effects.iter().filter_map(answer).collect()
+}
