@@ -1,14 +1,15 @@
 //! May a task run now, must it wait, or is it refused: limit classes and their slots.
 //!
-//! A task takes one slot of each class it belongs to, all at once or none. Tasks of one scope that need the
-//! same classes stand in one **lane**, first in first out. A lane that cannot move is parked at one class that
-//! is full; when that class gets room, its lanes are tried, scope after scope in turn.
+//! A task takes one slot of each class it belongs to, all at once or none. Tasks of one scope that
+//! need the same classes stand in one **lane**, first in first out. A lane that cannot move is
+//! parked at one class that is full; when that class gets room, its lanes are tried, scope after
+//! scope in turn.
 //!
 //! # Invariants
 //! 1. A lane with tasks is parked at exactly one class, and that class is full.
 //! 2. Within a lane nobody overtakes; between scopes at a class the turn goes round.
-//! 3. `in_use` counts held slots; a slot that comes back from a parked body may raise it above the size,
-//!    and then nobody is admitted until it is below again.
+//! 3. `in_use` counts held slots; a slot that comes back from a parked body may raise it above the
+//!    size, and then nobody is admitted until it is below again.
 //!
 //! *Not here*: when a slot is given back (`supervisor`).
 

@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. A node's parent is in the forest, and lists it among its children.
 //! 2. A closed node gets no children.
-//! 3. A node leaves the forest after its children: removal of a node with children is refused by assertion.
+//! 3. A node leaves the forest after its children: removal of a node with children is refused by
+//!    assertion.
 //! 4. No walk recurses, so depth costs no stack.
 //!
 //! *Not here*: why a node is closed (`supervisor`).
@@ -164,7 +165,8 @@ impl Forest {
         self.walk(root, |_| true)
     }
 
-    /// Like [`Self::subtree`], without the nodes that were asked to stop together with all below them.
+    /// Like [`Self::subtree`], without the nodes that were asked to stop together with all below
+    /// them.
     pub(super) fn not_asked(&self, root: TaskId) -> Vec<TaskId> {
         self.walk(root, |id| {
             self.nodes.get(&id).is_some_and(|node| !node.asked)
@@ -178,7 +180,8 @@ impl Forest {
             self.visited();
             if enters(id) {
                 order.push(id);
-                // A stack hands out last what went in first, so acceptance order comes out reversed.
+                // A stack hands out last what went in first, so acceptance order comes out
+                // reversed.
                 stack.extend(self.children(id));
             }
         }

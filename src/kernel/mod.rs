@@ -1,7 +1,8 @@
 //! What is true and what follows: the pure law of tasks.
 //!
-//! One value, [`Supervisor`], holds everything that is live. [`Supervisor::step`] takes the time and one
-//! [`Input`] and returns a [`Step`]: changed records, events, and effects to carry out after both are durable.
+//! One value, [`Supervisor`], holds everything that is live. [`Supervisor::step`] takes the time
+//! and one [`Input`] and returns a [`Step`]: changed records, events, and effects to carry out
+//! after both are durable.
 //!
 //! # Invariants
 //! - **K1** The kernel reads no clock, dice, file or thread; same inputs, same steps.

@@ -13,8 +13,8 @@ pub const DELAY_DEFAULT: Duration = Duration::from_millis(500);
 
 /// How often a failed attempt is followed by another, and after which delay.
 ///
-/// The n-th delay is `delay * factor^(n-1)`, at most `cap`; with jitter it is drawn evenly between zero
-/// and that.
+/// The n-th delay is `delay * factor^(n-1)`, at most `cap`; with jitter it is drawn evenly between
+/// zero and that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     attempts_max: u32,
@@ -54,7 +54,8 @@ impl Retry {
         }
     }
 
-    /// Up to `retries` more attempts; the delay starts at half a second and doubles, with full jitter.
+    /// Up to `retries` more attempts; the delay starts at half a second and doubles, with full
+    /// jitter.
     pub fn exponential(retries: u32) -> Self {
         Self {
             attempts_max: attempts(retries),

@@ -4,7 +4,8 @@
 //! 1. A state changes nowhere else.
 //! 2. A terminal state never changes.
 //!
-//! *Not here*: what follows from a change (`supervisor`), the facts beside the state (`supervisor/task.rs`).
+//! *Not here*: what follows from a change (`supervisor`), the facts beside the state
+//! (`supervisor/task.rs`).
 
 use std::fmt;
 
@@ -79,8 +80,8 @@ impl State {
 
     /// The only place where a task's state changes.
     ///
-    /// `None` means that this trigger cannot happen in this state: the caller treats it as stale and
-    /// changes nothing.
+    /// `None` means that this trigger cannot happen in this state: the caller treats it as stale
+    /// and changes nothing.
     #[must_use]
     pub const fn next(self, trigger: Trigger) -> Option<Self> {
         use State as S;

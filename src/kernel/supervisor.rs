@@ -1,7 +1,7 @@
 //! `Supervisor::step`: the only writer of everything in the kernel.
 //!
-//! A step handles one input and then works off what follows from it (starts, stops, conclusions) from
-//! explicit lists, so neither depth nor width of a tree costs stack.
+//! A step handles one input and then works off what follows from it (starts, stops, conclusions)
+//! from explicit lists, so neither depth nor width of a tree costs stack.
 //!
 //! *Not here*: each verb's law is in a file of its own below `supervisor/`.
 

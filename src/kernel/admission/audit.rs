@@ -1,4 +1,5 @@
-//! The queues looked at from within: slots and lanes, checked against the tasks that hold and stand in them.
+//! The queues looked at from within: slots and lanes, checked against the tasks that hold and stand
+//! in them.
 //!
 //! *Not here*: which task holds a slot (`supervisor/audit.rs`).
 

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. A task is among the dependents of each live dependency once, and `unmet` counts those.
-//! 2. No task waits, over whatever links, for a task that waits for it: a parent settles after its children, a
-//!    child starts after its parent, a task starts after its dependencies.
+//! 2. No task waits, over whatever links, for a task that waits for it: a parent settles after its
+//!    children, a child starts after its parent, a task starts after its dependencies.
 //!
 //! *Not here*: what a task does when its dependency did not complete (`stop`).
 
@@ -50,8 +50,8 @@ impl Supervisor {
         Ok(After { unmet, failed })
     }
 
-    /// The live tasks that cannot settle before a new child of `parent` has: those above it, those that come
-    /// after one of them with all below, those above these, and so on.
+    /// The live tasks that cannot settle before a new child of `parent` has: those above it, those
+    /// that come after one of them with all below, those above these, and so on.
     fn waiting_for(&self, parent: TaskId) -> BTreeSet<TaskId> {
         let mut found = BTreeSet::new();
         let mut stack = vec![parent];

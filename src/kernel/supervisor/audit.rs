@@ -1,6 +1,7 @@
 //! The kernel looked at from within: every fact beside the records, checked against every other.
 //!
-//! Each function returns the first thing that is wrong, as a sentence. Between two steps nothing may be.
+//! Each function returns the first thing that is wrong, as a sentence. Between two steps nothing
+//! may be.
 //!
 //! *Not here*: what a step may do to the world outside (`kernel/tests/checks.rs`).
 

@@ -272,7 +272,8 @@ pub enum Refusal {
     ParentElsewhere(TaskId, Scope),
     /// No such dependency is known.
     UnknownDependency(TaskId),
-    /// The dependency is above the task, or cannot settle before one that is: both would wait for ever.
+    /// The dependency is above the task, or cannot settle before one that is: both would wait for
+    /// ever.
     DependencyAbove(TaskId),
     /// No limit class of that name is configured.
     UnknownLimit(ClassName),

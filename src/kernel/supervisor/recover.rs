@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. Settled records stay as they are; an abandoned body is gone with its process.
 //! 2. Every change made here is an event like any other.
-//! 3. A closure cannot run again: it is interrupted. An executor's task runs again while attempts are left.
+//! 3. A closure cannot run again: it is interrupted. An executor's task runs again while attempts
+//!    are left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

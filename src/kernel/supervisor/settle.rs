@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. A task settles once (K2), after its children (K5).
-//! 2. Slot and name are freed when it is settled and its body has stopped (K6). A key also outlives its window,
-//!    and goes with the record when that is no longer kept.
+//! 2. Slot and name are freed when it is settled and its body has stopped (K6). A key also outlives
+//!    its window, and goes with the record when that is no longer kept.
 
 use std::sync::Arc;
 
@@ -141,7 +141,8 @@ impl Supervisor {
             return;
         }
         let undelivered = record.undelivered + count;
-        // The caller's copy may be from before the body stopped; by now it has, or it would be in `tasks`.
+        // The caller's copy may be from before the body stopped; by now it has, or it would be in
+        // `tasks`.
         let body = Body::Absent;
         let task = Task::new(
             Record {

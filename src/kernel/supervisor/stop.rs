@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. A request closes a task before anything below it is asked, so nothing new appears below (K5).
-//! 2. A cancel replaces a timeout; between cancels the first reason stays and the shorter grace wins.
+//! 2. A cancel replaces a timeout; between cancels the first reason stays and the shorter grace
+//!    wins.
 //! 3. Understory's own cascades ask each task once, however many tasks above it end.
 //!
 //! *Not here*: which tasks a request means and how it is answered (`cancel`).

@@ -1,7 +1,8 @@
 //! A live task as the kernel holds it: its record and the facts beside the record.
 //!
 //! # Invariants
-//! 1. `slot` is `Lent` only while the body is parked; `queued` is there only while it waits for a slot.
+//! 1. `slot` is `Lent` only while the body is parked; `queued` is there only while it waits for a
+//!    slot.
 //! 2. `unmet` and `awaits_parent` are nothing once it has started.
 
 use std::sync::Arc;

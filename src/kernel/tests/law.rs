@@ -1,4 +1,5 @@
-//! Single lines of the law that an enumeration or a seed has found broken, each as a test of its own.
+//! Single lines of the law that an enumeration or a seed has found broken, each as a test of its
+//! own.
 
 use std::sync::Arc;
 use std::time::Duration;
