@@ -4,8 +4,8 @@
 //! 1. The ring holds consecutive numbers; its newest event is the newest that was published.
 //! 2. A subscription's numbers only rise. Each one it passes was delivered, filtered, or counted in
 //!    exactly one `Lagged`.
-//! 3. Publishing takes one short lock and sends one signal, however many events and subscribers
-//!    there are; nobody is waited for.
+//! 3. Publishing takes one short lock and sends one signal, however many events there are, and
+//!    waits for nobody. A subscriber adds to its cost only when it sleeps and is to be woken.
 //! 4. No wake is lost: a subscription begins to wait before it looks into the ring for the last
 //!    time, and the publisher signals after it has changed the ring.
 //! 5. The feed holds at most `capacity` events. A subscription that falls behind holds at most

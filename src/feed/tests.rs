@@ -172,19 +172,32 @@ fn resumed_feed_tells_what_is_gone_before_the_first_event() {
 }
 
 #[test]
-fn number_told_before_is_left_out_and_a_gap_is_told() {
+fn number_told_before_is_left_out() {
     let feed = Feed::new(100, 1);
     let mut subscription = subscribe(&feed, 0);
     feed.publish(&events([1, 2]));
     read_all(&mut subscription);
 
-    feed.publish(&events([2, 3, 7]));
+    feed.publish(&events([2]));
+    feed.publish(&events([2, 3]));
+
+    assert_eq!(read_all(&mut subscription).0, told(&events([3])));
+    assert_eq!((feed.oldest(), feed.newest()), (Some(Seq(1)), Seq(3)));
+}
+
+#[test]
+fn gap_between_numbers_is_told() {
+    let feed = Feed::new(100, 1);
+    let mut subscription = subscribe(&feed, 3);
+    feed.publish(&events([1, 2, 3]));
+
+    feed.publish(&events([7, 8]));
 
     let lagged = FeedItem::Lagged {
-        missed: 4,
+        missed: 3,
         resume_at: Seq(7),
     };
-    let items = [vec![lagged], told(&events([7]))].concat();
+    let items = [vec![lagged], told(&events([7, 8]))].concat();
     assert_eq!(read_all(&mut subscription).0, items);
 }
 
