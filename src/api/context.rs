@@ -1,25 +1,21 @@
-//! What a body is handed: who it is, its inbox, its stop signal, and what it can say.
+//! What a body is handed: who it is, its inbox, its stop signal, and what it may begin.
+//!
+//! *Not here*: what it says of itself (`note`), sending (`send`), awaiting others (`wait`).
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::builder::{Once, TaskBuilder};
 use super::cancel::{Cancel, CancelError};
 use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
-use super::send::{self, Address, SendError};
-use super::spawn::{Once, PAYLOAD_BYTES_MAX, TaskBuilder};
 use crate::engine::{Attempt, BodyFuture, Verdict};
-use crate::inbox::{Message, Receipt, Sender};
-use crate::kernel::{CancelReport, Epoch, Kind, Note, Payload, Scope, Stop, TaskId};
-
-/// Largest progress note, in bytes of JSON.
-const PROGRESS_BYTES_MAX: usize = 4 * 1_024;
+use crate::inbox::Message;
+use crate::kernel::{CancelReport, Epoch, Kind, Scope, Stop, TaskId};
 
 tokio::task_local! {
     static CURRENT: Context;
@@ -40,26 +36,6 @@ pub(super) fn within(
     Box::pin(CURRENT.scope(context.clone(), body))
 }
 
-/// Why something that a body said was not taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NoteError {
-    /// It cannot be written as JSON.
-    #[error("it cannot be written as JSON: {0}")]
-    Encode(#[from] serde_json::Error),
-    /// It is too large; nothing was cut off silently.
-    #[error("it has {bytes} bytes; at most {bytes_max} are taken")]
-    TooLarge {
-        /// Its size as JSON.
-        bytes: usize,
-        /// The largest that is taken.
-        bytes_max: usize,
-    },
-    /// The attempt is over, or the manager is gone.
-    #[error("the attempt is over")]
-    Over,
-}
-
 /// What [`Context::recv_or_cancelled`] brought.
 #[derive(Debug)]
 pub enum Received {
@@ -74,8 +50,8 @@ pub enum Received {
 /// One attempt of a task, as its body sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    core: Arc<Core>,
-    attempt: Arc<Attempt>,
+    pub(super) core: Arc<Core>,
+    pub(super) attempt: Arc<Attempt>,
 }
 
 impl Context {
@@ -220,38 +196,6 @@ impl Context {
         }
     }
 
-    /// Sends a message to the task at this address: an id, a path of this scope, or `parent`.
-    ///
-    /// # Errors
-    /// [`SendError`] gives the message back.
-    pub async fn send(
-        &self,
-        to: impl Into<Address>,
-        message: impl Serialize,
-    ) -> Result<Receipt, SendError> {
-        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
-        let to = match to.into() {
-            Address::Path(path) if path == "parent" => match self.parent() {
-                Some(parent) => Address::Id(parent),
-                None => {
-                    return Err(SendError::NoSuchTask {
-                        address: path,
-                        message,
-                    });
-                }
-            },
-            Address::Path(path) if path == "self" => Address::Id(self.id()),
-            to @ (Address::Id(_) | Address::Path(_)) => to,
-        };
-        send::deliver(
-            &self.core,
-            Some(self.scope()),
-            to,
-            Sender::Task(self.id()),
-            message,
-        )
-    }
-
     /// Cancels this task's whole tree below another task; see [`TaskRef::cancel_tree`].
     ///
     /// # Errors
@@ -267,74 +211,13 @@ impl Context {
         self.manager().task(id).cancel_tree(cancel).await
     }
 
-    /// Reports how far the body is. The newest note stays in the record.
-    ///
-    /// # Errors
-    /// [`NoteError`]: nothing was reported.
-    ///
-    /// # Cancel safety
-    /// When it is dropped, the note may or may not be reported.
-    pub async fn progress(&self, note: impl Serialize) -> Result<(), NoteError> {
-        let payload = payload(&note, PROGRESS_BYTES_MAX)?;
-        self.say(Note::Progress(payload)).await
-    }
-
-    /// Writes a piece of output, as an event.
-    ///
-    /// # Errors
-    /// [`NoteError`]: nothing was written.
-    ///
-    /// # Cancel safety
-    /// When it is dropped, the piece may or may not be written.
-    pub async fn output(&self, piece: impl Serialize) -> Result<(), NoteError> {
-        let payload = payload(&piece, PAYLOAD_BYTES_MAX)?;
-        self.say(Note::Output(payload)).await
-    }
-
-    /// Emits an event of the body's own type.
-    ///
-    /// # Errors
-    /// [`NoteError`]: nothing was emitted.
-    ///
-    /// # Cancel safety
-    /// When it is dropped, the event may or may not be emitted.
-    pub async fn emit(&self, label: &str, data: impl Serialize) -> Result<(), NoteError> {
-        let payload = payload(&data, PAYLOAD_BYTES_MAX)?;
-        self.say(Note::Emitted(label.into(), payload)).await
-    }
-
-    /// Gives a sign of life, which postpones the idle timeout.
-    pub fn touch(&self) {
-        self.core.hub.touch(&self.attempt.live);
-    }
-
     pub(super) fn is_current(&self) -> bool {
         self.attempt.live.is_current(self.epoch())
-    }
-
-    async fn say(&self, note: Note) -> Result<(), NoteError> {
-        self.touch();
-        if !self.is_current() || self.attempt.live.done.get().is_some() {
-            return Err(NoteError::Over);
-        }
-        let said = self.core.hub.gate.say(self.id(), self.epoch(), note).await;
-        said.map_err(|_| NoteError::Over)
     }
 
     pub(super) fn parts(&self) -> (&Arc<Core>, &Attempt) {
         (&self.core, &self.attempt)
     }
-}
-
-fn payload(value: &impl Serialize, bytes_max: usize) -> Result<Payload, NoteError> {
-    let json = serde_json::to_string(value)?;
-    if json.len() > bytes_max {
-        return Err(NoteError::TooLarge {
-            bytes: json.len(),
-            bytes_max,
-        });
-    }
-    Ok(Payload::from_json(json))
 }
 
 impl fmt::Debug for Context {
@@ -344,9 +227,4 @@ impl fmt::Debug for Context {
             .field("attempt", &self.attempt())
             .finish()
     }
-}
-
-/// The JSON of a value that understory itself wrote.
-pub(super) fn value_of(payload: &Payload) -> Value {
-    serde_json::from_str(payload.as_json()).unwrap_or(Value::Null)
 }

@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::context::value_of;
 use crate::kernel::{
-    Cause, Event, Fault, FaultKind, Limit, Outcome, Record, Requester, Stop, Wait, What,
+    Cause, Event, Fault, FaultKind, Limit, Outcome, Payload, Record, Requester, Stop, Wait, What,
 };
 
 impl Event {
@@ -156,4 +155,9 @@ fn outcome(how: &Outcome) -> Value {
             json!({ "is": "interrupted", "evidence": **evidence })
         }
     }
+}
+
+/// The JSON of a value that understory itself wrote.
+fn value_of(payload: &Payload) -> Value {
+    serde_json::from_str(payload.as_json()).unwrap_or(Value::Null)
 }

@@ -7,6 +7,7 @@
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).
 
+mod builder;
 mod cancel;
 mod config;
 mod context;
@@ -15,6 +16,7 @@ mod executor;
 mod handle;
 mod json;
 mod manager;
+mod note;
 mod query;
 mod scope;
 mod send;
@@ -23,16 +25,18 @@ mod spawn;
 mod subscribe;
 mod wait;
 
+pub use builder::{Again, Once, TaskBuilder};
 pub use cancel::{Cancel, CancelError};
 pub use config::{BuildError, Builder};
-pub use context::{Context, NoteError, Received, current};
+pub use context::{Context, Received, current};
 pub use executor::{BoxFuture, Executor};
 pub use handle::{CancelOnDrop, TaskHandle, TaskRef};
 pub use manager::Manager;
+pub use note::NoteError;
 pub use query::QueryError;
 pub use scope::ScopeRef;
 pub use send::{Address, SendError};
 pub use shutdown::{ShutdownError, ShutdownReport};
-pub use spawn::{Again, Once, SpawnError, TaskBuilder};
+pub use spawn::SpawnError;
 pub use subscribe::{Since, SubscribeError};
 pub use wait::WaitError;

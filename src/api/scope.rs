@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::builder::{Once, TaskBuilder};
 use super::core::Core;
-use super::spawn::{Once, TaskBuilder};
 use crate::kernel::{InvalidText, Scope};
 
 /// A scope: a thread, a session, a tenant. Cheap to clone.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::context;
+use super::context::{self, Context};
 use super::core::Core;
 use super::manager::Manager;
 use super::scope::ScopeRef;
@@ -104,6 +104,40 @@ impl ScopeRef {
                 Err(SendError::NoSuchTask { address, message })
             }
         }
+    }
+}
+
+impl Context {
+    /// Sends a message to the task at this address: an id, a path of this scope, or `parent`.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back.
+    pub async fn send(
+        &self,
+        to: impl Into<Address>,
+        message: impl Serialize,
+    ) -> Result<Receipt, SendError> {
+        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+        let to = match to.into() {
+            Address::Path(path) if path == "parent" => match self.parent() {
+                Some(parent) => Address::Id(parent),
+                None => {
+                    return Err(SendError::NoSuchTask {
+                        address: path,
+                        message,
+                    });
+                }
+            },
+            Address::Path(path) if path == "self" => Address::Id(self.id()),
+            other => other,
+        };
+        deliver(
+            &self.core,
+            Some(self.scope()),
+            to,
+            Sender::Task(self.id()),
+            message,
+        )
     }
 }
 
