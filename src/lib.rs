@@ -1,17 +1,19 @@
 //! A supervision tree for background tasks and sub-agents.
 //!
-//! Programs that run agents start work that outlives the call that started it. understory knows what runs, under
-//! whom and why; talks to it while it runs; stops any subtree and is sure that it has stopped.
+//! Programs that run agents start work that outlives the call that started it. understory knows
+//! what runs, under whom and why; talks to it while it runs; stops any subtree and is sure that it
+//! has stopped.
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use serde_json::json;
 //! use understory::{Cancel, Context, Failure, Manager, Retry};
 //!
 //! async fn read(ctx: Context) -> Result<String, Failure> {
-//!     let hint = ctx.recv().await; // its inbox
+//!     let hint = ctx.recv().await.map(|message| message.body); // its inbox
 //!     ctx.progress("reading").await?;
-//!     Ok(format!("{} read {}", ctx.path(), hint.map(|m| m.body.to_string()).unwrap_or_default()))
+//!     Ok(format!("{} read {}", ctx.path(), hint.unwrap_or_default()))
 //! }
 //!
 //! let manager = Manager::in_memory();
@@ -31,7 +33,19 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Start with [`Manager`], then [`TaskBuilder`], [`Context`] and [`TaskHandle`]. `ARCHITECTURE.md` has the map.
+//! # Where to start
+//!
+//! - [`Manager`] supervises; [`Builder`] sets it up, with limits and bounds.
+//! - [`TaskBuilder`] is everything that can be said of a task before it exists.
+//! - [`Context`] is what its body holds, [`TaskHandle`] and [`TaskRef`] what others hold of it.
+//! - [`Manager::subscribe`] tells what happens, [`Manager::list`] and [`Manager::get`] what is.
+//!
+//! The README says what is promised, with its limits. `ARCHITECTURE.md` has the map of the code.
+//!
+//! # Features
+//!
+//! - `cli`: the binary `understory`, which supervises a crew of processes.
+//! - `testing`: the suites that every [`store`] must pass, for those who write one.
 // The bans of `.clippy.toml` are for the kernel, which denies them.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -64,3 +78,8 @@ pub use kernel::{
     LateSuccess, Limit, OnParentEnd, Outcome, Payload, Record, Requester, Retry, Scope, Seq, State,
     Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
 };
+
+/// The code of the README, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

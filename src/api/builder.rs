@@ -19,16 +19,17 @@ use crate::kernel::{
 /// Messages that wait in an inbox unless the task says otherwise.
 const INBOX_CAPACITY_DEFAULT: u32 = 64;
 
-/// Marks a builder whose body may be called once.
+/// Marks a builder whose body is called once: there is one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Once;
-/// Marks a builder whose body may be called again for another attempt.
+/// Marks a builder whose body is called anew for each attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Again;
 
-/// A task to be: set what it needs, then spawn it.
+/// A task to be: set what it needs, then [`spawn`](TaskBuilder::spawn) it.
 ///
-/// After [`TaskBuilder::retry`] the body must be callable again (`Fn`).
+/// A value that is not valid (a name with a blank, for instance) is kept and told by `spawn`. After
+/// [`TaskBuilder::retry`] the body must be callable again (`Fn`).
 #[must_use = "a task that is not spawned does not exist"]
 pub struct TaskBuilder<Mode = Once> {
     pub(super) core: Arc<Core>,
@@ -61,19 +62,21 @@ impl TaskBuilder<Once> {
 }
 
 impl<Mode> TaskBuilder<Mode> {
-    /// Names the task.
+    /// Names the task. Among the live tasks of a scope a name has one holder; it is free again when
+    /// that one has settled and its body has stopped.
     pub fn name(mut self, name: &str) -> Self {
         let name = self.keep(Name::new(name));
         self.set(|spec| spec.name = name)
     }
 
-    /// Chooses the id; by default it is a new version 7 UUID.
+    /// Chooses the id; by default it is a new version 7 UUID. An id that was used before is
+    /// refused.
     pub fn id(mut self, id: TaskId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Hangs it below this task instead of the current one.
+    /// Hangs it below this task of the same scope, instead of the current one.
     pub fn parent(self, parent: TaskId) -> Self {
         self.set(|spec| spec.parent = Some(parent))
     }
@@ -83,13 +86,13 @@ impl<Mode> TaskBuilder<Mode> {
         self.set(|spec| spec.parent = None)
     }
 
-    /// Says what sort of work it is.
+    /// Says what sort of work it is: for filters, and for the limit of that kind, if there is one.
     pub fn kind(mut self, kind: &str) -> Self {
         let kind = self.keep(Kind::new(kind));
         self.set(|spec| spec.kind = kind)
     }
 
-    /// Adds a label.
+    /// Adds a label, which filters can ask for.
     pub fn label(self, key: &str, value: &str) -> Self {
         self.set(|spec| {
             spec.labels.insert(key.into(), value.into());
@@ -97,47 +100,132 @@ impl<Mode> TaskBuilder<Mode> {
     }
 
     /// Lets it wait until these tasks have completed; if one ends otherwise, it is cancelled.
+    ///
+    /// A dependency that is above the task would wait for it and is refused.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Failure, Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("build");
+    /// let fetch = scope.task("fetch").spawn(|_| async { Ok(()) }).await?;
+    /// let build = scope
+    ///     .task("build")
+    ///     .after([fetch.id()])
+    ///     .spawn(|_| async { Ok(()) })
+    ///     .await?;
+    /// assert_eq!(build.settled().await?.state, State::Completed);
+    ///
+    /// let broken = scope
+    ///     .task("broken")
+    ///     .spawn(|_| async { Err::<(), _>(Failure::new("no network")) })
+    ///     .await?;
+    /// let never = scope.task("never").after([broken.id()]).spawn(|_| async { Ok(()) }).await?;
+    /// assert_eq!(never.settled().await?.state, State::Cancelled);
+    /// # Ok(()) }
+    /// ```
     pub fn after(self, tasks: impl IntoIterator<Item = TaskId>) -> Self {
         self.set(|spec| spec.after.extend(tasks))
     }
 
-    /// Lets it take a slot of this limit class while it runs.
+    /// Lets it take a slot of this limit class while it runs. The class must be known to the
+    /// builder of the manager; a task takes a slot of each of its classes, all at once or none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Class, Manager, SpawnError};
+    /// let manager = Manager::builder().limit("llm", Class::refuse(1)).build()?;
+    /// let scope = manager.scope("s");
+    /// let first = scope
+    ///     .task("first")
+    ///     .limit("llm")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+    ///     .await?;
+    /// let second = scope.task("second").limit("llm").spawn(|_| async { Ok(()) }).await;
+    /// assert!(matches!(second, Err(SpawnError::LimitReached(full)) if full.in_use == 1));
+    /// first.send("go on").await?;
+    /// assert!(first.await?);
+    /// # Ok(()) }
+    /// ```
     pub fn limit(mut self, class: &str) -> Self {
         let class = self.keep(ClassName::new(class));
         self.set(|spec| spec.limits.extend(class))
     }
 
-    /// Ends an attempt that takes longer.
+    /// Ends an attempt that takes longer: it is asked to stop, and forced after its grace. Zero
+    /// means no limit.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.set(|spec| spec.timeout = Some(timeout).filter(|timeout| !timeout.is_zero()))
     }
 
-    /// Ends an attempt that gives no sign of life for so long: no progress, output, event, message or touch.
+    /// Ends an attempt that gives no sign of life for so long: no progress, output, event, message
+    /// or [`touch`](crate::Context::touch). A body that awaits another task is exempt. Zero means
+    /// no limit.
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.set(|spec| spec.idle_timeout = Some(timeout).filter(|timeout| !timeout.is_zero()))
     }
 
-    /// Sets how long it may go on after it was asked to stop.
+    /// Sets how long it may go on after it was asked to stop. A cancel with a shorter grace wins.
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|spec| spec.grace = Some(grace))
     }
 
-    /// Says what becomes of it when its parent ends.
+    /// Says what becomes of it when its parent's body ends. By default the parent waits for it
+    /// after `Ok`, and cancels it otherwise.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Manager, OnParentEnd};
+    /// # let manager = Manager::in_memory();
+    /// let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
+    ///     let errand = ctx.task("errand").on_parent_end(OnParentEnd::Detach);
+    ///     let errand = errand.spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) }).await?;
+    ///     Ok(errand.id().to_string())
+    /// });
+    /// let errand = manager.task(lead.await?.await?.parse()?); // the lead did not wait for it
+    /// assert_eq!(errand.path(), "errand"); // and it is a root now
+    /// # Ok(()) }
+    /// ```
     pub fn on_parent_end(self, policy: OnParentEnd) -> Self {
         self.set(|spec| spec.on_parent_end = Some(policy))
     }
 
-    /// Never drops its body by force: after the grace it is abandoned and goes on.
+    /// Never drops its body by force: after the grace it is abandoned and goes on until it ends by
+    /// itself, and holds its name and its slots as long.
     pub fn cooperative(self) -> Self {
         self.set(|spec| spec.stop_policy = StopPolicy::Cooperative)
     }
 
-    /// Says what a value means that arrives after a cancel was asked.
+    /// Says what a value means that arrives after a cancel was asked; by default the task is
+    /// cancelled and its record keeps the value.
     pub fn late_success(self, meaning: LateSuccess) -> Self {
         self.set(|spec| spec.late_success = meaning)
     }
 
-    /// Asking again with the same key and the same wishes gives the same task.
+    /// Makes asking twice the same as asking once: the same key and the same wishes give the same
+    /// task.
+    ///
+    /// The key is bound to its task for the manager's key window, longer if the task lives longer.
+    /// Other wishes under the same key are refused. Not compared are the body, the id, linked
+    /// tokens and the capacity of the inbox.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let ask = || {
+    ///     let task = manager.scope("mail").task("welcome").key("user-17/welcome");
+    ///     task.spawn(|_| async { Ok("sent".to_owned()) })
+    /// };
+    /// let (first, second) = (ask().await?, ask().await?);
+    /// assert_eq!(first.id(), second.id());
+    /// assert_eq!(second.await?, "sent"); // by the first one
+    /// # Ok(()) }
+    /// ```
     pub fn key(mut self, key: &str) -> Self {
         let key = self.keep(Key::new(key));
         self.set(|spec| spec.key = key)
@@ -149,13 +237,58 @@ impl<Mode> TaskBuilder<Mode> {
         self
     }
 
-    /// Cancels it and everything below it when this token is cancelled.
+    /// Cancels it and everything below it when this token is cancelled, now or later.
+    ///
+    /// The token stays yours: cancelling the task does not cancel it. Several tokens may be linked.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tokio_util::sync::CancellationToken;
+    /// # use understory::{Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let request = CancellationToken::new();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("t")
+    ///     .cancel_with(request.child_token())
+    ///     .spawn(|ctx| async move { Ok(ctx.cancelled().await.reason.to_string()) })
+    ///     .await?;
+    /// request.cancel();
+    /// assert_eq!(task.settled().await?.state, State::Cancelled);
+    /// # Ok(()) }
+    /// ```
     pub fn cancel_with(mut self, token: CancellationToken) -> Self {
         self.tokens.push(token);
         self
     }
 
-    /// Lets a failed attempt be followed by another one.
+    /// Lets a failed attempt be followed by another one. The body must be callable again (`Fn`).
+    ///
+    /// A failure that is [`permanent`](crate::Failure::permanent) and a cancel are never followed
+    /// by another attempt. Each attempt starts with no children; messages that nobody read stay for
+    /// it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use understory::{Failure, Manager, Retry};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("flaky")
+    ///     .retry(Retry::fixed(2, Duration::from_millis(1)))
+    ///     .spawn(|ctx| async move {
+    ///         match ctx.attempt() {
+    ///             3 => Ok("at last".to_owned()),
+    ///             number => Err(Failure::new(format!("attempt {number} failed"))),
+    ///         }
+    ///     })
+    ///     .await?;
+    /// assert_eq!(task.await?, "at last");
+    /// # Ok(()) }
+    /// ```
     pub fn retry(self, retry: Retry) -> TaskBuilder<Again> {
         let this = self.set(|spec| spec.retry = retry);
         TaskBuilder {

@@ -1,4 +1,5 @@
-//! Cancelling, in two phases: ask, then force after the grace; and the report of what became of each task.
+//! Cancelling, in two phases: ask, then force after the grace; and the report of what became of
+//! each task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A cancel for this reason, which each task sees and its record keeps.
+    /// Makes a cancel for this reason, which each task sees and its record keeps.
     pub fn because(reason: &str) -> Self {
         Self {
             reason: reason.into(),
@@ -64,8 +65,8 @@ pub enum CancelError {
     /// The scope's name is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidText),
-    /// The store takes nothing, so the end of the tasks cannot be told. The intent is kept: bodies are stopped when
-    /// the store works again.
+    /// The store takes nothing, so the end of the tasks cannot be told. The intent is kept: bodies
+    /// are stopped when the store works again.
     #[error("the store takes nothing; the cancel is kept and goes on when it works again: {0}")]
     StoreUnavailable(String),
     /// The manager was shut down or has failed: nothing runs any more.
@@ -77,9 +78,27 @@ pub enum CancelError {
 }
 
 impl TaskRef {
-    /// Cancels this task and waits until it has settled. Its children are treated as their `on_parent_end` says.
+    /// Cancels this task and waits until it has settled. Its children are treated as their
+    /// `on_parent_end` says; without one they are cancelled.
     ///
     /// Cancelling a task that has ended is not an error: the report lists it as `already_ended`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("t")
+    ///     .spawn(|ctx| async move { Ok(ctx.cancelled().await.reason.to_string()) })
+    ///     .await?;
+    /// let report = task.cancel(Cancel::because("enough")).await?;
+    /// assert_eq!(report.cancelled, [task.id()]);
+    /// let report = task.cancel(Cancel::because("enough")).await?;
+    /// assert_eq!(report.already_ended, [task.id()]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`CancelError`]; see its variants for whether anything was stopped.
@@ -92,21 +111,33 @@ impl TaskRef {
 
     /// Cancels this task and everything below it, and waits until none of it runs.
     ///
-    /// When it returns, every task that was, is or is being spawned below is settled, and no body that returns to
-    /// the runtime is polled again. Bodies that did not stop within the grace are listed as `abandoned`: they are
-    /// fenced and keep their slots and names until they stop. It returns within the grace and one second.
+    /// When it returns, every task that was, is or is being spawned below is settled, and no body
+    /// that returns to the runtime is polled again. Bodies that did not stop within the grace are
+    /// listed as `abandoned`: they are fenced and keep their slots and names until they stop. It
+    /// returns within the grace and one second.
+    ///
+    /// A body that cancels a tree it is part of and waits for the end waits for itself: it is
+    /// dropped at the end of the grace.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use understory::{Cancel, Manager};
-    ///
-    /// let manager = Manager::in_memory();
-    /// let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
-    ///     let child = ctx.task("child").spawn(|ctx| async move { Ok(ctx.cancelled().await.reason.to_string()) });
-    ///     Ok(child.await?.await?)
-    /// }).await?;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager};
+    /// # let manager = Manager::in_memory();
+    /// let lead = manager
+    ///     .scope("s")
+    ///     .task("lead")
+    ///     .spawn(|ctx| async move {
+    ///         let child = ctx.task("child").spawn(|ctx| async move {
+    ///             ctx.cancelled().await;
+    ///             Ok(())
+    ///         });
+    ///         child.await?.await?;
+    ///         Ok(())
+    ///     })
+    ///     .await?;
     /// let report = lead.cancel_tree(Cancel::because("enough")).await?;
-    /// assert!(report.abandoned.is_empty());
+    /// assert!(report.abandoned.is_empty()); // nothing below `lead` runs any more
     /// # Ok(()) }
     /// ```
     ///
@@ -123,6 +154,27 @@ impl TaskRef {
 impl ScopeRef {
     /// Cancels every task of this scope and waits until none runs. See [`TaskRef::cancel_tree`].
     ///
+    /// The scope stays open: tasks that are asked for later are taken.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Context, Failure, Manager};
+    /// # let manager = Manager::in_memory();
+    /// let (mine, yours) = (manager.scope("mine"), manager.scope("yours"));
+    /// async fn listen(ctx: Context) -> Result<bool, Failure> {
+    ///     Ok(ctx.recv().await.is_some())
+    /// }
+    ///
+    /// mine.task("ears").spawn(listen).await?;
+    /// let other = yours.task("ears").spawn(listen).await?;
+    /// let report = mine.cancel_scope(Cancel::because("the session is over")).await?;
+    /// assert_eq!(report.len(), 1);
+    /// other.send("go on").await?;
+    /// assert!(other.await?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`CancelError`]; see its variants for whether anything was stopped.
     ///
@@ -136,6 +188,22 @@ impl ScopeRef {
 
 impl Manager {
     /// Cancels every task and waits until none runs. See [`TaskRef::cancel_tree`].
+    ///
+    /// The manager goes on; [`Manager::shutdown`] ends it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager};
+    /// # let manager = Manager::in_memory();
+    /// for name in ["a", "b"] {
+    ///     let task = manager.scope("s").task(name);
+    ///     task.spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) }).await?;
+    /// }
+    /// let report = manager.cancel_all(Cancel::because("deploy")).await?;
+    /// assert_eq!(report.len(), 2);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`CancelError`]; see its variants for whether anything was stopped.

@@ -34,7 +34,8 @@ pub enum BuildError {
 /// Sets up a [`Manager`]: limits, bounds, executors, store.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
 /// use understory::{Class, Manager};
 ///
@@ -43,7 +44,8 @@ pub enum BuildError {
 ///     .per_scope_limit(Class::refuse(100)) // the 101st of a scope is refused
 ///     .grace(Duration::from_secs(2))
 ///     .build()?;
-/// # let _ = manager; Ok(()) }
+/// # let _ = manager;
+/// # Ok(()) }
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
@@ -131,7 +133,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long a body that is dropped by force may take before it counts as abandoned (500 ms).
+    /// Sets how long a body that is dropped by force may take before it counts as abandoned (500
+    /// ms).
     pub fn abort_window(mut self, window: Duration) -> Self {
         self.bounds.abort_window = window;
         self
@@ -161,13 +164,14 @@ impl Builder {
         self
     }
 
-    /// Bounds how many settled records are kept, the newest (1,000,000).
+    /// Bounds how many settled records are kept; the oldest go first (1,000,000).
     pub fn settled_max(mut self, records: usize) -> Self {
         self.bounds.settled_max = records;
         self
     }
 
-    /// Bounds how many spawns wait for their answers at once; further callers wait (4,096).
+    /// Bounds how many spawns wait for their answers at once; further callers wait their turn
+    /// (4,096).
     pub fn asks_max(mut self, asks: usize) -> Self {
         self.queues.asks = asks;
         self

@@ -24,6 +24,21 @@ tokio::task_local! {
 /// The context of the body that runs here, also inside plain functions; `None` outside of bodies.
 ///
 /// It does not follow into tasks that a body starts by itself with `tokio::spawn`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use understory::{Manager, current};
+/// # let manager = Manager::in_memory();
+/// fn who_asks() -> String {
+///     current().map_or_else(|| "the host".to_owned(), |here| here.path())
+/// }
+///
+/// let task = manager.scope("s").task("t").spawn(|_| async { Ok(who_asks()) }).await?;
+/// assert_eq!(task.await?, "t");
+/// assert_eq!(who_asks(), "the host");
+/// # Ok(()) }
+/// ```
 pub fn current() -> Option<Context> {
     CURRENT.try_with(Clone::clone).ok()
 }
@@ -43,11 +58,14 @@ pub enum Received {
     Message(Message),
     /// The task was asked to stop; messages may wait.
     Cancelled(Arc<Stop>),
-    /// There is no inbox, or it is closed and empty.
+    /// The attempt is over: nothing will come any more.
     Closed,
 }
 
 /// One attempt of a task, as its body sees it. Cheap to clone.
+///
+/// What it does counts only while its attempt is the newest one: after that it receives nothing,
+/// and what it says and spawns is refused.
 #[derive(Clone)]
 pub struct Context {
     pub(super) core: Arc<Core>,
@@ -85,7 +103,8 @@ impl Context {
             .map(crate::kernel::Name::as_str)
     }
 
-    /// The names from the root down to this task, like `lead/docs`.
+    /// The names from the root down to this task, like `lead/docs`; of a task without a name the
+    /// end of its id.
     pub fn path(&self) -> String {
         self.core.path(self.id())
     }
@@ -144,6 +163,26 @@ impl Context {
 
     /// Waits until this attempt is asked to stop, and says why.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("server")
+    ///     .spawn(|ctx| async move {
+    ///         let why = ctx.cancelled().await;
+    ///         // Here it would say goodbye to its clients, for as long as its grace lasts.
+    ///         Ok(why.reason.to_string())
+    ///     })
+    ///     .await?;
+    /// task.cancel(Cancel::because("deploy")).await?;
+    /// let stop = task.record().and_then(|record| record.stop.clone());
+    /// assert_eq!(stop.unwrap().reason.as_ref(), "deploy");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn cancelled(&self) -> Arc<Stop> {
@@ -151,11 +190,56 @@ impl Context {
     }
 
     /// The request to stop as a token, for code that wants one. Cancelling it stops nothing else.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("t")
+    ///     .spawn(|ctx| async move {
+    ///         let request = std::future::pending::<()>();
+    ///         let answer = ctx.token().run_until_cancelled(request).await;
+    ///         Ok(answer.is_some())
+    ///     })
+    ///     .await?;
+    /// task.cancel(Cancel::because("enough")).await?;
+    /// assert_eq!(task.state(), Some(State::Cancelled));
+    /// # Ok(()) }
+    /// ```
     pub fn token(&self) -> CancellationToken {
         self.attempt.live.signal().token()
     }
 
-    /// The next message; waits for one. `None` when the inbox is closed and empty, or the attempt is over.
+    /// Takes the next message, or waits for one; `None` when the attempt is over.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let adder = manager
+    ///     .scope("s")
+    ///     .task("adder")
+    ///     .spawn(|ctx| async move {
+    ///         let mut sum = 0;
+    ///         while let Some(message) = ctx.recv().await {
+    ///             match message.body.as_i64() {
+    ///                 Some(number) => sum += number,
+    ///                 None => break,
+    ///             }
+    ///         }
+    ///         Ok(sum)
+    ///     })
+    ///     .await?;
+    /// adder.send(1).await?;
+    /// adder.send(2).await?;
+    /// adder.send("that is all").await?;
+    /// assert_eq!(adder.await?, 3);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Cancel safety
     /// No message is lost when it is dropped.
@@ -168,14 +252,14 @@ impl Context {
         message
     }
 
-    /// The next message, if one waits.
+    /// Takes the next message, if one waits.
     pub fn try_recv(&self) -> Option<Message> {
         self.is_current()
             .then(|| self.attempt.live.inbox.try_recv())
             .flatten()
     }
 
-    /// All messages that wait.
+    /// Takes all messages that wait: what came in since the last look, between two steps of work.
     pub fn drain(&self) -> Vec<Message> {
         if self.is_current() {
             self.attempt.live.inbox.drain()
@@ -184,7 +268,31 @@ impl Context {
         }
     }
 
-    /// The next message, or the request to stop, which goes first.
+    /// Takes the next message, or tells the request to stop, which goes first.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager, Received};
+    /// # let manager = Manager::in_memory();
+    /// let writer = manager
+    ///     .scope("s")
+    ///     .task("writer")
+    ///     .spawn(|ctx| async move {
+    ///         let mut lines = Vec::new();
+    ///         loop {
+    ///             match ctx.recv_or_cancelled().await {
+    ///                 Received::Message(line) => lines.push(line.body),
+    ///                 Received::Cancelled(_) | Received::Closed => return Ok(lines),
+    ///             }
+    ///         }
+    ///     })
+    ///     .await?;
+    /// writer.send("first").await?;
+    /// let report = writer.cancel(Cancel::because("enough")).await?;
+    /// assert_eq!(report.cancelled, [writer.id()]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Cancel safety
     /// No message is lost when it is dropped.
@@ -196,7 +304,7 @@ impl Context {
         }
     }
 
-    /// Cancels this task's whole tree below another task; see [`TaskRef::cancel_tree`].
+    /// Cancels the task of this id and everything below it; see [`TaskRef::cancel_tree`].
     ///
     /// # Errors
     /// [`CancelError`], as for [`TaskRef::cancel_tree`].

@@ -37,7 +37,8 @@ impl Core {
         segments.join("/")
     }
 
-    /// The task that a path of a scope means: its last segment names it, earlier ones must be above it.
+    /// The task that a path of a scope means: its last segment names it, earlier ones must be above
+    /// it.
     pub(super) fn resolve(&self, scope: &Scope, path: &str) -> Option<TaskId> {
         let mut segments = path.split('/').rev();
         let name = Name::new(segments.next()?).ok()?;

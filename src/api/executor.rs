@@ -1,4 +1,5 @@
-//! Executors: bodies registered by kind, which can therefore run again, after a failure or a restart.
+//! Executors: bodies registered by kind, which can therefore run again, after a failure or a
+//! restart.
 
 use std::fmt;
 use std::future::Future;
@@ -17,10 +18,12 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A body for every task of a kind.
 ///
-/// Closures from a context and an input to a future are executors. One executor serves many tasks at once.
+/// Closures from a context and an input to a future are executors. One executor serves many tasks
+/// at once.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use serde_json::{Value, json};
 /// use understory::{Context, Failure, Manager};
 ///

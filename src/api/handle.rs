@@ -46,7 +46,7 @@ impl TaskRef {
         self.id
     }
 
-    /// The names from the root down to this task.
+    /// The names from the root down to this task; empty if its record is not kept.
     pub fn path(&self) -> String {
         self.core.path(self.id)
     }
@@ -61,24 +61,26 @@ impl TaskRef {
         self.record().map(|record| record.state)
     }
 
-    /// Sends a message to its inbox.
+    /// Sends a message to its inbox, where it waits until the body receives it.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use understory::Manager;
     ///
     /// let manager = Manager::in_memory();
-    /// let reader = manager.scope("s").task("reader").spawn(|ctx| async move {
-    ///     let message = ctx.recv().await;
-    ///     Ok(message.map(|message| message.body))
-    /// }).await?;
+    /// let reader = manager
+    ///     .scope("s")
+    ///     .task("reader")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.map(|message| message.body)) })
+    ///     .await?;
     /// reader.send("only look at src/").await?;
     /// assert_eq!(reader.await?, Some("only look at src/".into()));
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// [`SendError`] gives the message back.
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
     ///
     /// # Cancel safety
     /// It never waits: once polled, the message is placed or refused.
@@ -91,9 +93,27 @@ impl TaskRef {
         }
     }
 
-    /// Waits until the task has settled and returns its record.
+    /// Waits until the task has settled and returns its record, however it ended.
     ///
-    /// Inside a body this counts as waiting: the slots of the body's limits are lent to others meanwhile.
+    /// Inside a body this counts as waiting: the slots of the body's limits are lent to others
+    /// meanwhile.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Failure, Manager, Outcome, State};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("t")
+    ///     .spawn(|_| async { Err::<(), _>(Failure::new("no such file")) })
+    ///     .await?;
+    /// let record = task.settled().await?;
+    /// assert_eq!(record.state, State::Failed);
+    /// let Some(Outcome::Failed(fault)) = record.outcome.as_deref() else { panic!("it failed") };
+    /// assert_eq!(fault.to_string(), "no such file");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`WaitError::Gone`] when the task is unknown or the manager is gone before it settled.
@@ -116,6 +136,7 @@ impl fmt::Debug for TaskRef {
 
 /// A task that was spawned: await it for its value, or use it as a [`TaskRef`].
 ///
+/// Awaiting is as [`TaskRef::settled`], and gives a [`WaitError`] for any end but a completed one.
 /// Dropping it does not cancel the task; see [`TaskHandle::cancel_on_drop`].
 pub struct TaskHandle<T> {
     task: TaskRef,
@@ -148,6 +169,25 @@ impl<T> TaskHandle<T> {
     }
 
     /// Cancels the task and everything below it when the returned guard is dropped.
+    ///
+    /// The drop asks and does not wait; outside of a tokio runtime it does nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let guard = manager
+    ///     .scope("s")
+    ///     .task("t")
+    ///     .spawn(|ctx| async move { Ok(ctx.cancelled().await.reason.to_string()) })
+    ///     .await?
+    ///     .cancel_on_drop();
+    /// let task = manager.task(guard.id());
+    /// drop(guard); // or `guard.disarm()` to have the handle back
+    /// assert_eq!(task.settled().await?.state, State::Cancelled);
+    /// # Ok(()) }
+    /// ```
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
         CancelOnDrop {
             handle: self,
@@ -187,7 +227,7 @@ pub struct CancelOnDrop<T> {
 }
 
 impl<T> CancelOnDrop<T> {
-    /// Gives the handle back; dropping it cancels nothing.
+    /// Gives the handle back; dropping that cancels nothing.
     pub fn disarm(mut self) -> TaskHandle<T> {
         self.is_armed = false;
         TaskHandle {

@@ -12,17 +12,31 @@ use crate::kernel::TaskId;
 ///
 /// Dropping the last handle does not stop anything: tasks outlive the calls that started them.
 /// [`Manager::shutdown`] stops them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use understory::Manager;
+///
+/// let manager = Manager::in_memory();
+/// let task = manager.scope("s").task("t").spawn(|_| async { Ok(1 + 1) }).await?;
+/// assert_eq!(task.await?, 2);
+/// let report = manager.shutdown(Duration::from_secs(1)).await?;
+/// assert!(report.is_empty()); // nothing was left to stop
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Manager {
     pub(super) core: Arc<Core>,
 }
 
 impl Manager {
-    /// A manager with default bounds that keeps its records in memory.
+    /// Starts a manager with default bounds that keeps its records in memory.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in a program compiled with `panic = "abort"`; [`Builder::build`] returns these
-    /// as errors.
+    /// Outside a tokio runtime, or in a program compiled with `panic = "abort"`; [`Builder::build`]
+    /// returns these as errors.
     pub fn in_memory() -> Self {
         match Self::builder().build() {
             Ok(manager) => manager,
@@ -30,7 +44,7 @@ impl Manager {
         }
     }
 
-    /// Sets up a manager.
+    /// Sets up a manager: limits, bounds, executors, store.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -49,7 +63,8 @@ impl Manager {
         TaskRef::new(Arc::clone(&self.core), id)
     }
 
-    /// How often the manager's actors were started: 1 unless one of them failed.
+    /// How often the manager's actors were started: 1 unless one of them failed, 0 until they have
+    /// begun.
     pub fn incarnation(&self) -> u64 {
         self.core.hub.incarnation()
     }

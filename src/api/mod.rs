@@ -1,7 +1,8 @@
 //! What users hold: one verb a file, each with its types, its error and its example.
 //!
 //! # Invariants
-//! 1. Every answer given here was durable first; reads go to the index and never wait for the manager.
+//! 1. Every answer given here was durable first; reads go to the index and never wait for the
+//!    manager.
 //! 2. A user's value that is refused comes back in the error, unless the error says why it cannot.
 //! 3. What a body does through its context counts only while it is the newest attempt.
 //!

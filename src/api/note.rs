@@ -30,7 +30,29 @@ pub enum NoteError {
 }
 
 impl Context {
-    /// Reports how far the body is. The newest note stays in the record.
+    /// Reports how far the body is. The newest note stays in the record; at most 4 KiB of JSON.
+    ///
+    /// Returns when the note is on its way to the log; a later one never overtakes it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use serde_json::json;
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("indexer")
+    ///     .spawn(|ctx| async move {
+    ///         ctx.progress("half way").await?;
+    ///         ctx.progress(json!({ "done": 9, "of": 9 })).await?;
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    /// let record = task.settled().await?;
+    /// assert_eq!(record.progress.as_ref().unwrap().as_json(), r#"{"done":9,"of":9}"#);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`NoteError`]: nothing was reported.
@@ -42,7 +64,23 @@ impl Context {
         self.say(Note::Progress(payload)).await
     }
 
-    /// Writes a piece of output, as an event.
+    /// Writes a piece of output, as an event; at most 1 MiB of JSON. The record does not keep it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{FeedItem, Filter, Manager, Since};
+    /// # let manager = Manager::in_memory();
+    /// let mut pieces = manager.subscribe_to(Since::Now, Filter::all().event("output")).await?;
+    /// let task = manager.scope("s").task("t").spawn(|ctx| async move {
+    ///     ctx.output("a line of text").await?;
+    ///     Ok(())
+    /// });
+    /// task.await?;
+    /// let Some(FeedItem::Event(event)) = pieces.next().await else { panic!("an event") };
+    /// assert_eq!(event.to_json()["data"], "a line of text");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`NoteError`]: nothing was written.
@@ -54,7 +92,25 @@ impl Context {
         self.say(Note::Output(payload)).await
     }
 
-    /// Emits an event of the body's own type.
+    /// Emits an event of the body's own type; at most 1 MiB of JSON.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use serde_json::json;
+    /// # use understory::{FeedItem, Filter, Manager, Since};
+    /// # let manager = Manager::in_memory();
+    /// let mut finds = manager.subscribe_to(Since::Now, Filter::all().event("emitted")).await?;
+    /// let task = manager.scope("s").task("t").spawn(|ctx| async move {
+    ///     ctx.emit("found", json!({ "file": "src/lib.rs" })).await?;
+    ///     Ok(())
+    /// });
+    /// task.await?;
+    /// let Some(FeedItem::Event(event)) = finds.next().await else { panic!("an event") };
+    /// let data = event.to_json()["data"].clone();
+    /// assert_eq!(data, json!({ "type": "found", "payload": { "file": "src/lib.rs" } }));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`NoteError`]: nothing was emitted.
@@ -66,7 +122,8 @@ impl Context {
         self.say(Note::Emitted(label.into(), payload)).await
     }
 
-    /// Gives a sign of life, which postpones the idle timeout.
+    /// Gives a sign of life, which postpones the idle timeout. Progress, output, events and
+    /// messages do so too.
     pub fn touch(&self) {
         self.core.hub.touch(&self.attempt.live);
     }

@@ -22,10 +22,11 @@ impl Manager {
         self.core.hub.index.get(id)
     }
 
-    /// A page of the tasks that match.
+    /// A page of the tasks that match, live and settled, and how many match in all.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use understory::{Filter, Manager, Page, State};
     ///
     /// let manager = Manager::in_memory();
@@ -65,7 +66,22 @@ impl ScopeRef {
         Ok(self.core.hub.index.list(&filter.scope(scope), page))
     }
 
-    /// The live task at this path of the scope.
+    /// The task at this path of the scope, if it is live or its body still runs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let task = scope
+    ///     .task("lead")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+    ///     .await?;
+    /// assert_eq!(scope.find("lead"), Some(task.id()));
+    /// assert_eq!(scope.find("lead/docs"), None);
+    /// # Ok(()) }
+    /// ```
     pub fn find(&self, path: &str) -> Option<TaskId> {
         self.core.resolve(self.scope.as_ref().ok()?, path)
     }

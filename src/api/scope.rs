@@ -9,7 +9,8 @@ use crate::kernel::{InvalidText, Scope};
 /// A scope: a thread, a session, a tenant. Cheap to clone.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use understory::Manager;
 ///
 /// let manager = Manager::in_memory();
@@ -32,14 +33,15 @@ impl ScopeRef {
         }
     }
 
-    /// Begins a task of this name. Inside a body of this scope it becomes a child of that body's task.
+    /// Begins a task of this name. Inside a body of this scope it becomes a child of that body's
+    /// task.
     pub fn task(&self, name: &str) -> TaskBuilder<Once> {
         TaskBuilder::new(Arc::clone(&self.core), self.scope.clone())
             .name(name)
             .below_current()
     }
 
-    /// Begins a task without a name.
+    /// Begins a task without a name; paths show the end of its id. Otherwise as [`ScopeRef::task`].
     pub fn unnamed(&self) -> TaskBuilder<Once> {
         TaskBuilder::new(Arc::clone(&self.core), self.scope.clone()).below_current()
     }

@@ -76,10 +76,14 @@ pub enum SendError {
 }
 
 impl Manager {
-    /// Sends a message to the task of this id. See [`super::TaskRef::send`].
+    /// Sends a message to the task of this id, in any scope. See
+    /// [`TaskRef::send`](super::TaskRef::send).
     ///
     /// # Errors
-    /// [`SendError`] gives the message back.
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    /// It never waits: once polled, the message is placed or refused.
     pub async fn send(&self, to: TaskId, message: impl Serialize) -> Result<Receipt, SendError> {
         let message = serde_json::to_value(message).map_err(SendError::Encode)?;
         deliver(&self.core, None, Address::Id(to), sender(), message)
@@ -87,10 +91,35 @@ impl Manager {
 }
 
 impl ScopeRef {
-    /// Sends a message to a task of this scope, by id or path.
+    /// Sends a message to a task of this scope, by id or by path: its name alone, or after names
+    /// above it. A path means the task that holds the name now; its successor has another inbox.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Manager, SendError};
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("thread-42");
+    /// let lead = scope.task("lead").spawn(|ctx| async move {
+    ///     let reader = ctx.task("reader").spawn(|ctx| async move {
+    ///         Ok(ctx.recv().await.map(|message| message.body))
+    ///     });
+    ///     Ok(reader.await?.await?)
+    /// });
+    /// let lead = lead.await?;
+    /// while let Err(error) = scope.send("lead/reader", "only look at src/").await {
+    ///     assert!(matches!(error, SendError::NoSuchTask { .. })); // not spawned yet
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// assert_eq!(lead.await?, Some("only look at src/".into()));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// [`SendError`] gives the message back.
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    /// It never waits: once polled, the message is placed or refused.
     pub async fn send(
         &self,
         to: impl Into<Address>,
@@ -108,10 +137,31 @@ impl ScopeRef {
 }
 
 impl Context {
-    /// Sends a message to the task at this address: an id, a path of this scope, or `parent`.
+    /// Sends a message to the task at this address: an id, a path of this scope, `parent` or
+    /// `self`. Tasks of other scopes are not shown to exist.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
+    ///     let scout = ctx.task("scout").spawn(|ctx| async move {
+    ///         ctx.send("parent", "found something").await?;
+    ///         Ok(())
+    ///     });
+    ///     scout.await?;
+    ///     Ok(ctx.recv().await.map(|message| message.body))
+    /// });
+    /// assert_eq!(lead.await?.await?, Some("found something".into()));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// [`SendError`] gives the message back.
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    /// It never waits: once polled, the message is placed or refused.
     pub async fn send(
         &self,
         to: impl Into<Address>,
@@ -129,7 +179,7 @@ impl Context {
                 }
             },
             Address::Path(path) if path == "self" => Address::Id(self.id()),
-            other => other,
+            to @ (Address::Id(_) | Address::Path(_)) => to,
         };
         deliver(
             &self.core,

@@ -22,15 +22,36 @@ pub enum ShutdownError {
 }
 
 impl Manager {
-    /// Refuses new tasks, cancels all, waits until each has settled and is told, and stops the manager.
+    /// Refuses new tasks, cancels all, waits until each has settled and is told, and stops the
+    /// manager.
     ///
     /// Every caller gets the same report, whoever asked first; only the first grace counts.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use understory::{Manager, SpawnError};
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let task = scope
+    ///     .task("t")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+    ///     .await?;
+    /// let report = manager.shutdown(Duration::ZERO).await?;
+    /// assert_eq!(report.cancelled, [task.id()]);
+    ///
+    /// let late = scope.task("late").spawn(|_| async { Ok(()) }).await;
+    /// assert!(matches!(late, Err(SpawnError::Unavailable(_))));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`ShutdownError`]; the manager is stopped all the same.
     ///
     /// # Cancel safety
-    /// If every caller is dropped the shutdown pauses until somebody calls again; tasks are stopped all the same.
+    /// If every caller is dropped the shutdown pauses until somebody calls again; tasks are stopped
+    /// all the same.
     pub async fn shutdown(&self, grace: Duration) -> Result<ShutdownReport, ShutdownError> {
         let result = self
             .core

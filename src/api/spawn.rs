@@ -48,8 +48,8 @@ pub enum SpawnError {
     /// The manager takes no work now: it was shut down, has failed, or its store takes nothing.
     #[error("the manager takes no work: {0}")]
     Unavailable(&'static str),
-    /// The manager was started anew before it answered, so the task may or may not exist. Ask for its id, or
-    /// ask again with the same key.
+    /// The manager was started anew before it answered, so the task may or may not exist. Ask for
+    /// its id, or ask again with the same key.
     #[error("the manager was started anew before it answered; ask whether task {0} exists")]
     Unknown(TaskId),
 }
@@ -84,7 +84,27 @@ fn describe(refusal: &Refusal) -> String {
 impl TaskBuilder<Once> {
     /// Starts the body as soon as its dependencies, its parent and its limits allow.
     ///
-    /// Returns when the task's record is durable, whether or not the body runs yet.
+    /// Returns when the task's record is durable, whether or not the body runs yet. The value of
+    /// the body is kept as JSON, at most 1 MiB of it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use serde_json::json;
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let sum = manager
+    ///     .scope("sums")
+    ///     .task("both")
+    ///     .spawn(|ctx| async move {
+    ///         let two = ctx.task("two").spawn(|_| async { Ok(2) }).await?;
+    ///         let three = ctx.task("three").spawn(|_| async { Ok(3) }).await?;
+    ///         Ok(json!({ "sum": two.await? + three.await? }))
+    ///     })
+    ///     .await?;
+    /// assert_eq!(sum.await?, json!({ "sum": 5 }));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`SpawnError`] says what to do. The body is dropped, in a task of its own.
@@ -107,7 +127,7 @@ impl TaskBuilder<Once> {
 }
 
 impl TaskBuilder<Again> {
-    /// Starts the body, which is called again for each further attempt. See [`TaskBuilder::spawn`].
+    /// Starts the body, which is called again for each further attempt. See [`TaskBuilder::retry`].
     ///
     /// # Errors
     /// [`SpawnError`] says what to do. The body is dropped, in a task of its own.
@@ -137,7 +157,8 @@ fn context_of() -> Context {
 }
 
 impl<Mode> TaskBuilder<Mode> {
-    /// Starts a task of the executor that is registered for `kind`.
+    /// Starts a task of the executor that is registered for `kind`. See
+    /// [`Executor`](super::Executor) for an example.
     ///
     /// # Errors
     /// [`SpawnError::NoExecutor`] gives the input back; the others as for `spawn`.

@@ -31,11 +31,51 @@ pub enum SubscribeError {
 impl Manager {
     /// Subscribes to the events of all tasks.
     ///
-    /// The numbers of a subscription have no gap, or a `Lagged` says how many are missing. A filter drops events,
-    /// never numbers.
+    /// The numbers of a subscription have no gap, or a `Lagged` says how many are missing. A
+    /// subscriber that does not read delays nobody. Dropping the subscription ends it.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::{FeedItem, Manager, Since};
+    ///
+    /// let manager = Manager::in_memory();
+    /// let task = manager
+    ///     .scope("s")
+    ///     .task("t")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+    ///     .await?;
+    /// let mut feed = manager.subscribe(Since::Snapshot).await?;
+    /// let Some(FeedItem::Snapshot { seq, records }) = feed.next().await else {
+    ///     panic!("the snapshot comes first")
+    /// };
+    /// assert_eq!(records[0].id, task.id());
+    ///
+    /// task.send("go on").await?;
+    /// while let Some(FeedItem::Event(event)) = feed.next().await {
+    ///     assert!(event.seq > seq);
+    ///     if event.what.name() == "settled" {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooMany`] at the bound.
+    ///
+    /// # Cancel safety
+    /// Nothing is subscribed when it is dropped.
+    pub async fn subscribe(&self, since: Since) -> Result<Subscription, SubscribeError> {
+        self.subscribe_to(since, Filter::all()).await
+    }
+
+    /// Subscribes to the events that match. A filter drops events, never numbers: the
+    /// [`seq`](Subscription::seq) of the subscription passes those that it left out.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use understory::{FeedItem, Filter, Manager, Since};
     ///
     /// let manager = Manager::in_memory();
@@ -48,14 +88,9 @@ impl Manager {
     ///
     /// # Errors
     /// [`SubscribeError::TooMany`] at the bound.
-    pub async fn subscribe(&self, since: Since) -> Result<Subscription, SubscribeError> {
-        self.subscribe_to(since, Filter::all()).await
-    }
-
-    /// Subscribes to the events that match.
     ///
-    /// # Errors
-    /// [`SubscribeError::TooMany`] at the bound.
+    /// # Cancel safety
+    /// Nothing is subscribed when it is dropped.
     pub async fn subscribe_to(
         &self,
         since: Since,
@@ -82,6 +117,9 @@ impl ScopeRef {
     ///
     /// # Errors
     /// [`SubscribeError`], as for [`Manager::subscribe`].
+    ///
+    /// # Cancel safety
+    /// Nothing is subscribed when it is dropped.
     pub async fn subscribe(&self, since: Since) -> Result<Subscription, SubscribeError> {
         let scope = self.scope.clone()?;
         let manager = Manager::over(std::sync::Arc::clone(&self.core));

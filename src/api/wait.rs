@@ -66,18 +66,26 @@ fn reason(stop: Option<&Arc<Stop>>) -> &str {
 }
 
 impl Manager {
-    /// Waits until one of the tasks has settled; returns its place in `tasks` and its record. Of several that have
-    /// settled the first in the given order wins. Without tasks it returns `None`.
+    /// Waits until one of the tasks has settled; returns its place in `tasks` and its record. Of
+    /// several that have settled the first in the given order wins. Without tasks it returns
+    /// `None`.
+    ///
+    /// The others go on: a wait never cancels.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use understory::Manager;
     ///
     /// let manager = Manager::in_memory();
     /// let scope = manager.scope("s");
-    /// let slow = scope.task("slow").spawn(|ctx| async move { ctx.cancelled().await; Ok(()) }).await?;
+    /// let slow = scope
+    ///     .task("slow")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+    ///     .await?;
     /// let quick = scope.task("quick").spawn(|_| async { Ok(1) }).await?;
-    /// let (place, record) = manager.wait_any(&[slow.task(), quick.task()]).await?.expect("two tasks");
+    /// let first = manager.wait_any(&[slow.task(), quick.task()]).await?;
+    /// let (place, record) = first.expect("two tasks were given");
     /// assert_eq!((place, record.id), (1, quick.id()));
     /// # Ok(()) }
     /// ```
@@ -111,6 +119,23 @@ impl Manager {
     }
 
     /// Waits until all tasks have settled; returns their records in the given order.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Failure, Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let good = scope.task("good").spawn(|_| async { Ok(()) }).await?;
+    /// let bad = scope
+    ///     .task("bad")
+    ///     .spawn(|_| async { Err::<(), _>(Failure::new("sorry")) })
+    ///     .await?;
+    /// let records = manager.wait_all(&[good.task(), bad.task()]).await?;
+    /// assert_eq!(records[0].state, State::Completed);
+    /// assert_eq!(records[1].state, State::Failed);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`WaitError::Gone`] when one of the tasks is unknown or the manager is gone.

@@ -26,7 +26,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with this message.
+    /// Makes a failure with this message, of which at most 4 KiB are kept.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -34,7 +34,7 @@ impl Failure {
         }
     }
 
-    /// Marks it as one that no retry can mend.
+    /// Marks it as one that no retry can mend: no further attempt follows.
     pub fn permanent(mut self) -> Self {
         self.permanent = true;
         self
