@@ -42,6 +42,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         stop: (state == State::CancelRequested).then(|| stop(at)),
         conclusion: None,
         outcome: outcome(state).map(Arc::new),
+        resume: None,
         progress: None,
         undelivered: 0,
         created_at: at,

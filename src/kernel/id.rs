@@ -138,7 +138,10 @@ fn is_scope_byte(byte: u8) -> bool {
 }
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr, $byte:expr, $rule:expr, $reserved:expr) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $what:literal, $max:expr, $byte:expr, $rule:expr, $reserved:expr
+    ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
