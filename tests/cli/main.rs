@@ -1,5 +1,12 @@
-//! The binary `understory`, tried as its users do: real processes, signals and terminals.
+//! The binary `understory`, tried as its users do: real processes, signals and pipes.
+
+// These bans are for the kernel of the library.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod check;
+mod crew;
 mod proc;
+mod run;
 mod shim;
+mod survivors;
+mod talk;

@@ -44,6 +44,13 @@ impl Mark {
         });
     }
 
+    /// Waits until at least so many run.
+    pub fn wait_for_at_least(&self, count: usize) {
+        poll(&format!("{count} marked processes"), || {
+            self.survivors().len() >= count
+        });
+    }
+
     /// Waits until none runs.
     pub fn wait_for_none(&self) {
         self.wait_for(0);

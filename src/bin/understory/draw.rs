@@ -166,12 +166,11 @@ pub(crate) struct Plain {
 impl Plain {
     fn show(&mut self, sight: &Sight) {
         match sight {
-            // That it was accepted is no news of its own.
+            // What a task waits for would be said again for each of those that end.
             Sight::State {
                 state: State::Pending,
-                note,
                 ..
-            } if note.is_empty() => {}
+            } => {}
             Sight::State { task, state, note } => {
                 let state = text::state(*state);
                 let note = if note.is_empty() {
@@ -255,7 +254,9 @@ impl Live {
         let since_start = self.started.elapsed();
         match sight {
             Sight::State { task, state, note } => {
-                self.tree.row_mut(task).turn(state, note, since_start);
+                self.tree
+                    .row_mut(task)
+                    .turn(state, text::harmless(&note), since_start);
             }
             Sight::Output {
                 task,
@@ -275,7 +276,7 @@ impl Live {
                 );
             }
             Sight::Progress { task, text } | Sight::Note { task, text } => {
-                self.tree.row_mut(task).note = text::harmless(&text);
+                self.tree.row_mut(task).said = text::harmless(&text);
             }
         }
     }

@@ -38,11 +38,9 @@ fn main() -> ExitCode {
         Command::Run(run) => start(&run),
         Command::Check(check) => match load(&check.plan) {
             Ok(plan) => {
-                tell(&format!(
-                    "{}: {} tasks, nothing wrong",
-                    check.plan.display(),
-                    plan.tasks.len()
-                ));
+                let count = plan.tasks.len();
+                let tasks = if count == 1 { "task" } else { "tasks" };
+                tell(&format!("{}: {count} {tasks}, nothing wrong", check.plan.display()));
                 CODE_DONE
             }
             Err(reason) => usage_error(&reason),

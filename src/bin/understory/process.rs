@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::wire::{Exit, FRAME_BYTES_MAX, Order};
@@ -51,19 +51,12 @@ pub(crate) struct Launch {
     pub(crate) cwd: Option<PathBuf>,
 }
 
-/// Why a command did not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("cannot start a process: {0}")]
-    Shim(#[source] io::Error),
-    #[error("cannot start {program:?}: {reason}")]
-    Command { program: String, reason: String },
-}
-
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Exit(Exit),
+    /// The command could not be started, for this reason.
+    NotStarted(String),
     /// The shim was killed before it could tell; what it left is dead too.
     Unknown,
 }
@@ -77,23 +70,18 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command under a shim.
+    /// Starts a command under a shim. A command that cannot be started ends at once.
     ///
     /// # Errors
-    /// [`StartError`] says whether it was the command's fault. Nothing runs then.
-    /// # Cancel safety
-    /// Dropping the future kills what was started.
-    pub(crate) async fn start(
-        keeper: &Arc<Keeper>,
-        launch: &Launch,
-    ) -> Result<(Self, Lines), StartError> {
-        let (ours, theirs) = StdUnixStream::pair().map_err(StartError::Shim)?;
-        let shim = shim_command(launch, theirs);
-        let mut child = keeper.spawn(shim).map_err(StartError::Shim)?;
+    /// The system has no room for another process.
+    pub(crate) fn start(keeper: &Arc<Keeper>, launch: &Launch) -> io::Result<(Self, Lines)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let control = UnixStream::from_std(ours)?;
+        let mut child = keeper.spawn(shim_command(launch, theirs))?;
         let kill = keeper.kill_token();
         let (orders, order_inbox) = mpsc::channel(ORDERS_MAX);
         let (ended_sender, ended) = watch::channel(None);
-        let (started_sender, started) = oneshot::channel();
         let window = Window::new();
         let lines = lines::read(child.stdout(), child.stderr(), LINES_MAX, ended.clone());
         let process = Self {
@@ -105,10 +93,6 @@ impl Process {
             _kill_on_drop: kill.clone().drop_guard(),
             kill: kill.clone(),
         };
-        let control = ours
-            .set_nonblocking(true)
-            .and_then(|()| UnixStream::from_std(ours));
-        let control = control.map_err(StartError::Shim)?;
         let driver = Driver {
             child,
             control,
@@ -116,15 +100,8 @@ impl Process {
             window,
             kill,
         };
-        tokio::spawn(driver.drive(started_sender, ended_sender));
-        match started.await {
-            Ok(Ok(())) => Ok((process, lines)),
-            Ok(Err(reason)) => {
-                let program = launch.command.first().cloned().unwrap_or_default();
-                Err(StartError::Command { program, reason })
-            }
-            Err(_) => Err(StartError::Shim(io::Error::other("the shim was killed"))),
-        }
+        tokio::spawn(driver.drive(ended_sender));
+        Ok((process, lines))
     }
 
     /// Its standard input.
@@ -149,7 +126,7 @@ impl Process {
         let mut ended = self.ended.clone();
         async move {
             match ended.wait_for(Option::is_some).await {
-                Ok(ended) => ended.unwrap_or(Ended::Unknown),
+                Ok(ended) => ended.clone().unwrap_or(Ended::Unknown),
                 Err(_) => Ended::Unknown,
             }
         }

@@ -75,10 +75,9 @@ async fn supervise(command: &[OsString]) -> io::Result<u8> {
             return Ok(CODE_NOT_STARTED);
         }
     };
-    // The reports are for understory only: if it is gone, the next read tells.
-    let _ = control.write_all(&Report::Started.encode()).await;
     let family = relay(&mut control, &mut child_ended, &mut stops, (family, input)).await;
     let exit = family.end(&mut child_ended).await;
+    // Understory may be gone; then nobody needs to know.
     let _ = control.write_all(&Report::Ended(exit).encode()).await;
     let code = match exit {
         Exit::Code(code) => code,

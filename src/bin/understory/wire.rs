@@ -32,7 +32,6 @@ pub(crate) enum Order {
 /// From the shim to understory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    Started,
     /// The command could not be started, for this reason; nothing follows.
     NotStarted(String),
     /// So many more bytes of input are in the pipe.
@@ -81,7 +80,6 @@ impl Order {
 impl Report {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Started => frame(b'S', &[]),
             Self::NotStarted(reason) => frame(
                 b'N',
                 &reason.as_bytes()[..reason.len().min(FRAME_BYTES_MAX)],
@@ -101,7 +99,6 @@ impl Report {
                 .map_err(|_| io::ErrorKind::InvalidData.into())
         };
         Ok(match tag {
-            b'S' => Self::Started,
             b'N' => Self::NotStarted(String::from_utf8_lossy(&payload).into_owned()),
             b'T' => Self::Taken(u32::from_le_bytes(number()?)),
             b'G' => Self::InputGone,
@@ -182,7 +179,6 @@ mod tests {
     #[test]
     fn reports_come_back_as_they_were() {
         let reports = [
-            Report::Started,
             Report::NotStarted("no such file".to_owned()),
             Report::Taken(70_000),
             Report::InputGone,

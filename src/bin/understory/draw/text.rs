@@ -33,7 +33,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// The text without escape sequences and other control characters.
+/// The text in one line, without escape sequences and other control characters.
 pub(super) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -45,6 +45,8 @@ pub(super) fn harmless(text: &str) -> String {
                     break;
                 }
             }
+        } else if char == '\n' {
+            harmless.push(' ');
         } else if char == '\t' || !char.is_control() {
             harmless.push(char);
         }
@@ -85,6 +87,7 @@ mod tests {
             ("\u{1b}[2J\u{1b}]0;title\u{7}", "]0;title"),
             ("over\rwritten\u{8}\u{9b}1m", "overwritten1m"),
             ("\u{1b}[", ""),
+            ("two\nlines", "two lines"),
         ];
         for (text, expected) in cases {
             assert_eq!(harmless(text), expected);

@@ -33,7 +33,10 @@ pub(super) struct Row {
     /// The lines that lead from the parent to it.
     branch: String,
     state: State,
-    pub(super) note: String,
+    /// Why it is in this state, or what it waits for.
+    note: String,
+    /// What it said last.
+    pub(super) said: String,
     started: Option<Duration>,
     ended: Option<Duration>,
 }
@@ -47,10 +50,7 @@ impl Row {
         if state.is_terminal() {
             self.ended = Some(since_start);
         }
-        // What a completed task said last stays; anything else has its own reason.
-        if !note.is_empty() || state != State::Completed {
-            self.note = note;
-        }
+        self.note = note;
         self.state = state;
     }
 
@@ -130,6 +130,7 @@ impl Tree {
             branch,
             state: State::Pending,
             note: String::new(),
+            said: String::new(),
             started: None,
             ended: None,
         });
@@ -181,7 +182,12 @@ impl Tree {
             text::duration(row.ended.unwrap_or(since_start).saturating_sub(started))
         });
         let state = text::state(row.state);
-        let rest = format!("{}{padding}  {state:<11} {time:>8}  {}", row.name, row.note);
+        let note = if row.note.is_empty() {
+            &row.said
+        } else {
+            &row.note
+        };
+        let rest = format!("{}{padding}  {state:<11} {time:>8}  {note}", row.name);
         // The sign and the branch are narrow, though not ASCII.
         let used = row.branch.chars().count() + 2;
         let rest = fit(rest.trim_end(), columns.saturating_sub(used + 1));
@@ -287,11 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn last_words_of_a_completed_task_stay() {
+    fn reason_of_the_state_goes_before_what_was_said_last() {
         let mut tree = tree(&[("a", None)]);
-        tree.row_mut(0).turn(State::Running, String::new(), at(0));
-        tree.row_mut(0).note = "9 files".to_owned();
-        tree.row_mut(0).turn(State::Completed, String::new(), at(1));
-        assert!(tree.draw(at(1), Paint::Plain, 80, 24).ends_with("9 files"));
+        let mut turn = |state, note: &str| {
+            let row = tree.row_mut(0);
+            row.said = "9 files".to_owned();
+            row.turn(state, note.to_owned(), at(0));
+            let drawn = tree.draw(at(0), Paint::Plain, 80, 24);
+            drawn.split("  ").last().map(str::to_owned)
+        };
+        assert_eq!(turn(State::Running, "").as_deref(), Some("9 files"));
+        assert_eq!(
+            turn(State::Waiting, "for its children").as_deref(),
+            Some("for its children")
+        );
+        assert_eq!(turn(State::Completed, "").as_deref(), Some("9 files"));
     }
 }

@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Ended;
 use super::keeper::ShimChild;
-use crate::wire::{Decoder, Exit, INPUT_WINDOW, Order, Report};
+use crate::wire::{Decoder, INPUT_WINDOW, Order, Report};
 
 /// How long a shim may take to kill everything before it is killed itself.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
@@ -60,10 +60,8 @@ pub(super) struct Driver {
     pub(super) kill: CancellationToken,
 }
 
-type Started = oneshot::Sender<Result<(), String>>;
-
 impl Driver {
-    pub(super) async fn drive(self, started: Started, ended: watch::Sender<Option<Ended>>) {
+    pub(super) async fn drive(self, ended: watch::Sender<Option<Ended>>) {
         let Self {
             mut child,
             control,
@@ -72,11 +70,7 @@ impl Driver {
             kill,
         } = self;
         let (mut reader, writer) = control.into_split();
-        let mut reports = Reports {
-            started: Some(started),
-            window,
-            exit: None,
-        };
+        let mut reports = Reports { window, last: None };
         let mut pen = Pen {
             writer: Some(writer),
             orders,
@@ -112,11 +106,15 @@ impl Driver {
                 let _ = child.wait().await;
             }
         }
-        if reports.exit.is_none() {
-            child.end_orphans().await;
-        }
+        let last = match reports.last {
+            Some(last) => last,
+            None => {
+                child.end_orphans().await;
+                Ended::Unknown
+            }
+        };
         drop(child);
-        ended.send_replace(Some(reports.exit.map_or(Ended::Unknown, Ended::Exit)));
+        ended.send_replace(Some(last));
     }
 }
 
@@ -129,30 +127,21 @@ async fn patience_over(deadline: Option<Instant>) {
 
 /// What the shim has said so far.
 struct Reports {
-    started: Option<Started>,
     window: Window,
-    exit: Option<Exit>,
+    last: Option<Ended>,
 }
 
 impl Reports {
     fn take_from(&mut self, decoder: &mut Decoder) -> io::Result<()> {
         while let Some((tag, payload)) = decoder.next_frame()? {
             match Report::decode(tag, payload)? {
-                Report::Started => self.tell_start(Ok(())),
-                Report::NotStarted(reason) => self.tell_start(Err(reason)),
                 Report::Taken(bytes) => self.window.give_back(bytes),
                 Report::InputGone => self.window.close(),
-                Report::Ended(exit) => self.exit = Some(exit),
+                Report::NotStarted(reason) => self.last = Some(Ended::NotStarted(reason)),
+                Report::Ended(exit) => self.last = Some(Ended::Exit(exit)),
             }
         }
         Ok(())
-    }
-
-    fn tell_start(&mut self, result: Result<(), String>) {
-        if let Some(started) = self.started.take() {
-            // Whoever asked may have gone, and then the process is killed anyway.
-            let _ = started.send(result);
-        }
     }
 }
 

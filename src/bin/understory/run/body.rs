@@ -21,7 +21,7 @@ use super::calls;
 use super::crew::{Crew, Member};
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
-use crate::process::{Ended, Keeper, Launch, Lines, Process, ProcessInput, StartError, StreamName};
+use crate::process::{Ended, Keeper, Launch, Lines, Process, ProcessInput, StreamName};
 use crate::socket::{SOCKET_VARIABLE, Socket, TOKEN_VARIABLE, Voice};
 use crate::wire::Exit;
 
@@ -86,9 +86,7 @@ async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
     }
     let voice = shared.socket.admit();
     let launch = launch(shared, context, member, &voice)?;
-    let (process, lines) = Process::start(&shared.keeper, &launch)
-        .await
-        .map_err(failure)?;
+    let (process, lines) = Process::start(&shared.keeper, &launch)?;
     let mut last = LastLines::default();
     let ended = tokio::select! {
         biased;
@@ -97,7 +95,7 @@ async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
         never = calls::answer(voice, context, &shared.crew, member) => match never {},
         never = feed(process.input(), context, &shared.crew, member) => match never {},
     };
-    outcome(ended, &last)
+    outcome(ended, &last, member)
 }
 
 fn launch(
@@ -213,22 +211,19 @@ async fn deliver(
         .await;
 }
 
-fn outcome(ended: Ended, last: &LastLines) -> Result<Value, Failure> {
+fn outcome(ended: Ended, last: &LastLines, member: &Member) -> Result<Value, Failure> {
     match ended {
         Ended::Exit(Exit::Code(0)) => Ok(json!({ "exit_code": 0 })),
         Ended::Exit(Exit::Code(code)) => Err(last.failure(&format!("exit code {code}"))),
         Ended::Exit(Exit::Signal(number)) => {
             Err(last.failure(&format!("killed by signal {number}")))
         }
+        Ended::NotStarted(reason) => {
+            let program = member.task.command.first().map_or("", String::as_str);
+            // Trying again would find the same.
+            Err(Failure::new(format!("cannot start {program:?}: {reason}")).permanent())
+        }
         Ended::Unknown => Err(last.failure("its shim was killed, and it with it")),
-    }
-}
-
-fn failure(error: StartError) -> Failure {
-    match error {
-        StartError::Shim(_) => Failure::from(error),
-        // Trying again would find the same.
-        StartError::Command { .. } => Failure::from(error).permanent(),
     }
 }
 
@@ -246,12 +241,9 @@ impl LastLines {
     }
 
     fn failure(&self, what: &str) -> Failure {
-        let mut message = what.to_owned();
-        for line in &self.0 {
-            message.push_str("\n");
-            message.push_str(line);
-        }
-        Failure::new(message)
+        let lines: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let separator = if lines.is_empty() { "" } else { ": " };
+        Failure::new(format!("{what}{separator}{}", lines.join(" | ")))
     }
 }
 

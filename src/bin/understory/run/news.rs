@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use understory::{Event, Limit, Manager, Outcome, Payload, State, Stop, Wait, What};
+use understory::{Cause, Event, Limit, Manager, Outcome, Payload, State, Stop, Wait, What};
 
 use super::crew::Crew;
 use crate::draw::{Sight, duration_text};
@@ -27,11 +27,12 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Pending(wait) | What::Waiting(wait) => state(wait_text(wait)),
         What::Started if event.attempt > 1 => state(format!("attempt {}", event.attempt)),
         What::Started | What::Unparked | What::Resumed | What::Suspended(_) => state(String::new()),
-        What::StopAsked(stop) => state(stop.reason.to_string()),
+        What::StopAsked(stop) => state(stop_text(stop, crew)),
         What::Settled { outcome, .. } => {
             let record = manager.get(event.task);
             let stop = record.as_ref().and_then(|record| record.stop.as_deref());
-            state(outcome_text(outcome, stop))
+            let why = stop.map(|stop| stop_text(stop, crew)).unwrap_or_default();
+            state(outcome_text(outcome, why))
         }
         What::AttemptFailed(fault) => note(format!("attempt {} failed: {fault}", event.attempt)),
         What::Progress(progress) => Some(Sight::Progress {
@@ -76,20 +77,36 @@ fn wait_text(wait: &Wait) -> String {
     }
 }
 
-fn outcome_text(outcome: &Outcome, stop: Option<&Stop>) -> String {
-    let reason = || stop.map(|stop| stop.reason.to_string()).unwrap_or_default();
+/// Why a task was asked to stop, with names instead of ids.
+fn stop_text(stop: &Stop, crew: &Crew) -> String {
+    let name = |id| {
+        crew.by_id(id)
+            .map_or("a task", |member| member.task.name.as_str())
+    };
+    match stop.cause {
+        Cause::ParentEnded(parent) => format!("its parent {} ended", name(parent)),
+        Cause::Dependency(task) => {
+            format!("{}, which it comes after, did not complete", name(task))
+        }
+        Cause::Timeout(limit) => limit_text(limit).to_owned(),
+        Cause::Asked | Cause::Ancestor(_) | Cause::Shutdown => stop.reason.to_string(),
+    }
+}
+
+fn outcome_text(outcome: &Outcome, why_stopped: String) -> String {
     match outcome {
         Outcome::Completed(_) => String::new(),
         Outcome::Failed(fault) => fault.to_string(),
-        Outcome::TimedOut {
-            limit: Limit::Attempt,
-            ..
-        } => "it took too long".to_owned(),
-        Outcome::TimedOut {
-            limit: Limit::Idle, ..
-        } => "it was silent too long".to_owned(),
-        Outcome::Cancelled { .. } => reason(),
+        Outcome::TimedOut { limit, .. } => limit_text(*limit).to_owned(),
+        Outcome::Cancelled { .. } => why_stopped,
         Outcome::Interrupted(evidence) => evidence.to_string(),
+    }
+}
+
+fn limit_text(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Attempt => "it took too long",
+        Limit::Idle => "it was silent too long",
     }
 }
 

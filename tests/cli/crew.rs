@@ -1,0 +1,160 @@
+//! A run of a plan, as a user would start it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::proc::{Mark, PATIENCE};
+
+/// A plan in a directory of its own, where its processes run.
+pub struct Crew {
+    directory: tempfile::TempDir,
+    mark: Mark,
+    plan: String,
+}
+
+/// One task that runs a shell script.
+pub fn task(name: &str, script: &str, more: &str) -> String {
+    assert!(!script.contains("'''"), "the script is quoted so");
+    format!("[[task]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n{more}\n")
+}
+
+impl Crew {
+    pub fn new(plan: &str) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        Self {
+            directory,
+            mark: Mark::new(),
+            plan: plan.to_owned(),
+        }
+    }
+
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// A file that the processes of the crew know by its name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn start(&self, arguments: &[&str]) -> Run {
+        let plan = self.file("PLAN.toml");
+        fs::write(&plan, &self.plan).expect("the directory is ours");
+        let sockets = self.file("tmp");
+        fs::create_dir_all(&sockets).expect("the directory is ours");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_understory"))
+            .arg("run")
+            .arg(&plan)
+            .args(arguments)
+            .env(Mark::NAME, self.mark.value())
+            .env("TMPDIR", &sockets)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary is built");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let stderr = child.stderr.take().expect("it is piped");
+        Run {
+            child,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            sockets,
+        }
+    }
+
+    /// Runs to the end, and checks that nothing is left.
+    pub fn run(&self, arguments: &[&str]) -> Done {
+        let done = self.start(arguments).finish();
+        assert_eq!(self.mark.survivors(), Vec::<String>::new());
+        done
+    }
+}
+
+/// A run that goes on.
+pub struct Run {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: Option<ChildStderr>,
+    sockets: PathBuf,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Done {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for");
+    }
+
+    /// Reads standard output up to a line that contains this, and returns that line.
+    pub fn line_with(&mut self, text: &str) -> String {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let stdout = self.stdout.as_mut().expect("it is not closed");
+            let count = stdout.read_until(b'\n', &mut line).expect("the run writes");
+            let line = String::from_utf8_lossy(&line);
+            assert!(count > 0, "the run ended without a line with {text:?}");
+            if line.contains(text) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Goes away as a reader of standard output.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Waits for its death by SIGKILL, which leaves its socket behind.
+    pub fn wait_killed(mut self) -> ExitStatus {
+        self.child.wait().expect("it was not waited for")
+    }
+
+    /// Waits for its end, and checks that its socket is gone.
+    pub fn finish(mut self) -> Done {
+        let mut errors = self.stderr.take().expect("it is taken only here");
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            errors.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let mut stdout = Vec::new();
+        let started = Instant::now();
+        if let Some(mut reader) = self.stdout.take() {
+            reader.read_to_end(&mut stdout).expect("the run writes");
+        }
+        let status = self.child.wait().expect("it was not waited for");
+        assert!(started.elapsed() < PATIENCE, "the run took too long");
+        let stderr = reader
+            .join()
+            .expect("it does not panic")
+            .expect("the run writes");
+        let left = fs::read_dir(&self.sockets).expect("it was made").count();
+        assert_eq!(left, 0, "the socket is left behind");
+        Done {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // A test that failed must not leave a run behind. One that has ended is not there any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
