@@ -11,20 +11,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::proc::{Mark, PATIENCE};
 
 /// A plan in a directory of its own, where its processes run.
-pub struct Crew {
+pub(crate) struct Crew {
     directory: tempfile::TempDir,
     mark: Mark,
     plan: String,
 }
 
 /// One task that runs a shell script.
-pub fn task(name: &str, script: &str, more: &str) -> String {
+pub(crate) fn task(name: &str, script: &str, more: &str) -> String {
     assert!(!script.contains("'''"), "the script is quoted so");
     format!("[[task]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n{more}\n")
 }
 
 impl Crew {
-    pub fn new(plan: &str) -> Self {
+    pub(crate) fn new(plan: &str) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         Self {
             directory,
@@ -33,16 +33,16 @@ impl Crew {
         }
     }
 
-    pub fn mark(&self) -> &Mark {
+    pub(crate) fn mark(&self) -> &Mark {
         &self.mark
     }
 
     /// A file that the processes of the crew know by its name.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn start(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Run {
         let plan = self.file("PLAN.toml");
         fs::write(&plan, &self.plan).expect("the directory is ours");
         let sockets = self.file("tmp");
@@ -70,7 +70,7 @@ impl Crew {
     }
 
     /// Runs to the end, and checks that nothing is left.
-    pub fn run(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         let done = self.start(arguments).finish();
         assert_eq!(self.mark.survivors(), Vec::<String>::new());
         done
@@ -78,7 +78,7 @@ impl Crew {
 }
 
 /// A run that goes on.
-pub struct Run {
+pub(crate) struct Run {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: Option<ChildStderr>,
@@ -87,19 +87,19 @@ pub struct Run {
 
 /// A run that is over.
 #[derive(Debug)]
-pub struct Done {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for");
     }
 
     /// Reads standard output up to a line that contains this, and returns that line.
-    pub fn line_with(&mut self, text: &str) -> String {
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -114,17 +114,17 @@ impl Run {
     }
 
     /// Goes away as a reader of standard output.
-    pub fn close_stdout(&mut self) {
+    pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
     /// Waits for its death by SIGKILL, which leaves its socket behind.
-    pub fn wait_killed(mut self) -> ExitStatus {
+    pub(crate) fn wait_killed(mut self) -> ExitStatus {
         self.child.wait().expect("it was not waited for")
     }
 
     /// Waits for its end, and checks that its socket is gone.
-    pub fn finish(mut self) -> Done {
+    pub(crate) fn finish(mut self) -> Done {
         let mut errors = self.stderr.take().expect("it is taken only here");
         let reader = std::thread::spawn(move || {
             let mut bytes = Vec::new();

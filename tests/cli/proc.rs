@@ -5,24 +5,24 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long the tests wait for something outside that gives no signal.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An environment variable that nobody else has.
-pub struct Mark(String);
+pub(crate) struct Mark(String);
 
 impl Mark {
-    pub const NAME: &'static str = "UNDERSTORY_TEST_MARK";
+    pub(crate) const NAME: &'static str = "UNDERSTORY_TEST_MARK";
 
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
     }
 
-    pub fn value(&self) -> &str {
+    pub(crate) fn value(&self) -> &str {
         &self.0
     }
 
     /// The command lines of all processes with this mark that still run.
-    pub fn survivors(&self) -> Vec<String> {
+    pub(crate) fn survivors(&self) -> Vec<String> {
         let needle = format!("{}={}", Self::NAME, self.0);
         let entries = fs::read_dir("/proc")
             .expect("these tests need /proc")
@@ -37,7 +37,7 @@ impl Mark {
     }
 
     /// Waits until so many processes with this mark run.
-    pub fn wait_for(&self, count: usize) {
+    pub(crate) fn wait_for(&self, count: usize) {
         let survivors = || self.survivors();
         poll(&format!("{count} marked processes"), || {
             survivors().len() == count
@@ -45,14 +45,14 @@ impl Mark {
     }
 
     /// Waits until at least so many run.
-    pub fn wait_for_at_least(&self, count: usize) {
+    pub(crate) fn wait_for_at_least(&self, count: usize) {
         poll(&format!("{count} marked processes"), || {
             self.survivors().len() >= count
         });
     }
 
     /// Waits until none runs.
-    pub fn wait_for_none(&self) {
+    pub(crate) fn wait_for_none(&self) {
         self.wait_for(0);
     }
 }
@@ -67,7 +67,7 @@ fn command_line(process: &Path) -> String {
 }
 
 /// Looks again and again at something outside until it is as it should be.
-pub fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "gave up waiting for {what}");

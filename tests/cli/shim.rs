@@ -162,7 +162,7 @@ fn terminate_asked_of_the_shim_itself_is_handed_on() {
 fn input_that_nobody_reads_does_not_hold_a_stop_back() {
     let mut shim = Shim::start(&["sleep", "1000"]);
     for _ in 0..8 {
-        shim.order(b'I', &[b'x'; 32 << 10]);
+        shim.order(b'I', &vec![b'x'; 32 << 10]);
     }
     shim.order(b'T', &[]);
     assert_eq!(shim.end(), ('K', 15));
@@ -174,9 +174,9 @@ fn input_beyond_the_window_ends_the_command() {
     // The pipe takes some, the window the rest, and the shim keeps no more than that.
     for _ in 0..64 {
         let frame = [
-            &[b'I'],
+            b"I",
             32_768_u32.to_le_bytes().as_slice(),
-            &[b'x'; 32 << 10],
+            &vec![b'x'; 32 << 10],
         ]
         .concat();
         if shim.control.write_all(&frame).is_err() {
@@ -189,7 +189,10 @@ fn input_beyond_the_window_ends_the_command() {
 #[test]
 fn input_arrives_in_order_and_ends() {
     let mut shim = Shim::start(&["cat"]);
-    let text: String = (0..1_000).map(|number| format!("{number}\n")).collect();
+    let text = (0..1_000)
+        .map(|number| number.to_string())
+        .collect::<Vec<_>>()
+        .join("\n");
 
     shim.order(b'I', text.as_bytes());
     shim.order(b'C', &[]);

@@ -49,12 +49,13 @@ fn one_process_sends_to_the_inbox_of_another_in_order() {
             "parent = \"lead\"\ninbox = \"open\"\nmessages = [\"from the plan\"]",
         );
     let done = run(&plan);
-    let expected = ["from the plan", "first", "1", "2", "3"];
-    let expected: String = expected
-        .iter()
-        .map(|line| format!("lead/reader | got {line}\n"))
-        .collect();
-    assert_eq!((done.code, done.stdout), (Some(0), expected));
+    let lines: Vec<_> = done.stdout.lines().collect();
+    let expected =
+        ["from the plan", "first", "1", "2", "3"].map(|line| format!("lead/reader | got {line}"));
+    assert_eq!(
+        (done.code, lines),
+        (Some(0), expected.iter().map(String::as_str).collect())
+    );
     assert!(
         done.stderr
             .contains("lead/reader: message from writer: first\n"),

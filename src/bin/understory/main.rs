@@ -40,7 +40,10 @@ fn main() -> ExitCode {
             Ok(plan) => {
                 let count = plan.tasks.len();
                 let tasks = if count == 1 { "task" } else { "tasks" };
-                tell(&format!("{}: {count} {tasks}, nothing wrong", check.plan.display()));
+                tell(&format!(
+                    "{}: {count} {tasks}, nothing wrong",
+                    check.plan.display()
+                ));
                 CODE_DONE
             }
             Err(reason) => usage_error(&reason),

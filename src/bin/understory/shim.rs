@@ -144,7 +144,7 @@ async fn relay(
 /// Carries out the orders that have arrived whole.
 fn obey(decoder: &mut Decoder, family: &mut Family, input: &mut Input) -> io::Result<()> {
     while let Some((tag, payload)) = decoder.next_frame()? {
-        match Order::decode(tag, payload)? {
+        match Order::decode(tag, &payload)? {
             Order::Input(bytes) => input.push(&bytes),
             Order::CloseInput => input.close(),
             Order::Terminate => family.terminate(),

@@ -67,9 +67,9 @@ impl Order {
         }
     }
 
-    pub(crate) fn decode(tag: u8, payload: Vec<u8>) -> io::Result<Self> {
+    pub(crate) fn decode(tag: u8, payload: &[u8]) -> io::Result<Self> {
         match tag {
-            b'I' => Ok(Self::Input(payload)),
+            b'I' => Ok(Self::Input(payload.to_vec())),
             b'C' => Ok(Self::CloseInput),
             b'T' => Ok(Self::Terminate),
             _ => Err(io::ErrorKind::InvalidData.into()),
@@ -91,15 +91,14 @@ impl Report {
         }
     }
 
-    pub(crate) fn decode(tag: u8, payload: Vec<u8>) -> io::Result<Self> {
+    pub(crate) fn decode(tag: u8, payload: &[u8]) -> io::Result<Self> {
         let number = || -> io::Result<[u8; 4]> {
             payload
-                .as_slice()
                 .try_into()
                 .map_err(|_| io::ErrorKind::InvalidData.into())
         };
         Ok(match tag {
-            b'N' => Self::NotStarted(String::from_utf8_lossy(&payload).into_owned()),
+            b'N' => Self::NotStarted(String::from_utf8_lossy(payload).into_owned()),
             b'T' => Self::Taken(u32::from_le_bytes(number()?)),
             b'G' => Self::InputGone,
             b'E' => Self::Ended(Exit::Code(i32::from_le_bytes(number()?))),
@@ -165,14 +164,15 @@ mod tests {
         let bytes: Vec<u8> = orders.iter().flat_map(Order::encode).collect();
         for portion in 1..=bytes.len() {
             let mut decoder = Decoder::default();
-            let mut decoded = Vec::new();
+            let mut orders_read = Vec::new();
             for bytes in bytes.chunks(portion) {
                 decoder.push(bytes);
                 while let Some((tag, payload)) = decoder.next_frame().expect("no frame is long") {
-                    decoded.push(Order::decode(tag, payload).expect("it was encoded as an order"));
+                    orders_read
+                        .push(Order::decode(tag, &payload).expect("it was encoded as an order"));
                 }
             }
-            assert_eq!(decoded, orders);
+            assert_eq!(orders_read, orders);
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
                 .expect("it is short")
                 .expect("it is whole");
             assert_eq!(
-                Report::decode(tag, payload).expect("it is a report"),
+                Report::decode(tag, &payload).expect("it is a report"),
                 report
             );
         }
@@ -203,14 +203,14 @@ mod tests {
     fn frame_beyond_the_limit_is_refused() {
         let head = |length: usize| {
             let length = u32::try_from(length).expect("it is small");
-            [&[b'I'], length.to_le_bytes().as_slice()].concat()
+            [b"I", length.to_le_bytes().as_slice()].concat()
         };
         for (length, is_fine) in [(FRAME_BYTES_MAX, true), (FRAME_BYTES_MAX + 1, false)] {
             let mut decoder = Decoder::default();
             decoder.push(&head(length));
             assert_eq!(decoder.next_frame().is_ok(), is_fine, "{length}");
         }
-        assert!(Order::decode(b'?', Vec::new()).is_err());
-        assert!(Report::decode(b'T', vec![1]).is_err());
+        assert!(Order::decode(b'?', &[]).is_err());
+        assert!(Report::decode(b'T', &[1]).is_err());
     }
 }

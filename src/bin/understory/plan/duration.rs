@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// Longest duration that a plan may hold: a year, far below what a clock can add.
-pub(super) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 /// What to write, for those who wrote something else.
 pub(crate) const HOW_TO_WRITE: &str =
     "write a duration such as \"500ms\", \"30s\", \"2m\" or \"1h30m\"";

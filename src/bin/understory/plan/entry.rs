@@ -108,7 +108,7 @@ fn read_tasks(field: &Field<'_>, entries: &mut Entries, problems: &mut Problems)
         );
         return;
     }
-    for item in array.iter() {
+    for item in array {
         match item.get_ref() {
             DeValue::Table(table) => entries.tasks.push(read_task(item.span(), table, problems)),
             DeValue::String(_)

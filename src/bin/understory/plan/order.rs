@@ -33,27 +33,27 @@ pub(super) fn check(entries: Entries, problems: &mut Problems) -> Plan {
     refuse_kin(&entries.tasks, &mut links, problems);
     refuse_cycles(&entries.tasks, &links, problems);
     let order = accept_order(&links);
-    let mut tasks: Vec<Option<PlanTask>> = entries.tasks.into_iter().map(into_task).collect();
+    let mut tasks: Vec<Option<Entry>> = entries.tasks.into_iter().map(Some).collect();
     Plan {
         tasks: order
             .into_iter()
-            .filter_map(|at| tasks[at].take())
+            .filter_map(|at| tasks[at].take().map(into_task))
             .collect(),
         limits: entries.limits,
         global_limit: entries.global_limit,
     }
 }
 
-fn into_task(entry: Entry) -> Option<PlanTask> {
+fn into_task(entry: Entry) -> PlanTask {
     let texts = |spanned: Vec<Spanned<String>>| -> BTreeSet<String> {
         spanned.into_iter().map(Spanned::into_inner).collect()
     };
-    Some(PlanTask {
+    PlanTask {
         parent: entry.parent.map(Spanned::into_inner),
         after: texts(entry.after).into_iter().collect(),
         limits: texts(entry.limits).into_iter().collect(),
         ..entry.task
-    })
+    }
 }
 
 fn index_names(tasks: &[Entry], problems: &mut Problems) -> BTreeMap<String, usize> {

@@ -47,13 +47,12 @@ impl Field<'_> {
             return Vec::new();
         };
         let mut strings = Vec::with_capacity(array.len());
-        for item in array.iter() {
-            match item.get_ref().as_str() {
-                Some(text) => strings.push(Spanned::new(item.span(), text.to_owned())),
-                None => {
-                    let wrong = format!("`{}` holds something else than strings", self.key);
-                    problems.add(item.span(), wrong, &write);
-                }
+        for item in array {
+            if let Some(text) = item.get_ref().as_str() {
+                strings.push(Spanned::new(item.span(), text.to_owned()));
+            } else {
+                let wrong = format!("`{}` holds something else than strings", self.key);
+                problems.add(item.span(), wrong, &write);
             }
         }
         strings

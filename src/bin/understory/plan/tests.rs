@@ -1,3 +1,8 @@
+//! Plans that are right, and all that is said of those that are not.
+
+mod order;
+mod values;
+
 use super::*;
 
 /// Checks that the plan is refused with exactly these problems, given as `LINE: text`.
@@ -22,8 +27,7 @@ fn names(plan: &Plan) -> Vec<&str> {
 
 /// A plan of tasks given as `name`, `parent`, `after` names and further keys.
 fn crew(tasks: &[(&str, &str, &str, &str)]) -> String {
-    let mut text = String::new();
-    for (name, parent, after, more) in tasks {
+    let text = |(name, parent, after, more): &(&str, &str, &str, &str)| {
         let parent = if parent.is_empty() {
             String::new()
         } else {
@@ -34,11 +38,11 @@ fn crew(tasks: &[(&str, &str, &str, &str)]) -> String {
             .map(|name| format!("{name:?}"))
             .collect();
         let after = after.join(", ");
-        text += &format!(
+        format!(
             "[[task]]\nname = {name:?}\ncommand = [\"true\"]\n{parent}\nafter = [{after}]\n{more}\n"
-        );
-    }
-    text
+        )
+    };
+    tasks.iter().map(text).collect()
 }
 
 #[test]
@@ -107,175 +111,6 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn wrong_value_is_refused_with_its_line_and_what_to_write() {
-    let words = "write \"wait\" or \"cancel\" or \"detach\"";
-    let duration = duration::HOW_TO_WRITE;
-    let cases = [
-        (
-            "comand = []",
-            "unknown key `comand`; write `command`".to_owned(),
-        ),
-        (
-            "parent = 3",
-            "`parent` is not valid (integer); write parent = \"…\"".to_owned(),
-        ),
-        (
-            "after = \"b\"",
-            "`after` is not valid (string); write after = [\"…\", \"…\"]".to_owned(),
-        ),
-        (
-            "timeout = \"soon\"",
-            format!("`timeout` is not valid (string); {duration}"),
-        ),
-        (
-            "timeout = \"3\"",
-            format!("`timeout` is not valid (string); {duration}"),
-        ),
-        (
-            "timeout = -1",
-            format!("`timeout` is not valid (integer); {duration}"),
-        ),
-        (
-            "timeout = nan",
-            format!("`timeout` is not valid (float); {duration}"),
-        ),
-        (
-            "timeout = \"0s\"",
-            "`timeout` is zero; write a longer duration or drop the key".to_owned(),
-        ),
-        (
-            "grace = \"9000h\"",
-            "`grace` is not valid (string); write a duration of at most a year, \"8760h\""
-                .to_owned(),
-        ),
-        (
-            "on_parent_end = \"stop\"",
-            format!("`on_parent_end` is not valid (string); {words}"),
-        ),
-        (
-            "inbox = true",
-            "`inbox` is not valid (boolean); write \"open\" or \"closed\"".to_owned(),
-        ),
-        (
-            "retry = \"3\"",
-            "`retry` is not valid (string); \
-             write retry = 3 or retry = { count = 3, delay = \"1s\" }"
-                .to_owned(),
-        ),
-        (
-            "retry = 100",
-            "`retry` is not valid (integer); write a whole number from 0 to 99".into(),
-        ),
-        (
-            "retry = { delay = 1 }",
-            "`retry` has no count; write { count = 3, … }".into(),
-        ),
-        (
-            "retry = { count = 1, delay = 2, cap = 1 }",
-            "the cap of `retry` is below its delay; write a longer cap".into(),
-        ),
-        (
-            "retry = { count = 1, factor = 0.5 }",
-            "`factor` is not valid (float); write a number from 1 to 100".into(),
-        ),
-        (
-            "retry = { count = 1, dealy = 1 }",
-            "unknown key `dealy`; write `delay`".into(),
-        ),
-        (
-            "limits = [\"llm\"]",
-            "unknown limit class \"llm\"; give its size as llm = 2 in [limits]".into(),
-        ),
-        (
-            "limits = [\"global\"]",
-            "every task counts as \"global\" by itself; \
-             drop it here; [limits] is the place for its size"
-                .into(),
-        ),
-        (
-            "env = { A = 1 }",
-            "`A` is not valid (integer); write A = \"…\"".into(),
-        ),
-        (
-            "env = { UNDERSTORY_SOCKET = \"x\" }",
-            "UNDERSTORY_SOCKET is set by understory itself; choose another name".into(),
-        ),
-        (
-            "env = { \"A=B\" = \"x\" }",
-            "\"A=B\" is no name of a variable; write a name without `=`".into(),
-        ),
-        (
-            "cwd = \"\"",
-            "`cwd` is empty; write a directory or drop the key".into(),
-        ),
-        (
-            "kind = \"a b\"",
-            "\"a b\" is not a valid kind; write 1 to 128 of A-Z a-z 0-9 . _ -".into(),
-        ),
-        (
-            "messages = [\"one\\ntwo\"]",
-            "a message has more than one line; write one message for each line".into(),
-        ),
-        (
-            "parent = \"b\"",
-            "no task is named \"b\"; write the name of a task of this plan".into(),
-        ),
-        (
-            "after = [\"a\"]",
-            "\"a\" would wait for itself; write the name of a task of another branch".into(),
-        ),
-    ];
-    for (line, expected) in cases {
-        refused_line(line, &expected);
-    }
-}
-
-#[test]
-fn wrong_task_is_refused() {
-    let no_command = "task \"a\" has no command; write command = [\"program\", \"argument\"]";
-    let empty = "the command is empty; write command = [\"program\", \"argument\"]";
-    let name_rule = "write 1 to 128 of A-Z a-z 0-9 . _ -";
-    let cases = [
-        ("name = \"a\"", format!("2: {no_command}")),
-        (
-            "command = [\"true\"]",
-            "1: a task has no name; write name = \"…\"".to_owned(),
-        ),
-        ("name = \"a\"\ncommand = []", format!("3: {empty}")),
-        (
-            "name = \"a\"\ncommand = [\"\", \"x\"]",
-            format!("3: {empty}"),
-        ),
-        (
-            "name = \"a\"\ncommand = \"true\"",
-            "3: `command` is not valid (string); \
-             write [\"sh\", \"-c\", \"…\"] to have a shell read a command line"
-                .to_owned(),
-        ),
-        (
-            "name = \"a\"\ncommand = [\"true\", 3]",
-            "3: `command` holds something else than strings; write command = [\"…\", \"…\"]"
-                .to_owned(),
-        ),
-        (
-            "name = \"a/b\"\ncommand = [\"true\"]",
-            format!("2: \"a/b\" is not a valid name; {name_rule}"),
-        ),
-        (
-            "name = \"self\"\ncommand = [\"true\"]",
-            "2: the name \"self\" is reserved; choose another name".to_owned(),
-        ),
-        (
-            "name = \"\"\ncommand = [\"true\"]",
-            format!("2: \"\" is not a valid name; {name_rule}"),
-        ),
-    ];
-    for (task, expected) in cases {
-        refused(&format!("[[task]]\n{task}\n"), &[&expected]);
-    }
-}
-
-#[test]
 fn wrong_plan_is_refused() {
     let no_task = "1: the plan has no task; write a [[task]] with a name and a command";
     refused("", &[no_task]);
@@ -320,7 +155,7 @@ fn all_problems_are_told_at_once_in_the_order_of_their_lines() {
             "4: no task is named \"c\"; write the name of a task of this plan",
             "5: no task is named \"bb\"; write \"b\"",
             "6: the command is empty; write command = [\"program\", \"argument\"]",
-            &format!("7: unknown key `foo`; the keys are {}", KEYS),
+            &format!("7: unknown key `foo`; the keys are {KEYS}"),
             "12: the name \"b\" is taken by another task; choose another name",
         ],
     );
@@ -328,166 +163,3 @@ fn all_problems_are_told_at_once_in_the_order_of_their_lines() {
 
 const KEYS: &str = "name, command, parent, after, kind, env, cwd, timeout, idle_timeout, retry, \
                     limits, on_parent_end, grace, messages, inbox";
-
-#[test]
-fn after_on_kin_is_refused() {
-    refused(
-        &crew(&[("a", "", "", ""), ("b", "a", "", ""), ("c", "b", "a", "")]),
-        &[
-            "17: \"c\" would wait for \"a\", which ends only after what is below it; \
-           write the name of a task of another branch",
-        ],
-    );
-    refused(
-        &crew(&[("a", "", "c", ""), ("b", "a", "", ""), ("c", "b", "", "")]),
-        &[
-            "5: \"a\" would wait for \"c\", which starts only after what is above it; \
-           write the name of a task of another branch",
-        ],
-    );
-}
-
-#[test]
-fn cycle_is_refused_with_the_waits_that_close_it() {
-    refused(
-        &crew(&[
-            ("a", "", "b", ""),
-            ("b", "", "c", ""),
-            ("c", "", "a", ""),
-            ("d", "", "c", ""),
-        ]),
-        &[
-            "5: \"a\" would wait for itself: \"a\" runs after \"b\", \"b\" runs after \"c\", \
-           \"c\" runs after \"a\"; drop one of these waits",
-        ],
-    );
-    refused(
-        &crew(&[("a", "b", "", ""), ("b", "a", "", "")]),
-        &[
-            "4: \"a\" would wait for itself: \"a\" starts after its parent \"b\", \
-           \"b\" starts after its parent \"a\"; drop one of these waits",
-        ],
-    );
-    // The child of `b` waits for `a`, which waits for `b`, which ends only after its child.
-    refused(
-        &crew(&[
-            ("a", "", "b", ""),
-            ("b", "", "", ""),
-            ("child", "b", "a", ""),
-        ]),
-        &[
-            "5: \"a\" would wait for itself: \"a\" runs after \"b\", \"b\" ends after its child \"child\", \
-           \"child\" runs after \"a\"; drop one of these waits",
-        ],
-    );
-}
-
-#[test]
-fn every_cycle_is_told() {
-    let problems = Plan::parse(
-        "PLAN.toml",
-        &crew(&[
-            ("a", "", "b", ""),
-            ("b", "", "a", ""),
-            ("c", "", "d", ""),
-            ("d", "", "c", ""),
-        ]),
-    )
-    .expect_err("two rings");
-    assert_eq!(problems.lines().len(), 2, "{problems}");
-}
-
-#[test]
-fn detached_child_may_wait_for_what_waits_for_its_parent() {
-    let text = crew(&[
-        ("a", "", "b", ""),
-        ("b", "", "", ""),
-        ("child", "b", "a", "on_parent_end = \"detach\""),
-    ]);
-    let plan = Plan::parse("PLAN.toml", &text).expect("the parent does not wait for it");
-    assert_eq!(names(&plan), ["b", "a", "child"]);
-}
-
-#[test]
-fn parents_and_targets_come_first() {
-    let text = crew(&[
-        ("z", "y", "x", ""),
-        ("y", "", "", ""),
-        ("x", "w", "", ""),
-        ("w", "", "", ""),
-    ]);
-    let plan = Plan::parse("PLAN.toml", &text).expect("the plan is right");
-    assert_eq!(names(&plan), ["y", "w", "x", "z"]);
-}
-
-#[test]
-fn long_chains_are_checked_without_recursion() {
-    let count = 5_000;
-    let mut text = String::new();
-    for at in (0..count).rev() {
-        let after = if at == 0 {
-            String::new()
-        } else {
-            format!("after = [\"t{}\"]\n", at - 1)
-        };
-        text += &format!("[[task]]\nname = \"t{at}\"\ncommand = [\"true\"]\n{after}");
-    }
-    let plan = Plan::parse("PLAN.toml", &text).expect("a chain is no cycle");
-    assert_eq!(plan.tasks.len(), count);
-    assert_eq!((names(&plan)[0], names(&plan)[count - 1]), ("t0", "t4999"));
-}
-
-#[test]
-fn tree_may_be_as_deep_as_the_bound_and_no_deeper() {
-    let chain = |count: usize| {
-        let task = |at: usize| {
-            let parent = at
-                .checked_sub(1)
-                .map_or(String::new(), |above| format!("t{above}"));
-            crew(&[(format!("t{at}").as_str(), parent.as_str(), "", "")])
-        };
-        (0..count).map(task).collect::<String>()
-    };
-    assert!(Plan::parse("PLAN.toml", &chain(DEPTH_MAX + 1)).is_ok());
-    refused(
-        &chain(DEPTH_MAX + 3),
-        &["392: more than 64 tasks are above \"t65\"; hang it higher"],
-    );
-}
-
-#[test]
-fn lists_are_bounded() {
-    let strings = |count: usize| vec!["\"x\""; count].join(", ");
-    refused_line(
-        &format!("messages = [{}]", strings(1_001)),
-        "`messages` has 1001 entries; write at most 1000",
-    );
-    assert!(
-        Plan::parse(
-            "PLAN.toml",
-            &format!(
-                "[[task]]\nname = \"a\"\ncommand = [\"true\"]\nmessages = [{}]",
-                strings(1_000)
-            ),
-        )
-        .is_ok()
-    );
-}
-
-#[test]
-fn durations_are_read_as_people_write_them() {
-    let millis = |text: &str| parse_duration(text).map(|duration| duration.as_millis());
-    for (text, expected) in [
-        ("500ms", 500),
-        ("30s", 30_000),
-        ("2m", 120_000),
-        ("1h", 3_600_000),
-    ] {
-        assert_eq!(millis(text), Ok(expected), "{text}");
-    }
-    assert_eq!(millis("1m30s"), Ok(90_000));
-    assert_eq!(millis("0.5s"), Ok(500));
-    for text in ["", "s", "5", "5d", "5 s", "1.2.3s", "-1s", "5s,", "1e3s"] {
-        assert!(parse_duration(text).is_err(), "{text}");
-    }
-}

@@ -106,15 +106,11 @@ impl Driver {
                 let _ = child.wait().await;
             }
         }
-        let last = match reports.last {
-            Some(last) => last,
-            None => {
-                child.end_orphans().await;
-                Ended::Unknown
-            }
-        };
+        if reports.last.is_none() {
+            child.end_orphans().await;
+        }
         drop(child);
-        ended.send_replace(Some(last));
+        ended.send_replace(Some(reports.last.unwrap_or(Ended::Unknown)));
     }
 }
 
@@ -134,7 +130,7 @@ struct Reports {
 impl Reports {
     fn take_from(&mut self, decoder: &mut Decoder) -> io::Result<()> {
         while let Some((tag, payload)) = decoder.next_frame()? {
-            match Report::decode(tag, payload)? {
+            match Report::decode(tag, &payload)? {
                 Report::Taken(bytes) => self.window.give_back(bytes),
                 Report::InputGone => self.window.close(),
                 Report::NotStarted(reason) => self.last = Some(Ended::NotStarted(reason)),

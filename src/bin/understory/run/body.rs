@@ -177,10 +177,10 @@ async fn feed(input: ProcessInput, context: &Context, crew: &Crew, member: &Memb
     }
     if member.task.inbox == PlanInbox::Open {
         while let Some(message) = context.recv().await {
-            let text = match &message.body {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
+            let text = message
+                .body
+                .as_str()
+                .map_or_else(|| message.body.to_string(), str::to_owned);
             deliver(&input, context, crew, &text, Some(&message)).await;
         }
     }

@@ -123,10 +123,10 @@ pub(super) fn summary(states: &[Option<State>], took: Duration) -> String {
 }
 
 fn text_of(payload: &Payload) -> String {
-    match value_of(payload) {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
+    let value = value_of(payload);
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// What this program itself wrote, so it is JSON.
