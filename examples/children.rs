@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use understory::{Context, Failure, Filter, Manager, Page, Retry, State, TaskHandle, WaitError};
+use understory::{Context, Failure, Filter, Manager, Page, Retry};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

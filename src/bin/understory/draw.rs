@@ -1,4 +1,5 @@
-//! What a person sees of a run: a live tree on a terminal, plain lines anywhere else, JSON when asked.
+//! What a person sees of a run: a live tree on a terminal, plain lines anywhere else, JSON when
+//! asked.
 //!
 //! What tasks write to standard output goes to standard output; all else goes to standard error.
 //!

@@ -1,4 +1,5 @@
-//! The binary `understory`: a tree of processes under one supervisor, and the verbs for those in it.
+//! The binary `understory`: a tree of processes under one supervisor, and the verbs for those in
+//! it.
 //!
 //! *Not here*: everything but the choice of what to do.
 

@@ -1,8 +1,8 @@
 //! A plan: the crew of processes that a `PLAN.toml` describes, checked as a whole.
 //!
 //! # Invariants
-//! 1. A [`Plan`] that exists can be accepted from first task to last: every name it mentions is one of
-//!    its own, and each parent and each `after` target stands before the task that mentions it.
+//! 1. A [`Plan`] that exists can be accepted from first task to last: every name it mentions is one
+//!    of its own, and each parent and each `after` target stands before the task that mentions it.
 //! 2. No task of it waits for itself, whichever way round (see `order`).
 //! 3. A refused plan tells all its problems at once, each with its line and what to write instead.
 //!

@@ -1,21 +1,22 @@
-//! The shim: the small process between understory and one command, which never leaves anything behind.
+//! The shim: the small process between understory and one command, which never leaves anything
+//! behind.
 //!
 //! It starts the command in a process group of its own, feeds its standard input, and ends with it.
 //! Standard output and error are inherited by the command, so they go straight to understory.
 //!
 //! # Invariants
-//! 1. When the shim exits, nothing that the command started runs any more: on Linux it adopts whatever is
-//!    orphaned below it and leaves only when the kernel says that it has no child left.
-//! 2. The end of the control stream, for whatever reason, is an order to kill. So the death of understory
-//!    by SIGKILL ends the command too.
-//! 3. Orders are read whatever the command does: what it has not read from its standard input is bounded
-//!    by the window that understory keeps to ([`INPUT_WINDOW`]).
+//! 1. When the shim exits, nothing that the command started runs any more: on Linux it adopts
+//!    whatever is orphaned below it and leaves only when the kernel says that it has no child left.
+//! 2. The end of the control stream, for whatever reason, is an order to kill. So the death of
+//!    understory by SIGKILL ends the command too.
+//! 3. Orders are read whatever the command does: what it has not read from its standard input is
+//!    bounded by the window that understory keeps to ([`INPUT_WINDOW`]).
 //! 4. The group is signaled only while its leader is not reaped, so its number is still its own.
 //!
-//! What this does not cover: processes started on behalf of the command by others (a container daemon,
-//! cron, a service manager); processes of another user (`sudo`), which only they or root may kill, so the
-//! shim waits for them; a shim killed together with understory. On Unix systems other than Linux nobody
-//! adopts orphans: there only the process group is ended.
+//! What this does not cover: processes started on behalf of the command by others (a container
+//! daemon, cron, a service manager); processes of another user (`sudo`), which only they or root
+//! may kill, so the shim waits for them; a shim killed together with understory. On Unix systems
+//! other than Linux nobody adopts orphans: there only the process group is ended.
 //!
 //! *Not here*: what understory does at its end of the stream (`process`).
 

@@ -1,11 +1,13 @@
 //! The socket by which a process of the run speaks: one per run, for its own user only.
 //!
 //! # Invariants
-//! 1. Only the user of the run can reach it: mode 0600 in a directory of mode 0700. Both are removed when
-//!    the [`Socket`] is dropped; what understory cannot remove, because it was killed, stays.
-//! 2. A request is heard only with the token of a task that runs now. It is carried out by that very task,
-//!    with its rights and no others.
-//! 3. Requests, connections and waiting are bounded; a client that is slow or silent harms only itself.
+//! 1. Only the user of the run can reach it: mode 0600 in a directory of mode 0700. Both are
+//!    removed when the [`Socket`] is dropped; what understory cannot remove, because it was killed,
+//!    stays.
+//! 2. A request is heard only with the token of a task that runs now. It is carried out by that
+//!    very task, with its rights and no others.
+//! 3. Requests, connections and waiting are bounded; a client that is slow or silent harms only
+//!    itself.
 //!
 //! *Not here*: what a verb does (`run`), the other end (`client`).
 

@@ -3,9 +3,10 @@
 //! A frame is a tag, the length of its payload (four bytes, little endian) and the payload.
 //!
 //! # Invariants
-//! 1. A frame has at most [`FRAME_BYTES_MAX`] bytes of payload; a longer or unknown one ends the talk.
-//! 2. Understory has at most [`INPUT_WINDOW`] bytes on their way to the command that were not reported as
-//!    taken, so the shim can always read on.
+//! 1. A frame has at most [`FRAME_BYTES_MAX`] bytes of payload; a longer or unknown one ends the
+//!    talk.
+//! 2. Understory has at most [`INPUT_WINDOW`] bytes on their way to the command that were not
+//!    reported as taken, so the shim can always read on.
 //!
 //! *Not here*: who carries an order out (`shim`), who gives it (`process`).
 

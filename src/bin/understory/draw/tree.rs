@@ -1,8 +1,8 @@
 //! The tree as text: a line for each task, indented below its parent.
 //!
 //! # Invariants
-//! 1. A drawing has at most the lines and columns asked for. Tasks that are over give way first, then
-//!    pending ones, and the last line counts what is left out.
+//! 1. A drawing has at most the lines and columns asked for. Tasks that are over give way first,
+//!    then pending ones, and the last line counts what is left out.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What the tasks of a plan say about each other, and an order in which they can be accepted.
 //!
 //! # Invariants
-//! 1. A task *starts* after its parent has started and after each `after` target is *done*; it is *done*
-//!    after it has started and after each child is done that it does not detach. A plan in which these
-//!    waits have a cycle can never end and is refused.
+//! 1. A task *starts* after its parent has started and after each `after` target is *done*; it is
+//!    *done* after it has started and after each child is done that it does not detach. A plan in
+//!    which these waits have a cycle can never end and is refused.
 //!
 //! *Not here*: the values of single keys (`entry`).
 

@@ -148,7 +148,8 @@ fn broken_toml_is_refused_with_its_line() {
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_their_lines() {
     refused(
-        "[[task]]\nname = \"a\"\nretry = -1\nafter = [\"c\",\n \"bb\"]\ncommand = []\nfoo = 1\n\
+        "[[task]]\nname = \"a\"\nretry = -1\nafter = [\"c\",\n \"bb\"]\n\
+         command = []\nfoo = 1\n\
          [[task]]\nname = \"b\"\ncommand = [\"true\"]\n[[task]]\nname = \"b\"\ncommand = [\"true\"]\n",
         &[
             "3: `retry` is not valid (integer); write a whole number from 0 to 99",

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. The end is told once, after the shim has ended; what a killed shim left is dead by then.
-//! 2. A kill is obeyed at once, whatever is still to be written; a shim that does not obey is killed
-//!    itself after [`KILL_PATIENCE`].
+//! 2. A kill is obeyed at once, whatever is still to be written; a shim that does not obey is
+//!    killed itself after [`KILL_PATIENCE`].
 //!
 //! *Not here*: starting it, reading its output (`process`).
 

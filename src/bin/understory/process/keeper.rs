@@ -1,9 +1,9 @@
 //! All shims of this understory: who they are, and what is left when one is killed.
 //!
 //! # Invariants
-//! 1. A child of understory is either one of the [`Keeper`]'s shims, or was there before it, or an orphan
-//!    of a shim that was killed. To start a shim and to look for orphans exclude each other, so a shim
-//!    is never taken for an orphan.
+//! 1. A child of understory is either one of the [`Keeper`]'s shims, or was there before it, or an
+//!    orphan of a shim that was killed. To start a shim and to look for orphans exclude each other,
+//!    so a shim is never taken for an orphan.
 //!
 //! *Not here*: talking to a shim (`driver`).
 

@@ -181,7 +181,8 @@ impl Cutter {
         self.is_within = false;
     }
 
-    /// Moves what is at hand to the pieces, as text. A replaced byte takes three, so it may be several.
+    /// Moves what is at hand to the pieces, as text. A replaced byte takes three, so it may be
+    /// several.
     fn cut(&mut self, pieces: &mut Vec<Piece>) {
         let text = String::from_utf8_lossy(&self.rest);
         let mut text = text.as_ref();

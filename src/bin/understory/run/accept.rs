@@ -12,8 +12,8 @@ use crate::plan::{Plan, PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
 
 /// The scope of all tasks of a run.
 const SCOPE: &str = "run";
-/// What the manager grants beyond the grace of a process, so that a slot is free only when all of the
-/// process is dead: its shim kills within two seconds, and its output is read for one more.
+/// What the manager grants beyond the grace of a process, so that a slot is free only when all of
+/// the process is dead: its shim kills within two seconds, and its output is read for one more.
 const GRACE_MARGIN: Duration = Duration::from_secs(5);
 /// Messages that wait in an open inbox.
 const INBOX_CAPACITY: u32 = 1_024;

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. The body ends only when everything that its process started is dead and its output is told.
-//! 2. To stop it is SIGTERM to the group, the grace, SIGKILL; neither input nor output can hold that up.
+//! 2. To stop it is SIGTERM to the group, the grace, SIGKILL; neither input nor output can hold
+//!    that up.
 //!
 //! *Not here*: what a process may ask for (`calls`), how it is killed (`process`, `shim`).
 

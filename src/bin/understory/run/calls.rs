@@ -1,7 +1,8 @@
 //! What a process may ask of its task: to send to others of its tree, and to tell how far it is.
 //!
 //! # Invariants
-//! 1. A task reaches only tasks under its own root; of others it is not even told whether they exist.
+//! 1. A task reaches only tasks under its own root; of others it is not even told whether they
+//!    exist.
 //!
 //! *Not here*: who may speak (`socket`).
 

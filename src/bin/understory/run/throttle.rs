@@ -1,8 +1,9 @@
 //! Lets processes write only as fast as their output is shown.
 //!
 //! # Invariants
-//! 1. At most [`OUTPUTS_MAX`] pieces of output are on their way to the screen, over all tasks. So the feed
-//!    never overruns the screen, and a reader that is slow slows the writers down instead of losing lines.
+//! 1. At most [`OUTPUTS_MAX`] pieces of output are on their way to the screen, over all tasks. So
+//!    the feed never overruns the screen, and a reader that is slow slows the writers down instead
+//!    of losing lines.
 //!
 //! *Not here*: the bound of one process's output (`process::lines`).
 

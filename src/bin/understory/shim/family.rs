@@ -1,8 +1,8 @@
 //! The command, its process group, and everything that was orphaned below it.
 //!
 //! # Invariants
-//! 1. The leader of the group is reaped last of all by [`Family::end`], after the group was killed: as long
-//!    as it is not reaped, neither its number nor its group's can be given to strangers.
+//! 1. The leader of the group is reaped last of all by [`Family::end`], after the group was killed:
+//!    as long as it is not reaped, neither its number nor its group's can be given to strangers.
 //! 2. After [`Family::end`] the shim has no child, hence no descendant (`orphans`, invariant 1).
 //!
 //! *Not here*: when to end (`shim`).
@@ -53,7 +53,8 @@ impl Family {
         let _ = kill_process_group(self.leader, Kill::KILL);
     }
 
-    /// Whether it is time to end: the command is over, and if the group was asked to stop, so is all of it.
+    /// Whether it is time to end: the command is over, and if the group was asked to stop, so is
+    /// all of it.
     pub(super) fn has_ended(&self) -> bool {
         self.reap_orphans();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

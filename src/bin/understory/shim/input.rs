@@ -1,8 +1,8 @@
 //! The standard input of the command: what was sent and not yet read, in order.
 //!
 //! # Invariants
-//! 1. Every byte pushed is reported once: as taken when the pipe took it, or with all the rest as gone
-//!    when the command does not read any more.
+//! 1. Every byte pushed is reported once: as taken when the pipe took it, or with all the rest as
+//!    gone when the command does not read any more.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,7 +1,7 @@
 //! One request and one answer, each a line of JSON.
 //!
-//! `{"token":"…","verb":"send","to":"NAME","text":"…"}` or `{"token":"…","verb":"progress","text":"…"}`;
-//! `{"ok":true}` or `{"ok":false,"error":"…"}`.
+//! `{"token":"…","verb":"send","to":"NAME","text":"…"}` or
+//! `{"token":"…","verb":"progress","text":"…"}`; `{"ok":true}` or `{"ok":false,"error":"…"}`.
 //!
 //! *Not here*: who may ask (`socket`).
 

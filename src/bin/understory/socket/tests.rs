@@ -1,3 +1,5 @@
+//! The socket end to end: who may say what, and what a bad line gets.
+
 use super::*;
 use crate::plan::MESSAGE_BYTES_MAX;
 

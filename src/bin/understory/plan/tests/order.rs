@@ -49,10 +49,9 @@ fn cycle_is_refused_with_the_waits_that_close_it() {
             ("b", "", "", ""),
             ("child", "b", "a", ""),
         ]),
-        &[
-            "5: \"a\" would wait for itself: \"a\" runs after \"b\", \"b\" ends after its child \"child\", \
-           \"child\" runs after \"a\"; drop one of these waits",
-        ],
+        &["5: \"a\" would wait for itself: \"a\" runs after \"b\", \
+             \"b\" ends after its child \"child\", \
+           \"child\" runs after \"a\"; drop one of these waits"],
     );
 }
 
