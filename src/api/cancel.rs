@@ -159,19 +159,19 @@ impl ScopeRef {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use understory::{Cancel, Context, Failure, Manager};
+    /// # use understory::{Cancel, Context, Failure, Manager, State};
     /// # let manager = Manager::in_memory();
     /// let (mine, yours) = (manager.scope("mine"), manager.scope("yours"));
-    /// async fn listen(ctx: Context) -> Result<bool, Failure> {
-    ///     Ok(ctx.recv().await.is_some())
+    /// async fn serve(ctx: Context) -> Result<(), Failure> {
+    ///     ctx.cancelled().await;
+    ///     Ok(())
     /// }
     ///
-    /// mine.task("ears").spawn(listen).await?;
-    /// let other = yours.task("ears").spawn(listen).await?;
+    /// mine.task("server").spawn(serve).await?;
+    /// let other = yours.task("server").spawn(serve).await?;
     /// let report = mine.cancel_scope(Cancel::because("the session is over")).await?;
     /// assert_eq!(report.len(), 1);
-    /// other.send("go on").await?;
-    /// assert!(other.await?);
+    /// assert!(!other.state().is_some_and(State::is_terminal));
     /// # Ok(()) }
     /// ```
     ///
@@ -198,7 +198,7 @@ impl Manager {
     /// # let manager = Manager::in_memory();
     /// for name in ["a", "b"] {
     ///     let task = manager.scope("s").task(name);
-    ///     task.spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) }).await?;
+    ///     task.spawn(|ctx| async move { Ok(ctx.cancelled().await.reason.to_string()) }).await?;
     /// }
     /// let report = manager.cancel_all(Cancel::because("deploy")).await?;
     /// assert_eq!(report.len(), 2);
