@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Longest name, kind, limit class, label key or path segment, in bytes.
@@ -64,6 +65,20 @@ impl FromStr for TaskId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidText::new("task id", text, "write it as a UUID");
         Uuid::parse_str(text).map(Self::from).map_err(|_| invalid())
+    }
+}
+
+impl Serialize for TaskId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

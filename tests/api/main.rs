@@ -5,4 +5,19 @@
     clippy::disallowed_methods
 )]
 
+mod cancel;
+mod family;
+mod feed;
+mod json;
+mod limits;
+mod notes;
+mod panics;
+mod query;
+mod restart;
+mod send;
+mod shutdown;
 mod spawn;
+mod stage;
+mod storm;
+mod time;
+mod tokens;

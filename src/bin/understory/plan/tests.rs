@@ -150,7 +150,8 @@ fn all_problems_are_told_at_once_in_the_order_of_their_lines() {
     refused(
         "[[task]]\nname = \"a\"\nretry = -1\nafter = [\"c\",\n \"bb\"]\n\
          command = []\nfoo = 1\n\
-         [[task]]\nname = \"b\"\ncommand = [\"true\"]\n[[task]]\nname = \"b\"\ncommand = [\"true\"]\n",
+         [[task]]\nname = \"b\"\ncommand = [\"true\"]\n\
+         [[task]]\nname = \"b\"\ncommand = [\"true\"]\n",
         &[
             "3: `retry` is not valid (integer); write a whole number from 0 to 99",
             "4: no task is named \"c\"; write the name of a task of this plan",

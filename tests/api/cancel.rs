@@ -1,0 +1,1 @@
+//! Cancelling: one, a tree, a scope, all; races with everything else.

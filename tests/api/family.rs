@@ -1,0 +1,1 @@
+//! Parents, children, dependencies, names and keys.

@@ -1,0 +1,1 @@
+//! Events: order, gaps, lag, filters, snapshots.

@@ -1,0 +1,1 @@
+//! The JSON shapes, against golden files.

@@ -1,0 +1,1 @@
+//! Limits: queues, refusals, slots that are lent.

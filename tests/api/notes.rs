@@ -1,0 +1,1 @@
+//! Progress, output, events of a body, and their bounds.

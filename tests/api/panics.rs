@@ -1,0 +1,1 @@
+//! Panics and hostile bodies stay at home.

@@ -1,0 +1,1 @@
+//! An actor of the manager fails; a store takes nothing.

@@ -1,0 +1,1 @@
+//! Messages: addresses, order, bounds, what is left unread.

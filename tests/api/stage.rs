@@ -1,0 +1,92 @@
+//! What the tests share: bodies that wait, and waits for what a feed tells.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use understory::{
+    Context, Event, Failure, FeedItem, Filter, Manager, Seq, Since, State, Subscription, TaskId,
+};
+
+/// Far more than anything here takes: a test that hangs fails instead.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A body that stops when it is asked to.
+pub(crate) async fn until_cancelled(ctx: Context) -> Result<(), Failure> {
+    ctx.cancelled().await;
+    Ok(())
+}
+
+/// A body that yields and never ends by itself.
+pub(crate) async fn for_ever(_: Context) -> Result<(), Failure> {
+    std::future::pending().await
+}
+
+/// What `future` brings, if it does not hang.
+pub(crate) async fn soon<T>(future: impl IntoFuture<Output = T>) -> T {
+    let limited = tokio::time::timeout(PATIENCE, future).await;
+    limited.expect("it takes far less time than this")
+}
+
+/// Waits until a task is or was in this state.
+pub(crate) async fn reaches(manager: &Manager, task: TaskId, state: State) {
+    let mut feed = feed_of(manager, task).await;
+    let seen = |event: &Event| event.state == state;
+    sees(&mut feed, seen).await;
+}
+
+/// Every event of a task from the first on.
+pub(crate) async fn feed_of(manager: &Manager, task: TaskId) -> Subscription {
+    let from_the_first = Since::Seq(Seq(0));
+    let feed = manager.subscribe_to(from_the_first, Filter::all().task(task));
+    feed.await.expect("there is room for one more subscriber")
+}
+
+/// The next event that is `wanted`.
+pub(crate) async fn sees(feed: &mut Subscription, wanted: impl Fn(&Event) -> bool) -> Arc<Event> {
+    soon(async {
+        loop {
+            match feed.next().await {
+                Some(FeedItem::Event(event)) if wanted(&event) => return event,
+                Some(FeedItem::Event(_) | FeedItem::Snapshot { .. }) => {}
+                other => panic!("the feed has no gap and does not end, but brought {other:?}"),
+            }
+        }
+    })
+    .await
+}
+
+/// The types of all events of a task up to the end.
+pub(crate) async fn story(manager: &Manager, task: TaskId) -> Vec<&'static str> {
+    let mut feed = feed_of(manager, task).await;
+    let mut names = Vec::new();
+    while names.last() != Some(&"settled") {
+        names.push(sees(&mut feed, |_| true).await.what.name());
+    }
+    names
+}
+
+/// Lets every other task of this thread run until nothing more follows from what happened.
+pub(crate) async fn settle_down() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Yields until it is so.
+pub(crate) async fn until(mut so: impl FnMut() -> bool) {
+    soon(async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// How often a race is run: `UNDERSTORY_ROUNDS`, or this many times.
+pub(crate) fn rounds(default: u32) -> u32 {
+    let asked = std::env::var("UNDERSTORY_ROUNDS").ok();
+    asked.map_or(default, |text| {
+        text.parse().expect("UNDERSTORY_ROUNDS is a number")
+    })
+}

@@ -1,0 +1,1 @@
+//! Many at once: spawn storms against cancels, floods, large trees.

@@ -1,0 +1,1 @@
+//! Retries, timeouts, idle tasks, on paused time.

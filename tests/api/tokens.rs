@@ -1,0 +1,1 @@
+//! Foreign tokens, the token of a body, handles that cancel when dropped.
