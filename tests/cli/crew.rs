@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::proc::{Mark, PATIENCE};
+use crate::proc::{Mark, PATIENCE, poll};
 
 /// A plan in a directory of its own, where its processes run.
 pub(crate) struct Crew {
@@ -121,6 +121,16 @@ impl Run {
     /// Waits for its death by SIGKILL, which leaves its socket behind.
     pub(crate) fn wait_killed(mut self) -> ExitStatus {
         self.child.wait().expect("it was not waited for")
+    }
+
+    /// Waits for its end without reading what it writes.
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
+        poll("the end of the run", || {
+            self.child.try_wait().is_ok_and(|status| status.is_some())
+        });
+        let left = fs::read_dir(&self.sockets).expect("it was made").count();
+        assert_eq!(left, 0, "the socket is left behind");
+        self.wait_killed().code()
     }
 
     /// Waits for its end, and checks that its socket is gone.

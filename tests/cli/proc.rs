@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long the tests wait for something outside that gives no signal.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -34,6 +36,16 @@ impl Mark {
                 .any(|variable| variable == needle.as_bytes())
         });
         marked.map(|entry| command_line(&entry.path())).collect()
+    }
+
+    /// Kills what still runs.
+    pub(crate) fn kill_survivors(&self) {
+        for survivor in self.survivors() {
+            let process = survivor.trim_start_matches("/proc/").split(' ').next();
+            let pid = process.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            // One that has ended meanwhile needs no signal.
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
     }
 
     /// Waits until so many processes with this mark run.

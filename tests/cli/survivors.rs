@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::crew::{Crew, task};
 
 /// How many rounds of each sort, unless `UNDERSTORY_SURVIVOR_ROUNDS` says otherwise.
-const ROUNDS_DEFAULT: usize = 5;
+const ROUNDS_DEFAULT: usize = 20;
 const CREW: usize = 100;
 
 /// A process with a child in its group, one in a session of its own, and two orphaned twice over.
@@ -107,4 +107,33 @@ fn slot_is_free_only_when_all_of_a_process_is_dead() {
         .collect();
     let done = Crew::new(&format!("[limits]\none = 1\n{tasks}")).run(&[]);
     assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+#[test]
+fn shim_is_not_found_by_the_name_of_understory() {
+    // So that `pkill -9 understory` leaves the shims to clean up.
+    let done = Crew::new(&task("a", "cat /proc/$PPID/comm", "")).run(&[]);
+    assert!(!done.stdout.contains("understory"), "{done:?}");
+}
+
+#[test]
+fn known_limit_a_shim_killed_together_with_understory_leaves_its_command() {
+    let crew = Crew::new(&task("a", "echo $PPID; exec sleep 1000", ""));
+    let mut run = crew.start(&[]);
+    let line = run.line_with("a | ");
+    let shim: i32 = line
+        .trim_start_matches("a | ")
+        .parse()
+        .expect("it is a process id");
+    let shim = rustix::process::Pid::from_raw(shim).expect("it is above zero");
+
+    // Stopped first, neither can clean up after the other.
+    run.signal(Signal::STOP);
+    rustix::process::kill_process(shim, Signal::STOP).expect("it runs");
+    run.signal(Signal::KILL);
+    rustix::process::kill_process(shim, Signal::KILL).expect("it runs");
+    run.wait_killed();
+    crew.mark().wait_for(1);
+    crew.mark().kill_survivors();
+    crew.mark().wait_for_none();
 }

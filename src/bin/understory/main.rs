@@ -6,6 +6,9 @@
 // These bans are for the kernel of the library.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+#[cfg(not(unix))]
+compile_error!("the feature `cli` needs a Unix system: process groups, signals and local sockets");
+
 mod cli;
 mod draw;
 mod orphans;

@@ -58,13 +58,12 @@ pub(crate) struct Call {
 
 type Tokens = Arc<Mutex<HashMap<String, mpsc::Sender<Call>>>>;
 
-/// The socket of a run.
+/// The socket of a run, open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    path: PathBuf,
-    tokens: Tokens,
+    desk: Desk,
     server: AbortHandle,
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Socket {
@@ -74,16 +73,44 @@ impl Socket {
         let path = directory.0.join("run.sock");
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        let tokens = Tokens::default();
-        let server = tokio::spawn(serve(listener, Arc::clone(&tokens))).abort_handle();
-        Ok(Self {
+        let desk = Desk {
             path,
-            tokens,
+            tokens: Tokens::default(),
+        };
+        let server = tokio::spawn(serve(listener, Arc::clone(&desk.tokens))).abort_handle();
+        Ok(Self {
+            desk,
             server,
-            _directory: directory,
+            directory,
         })
     }
 
+    /// Where tasks are admitted. It does not keep the socket open.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The directory that holds nothing but the socket.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory.0
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Gives out the right to speak.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    path: PathBuf,
+    tokens: Tokens,
+}
+
+impl Desk {
+    /// Where the socket is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -98,12 +125,6 @@ impl Socket {
             calls,
             tokens: Arc::clone(&self.tokens),
         }
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 

@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use understory::{BoxFuture, Context, Executor, Failure, Message};
+use understory::{BoxFuture, Context, Executor, Failure, Sender};
 
 use super::calls;
 use super::crew::{Crew, Member};
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
 use crate::process::{Ended, Keeper, Launch, Lines, Process, ProcessInput, StreamName};
-use crate::socket::{SOCKET_VARIABLE, Socket, TOKEN_VARIABLE, Voice};
+use crate::socket::{Desk, SOCKET_VARIABLE, TOKEN_VARIABLE, Voice};
 use crate::wire::Exit;
 
 /// Lines of standard error that are kept to say why a process failed.
@@ -41,7 +41,7 @@ pub(super) struct ProcessExecutor {
 struct Shared {
     crew: Arc<Crew>,
     keeper: Arc<Keeper>,
-    socket: Socket,
+    desk: Desk,
     throttle: Throttle,
     /// The directory of our own binary goes first, so that processes find it.
     path: OsString,
@@ -51,13 +51,13 @@ impl ProcessExecutor {
     pub(super) fn new(
         crew: &Arc<Crew>,
         keeper: &Arc<Keeper>,
-        socket: Socket,
+        desk: &Desk,
         throttle: &Throttle,
     ) -> Self {
         let shared = Shared {
             crew: Arc::clone(crew),
             keeper: Arc::clone(keeper),
-            socket,
+            desk: desk.clone(),
             throttle: throttle.clone(),
             path: own_directory(),
         };
@@ -85,16 +85,17 @@ async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
         _ = context.cancelled() => return Err(Failure::new("stopped before it started")),
         () = shared.crew.gate_opened() => {}
     }
-    let voice = shared.socket.admit();
+    let voice = shared.desk.admit();
     let launch = launch(shared, context, member, &voice)?;
     let (process, lines) = Process::start(&shared.keeper, &launch)?;
     let mut last = LastLines::default();
+    // The stop goes first: a flood of output must not use up the turns of the others.
     let ended = tokio::select! {
         biased;
-        ended = until_ended(&process, lines, context, &shared.throttle, &mut last) => ended,
         never = stop(&process, context, shared, member) => match never {},
         never = calls::answer(voice, context, &shared.crew, member) => match never {},
-        never = feed(process.input(), context, &shared.crew, member) => match never {},
+        never = feed(process.input(), context, shared, member) => match never {},
+        ended = until_ended(&process, lines, context, &shared.throttle, &mut last) => ended,
     };
     outcome(ended, &last, member)
 }
@@ -119,7 +120,7 @@ fn launch(
     env.push(own("UNDERSTORY_TASK_ID", context.id().to_string()));
     env.push(own("UNDERSTORY_PATH", context.path()));
     env.push(own("UNDERSTORY_ATTEMPT", context.attempt().to_string()));
-    env.push((SOCKET_VARIABLE.into(), shared.socket.path().into()));
+    env.push((SOCKET_VARIABLE.into(), shared.desk.path().into()));
     env.push(own(TOKEN_VARIABLE, voice.token().to_owned()));
     env.push((
         "PATH".into(),
@@ -172,17 +173,27 @@ async fn stop(
 }
 
 /// Writes the messages of the plan and then, if the inbox is open, those of others.
-async fn feed(input: ProcessInput, context: &Context, crew: &Crew, member: &Member) -> Infallible {
+async fn feed(
+    input: ProcessInput,
+    context: &Context,
+    shared: &Shared,
+    member: &Member,
+) -> Infallible {
     for text in &member.task.messages {
-        deliver(&input, context, crew, text, None).await;
+        deliver(&input, context, shared, "plan", text).await;
     }
     if member.task.inbox == PlanInbox::Open {
         while let Some(message) = context.recv().await {
-            let text = message
-                .body
+            let body = &message.body;
+            let text = body
                 .as_str()
-                .map_or_else(|| message.body.to_string(), str::to_owned);
-            deliver(&input, context, crew, &text, Some(&message)).await;
+                .map_or_else(|| body.to_string(), str::to_owned);
+            let sender = match message.from {
+                Sender::Task(id) => shared.crew.by_id(id),
+                Sender::Host => None,
+            };
+            let from = sender.map_or("host", |sender| sender.task.name.as_str());
+            deliver(&input, context, shared, from, &text).await;
         }
     }
     input.close().await;
@@ -190,26 +201,20 @@ async fn feed(input: ProcessInput, context: &Context, crew: &Crew, member: &Memb
 }
 
 /// Writes one message and tells that it was delivered, or that it could not be.
-async fn deliver(
-    input: &ProcessInput,
-    context: &Context,
-    crew: &Crew,
-    text: &str,
-    message: Option<&Message>,
-) {
-    let from = match message.map(|message| message.from) {
-        Some(understory::Sender::Task(id)) => crew.by_id(id).map(|sender| sender.task.name.clone()),
-        Some(understory::Sender::Host) | None => None,
-    };
+async fn deliver(input: &ProcessInput, context: &Context, shared: &Shared, from: &str, text: &str) {
     let label = match input.write_line(text).await {
         Ok(()) => "message",
         Err(_) => "message_lost",
     };
-    let from = from.unwrap_or_else(|| "plan".to_owned());
-    // Too late to tell when the attempt is over.
-    let _ = context
+    shared.throttle.enter().await;
+    if context
         .emit(label, json!({ "from": from, "text": text }))
-        .await;
+        .await
+        .is_err()
+    {
+        // Too late to tell: the attempt is over.
+        shared.throttle.release();
+    }
 }
 
 fn outcome(ended: Ended, last: &LastLines, member: &Member) -> Result<Value, Failure> {

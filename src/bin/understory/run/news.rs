@@ -43,7 +43,12 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Emitted { label, payload } => {
             let payload = value_of(payload);
             let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
-            note(format!("{label} from {}: {}", field("from"), field("text")))
+            note(format!(
+                "{} from {}: {}",
+                label.replace('_', " "),
+                field("from"),
+                field("text")
+            ))
         }
         What::Detached => note("detached from its parent".to_owned()),
         What::Aborted | What::Undelivered(_) | What::BodyStopped => None,

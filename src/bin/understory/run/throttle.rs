@@ -1,9 +1,8 @@
-//! Lets processes write only as fast as their output is shown.
+//! Lets processes write and read only as fast as that is shown.
 //!
 //! # Invariants
-//! 1. At most [`OUTPUTS_MAX`] pieces of output are on their way to the screen, over all tasks. So
-//!    the feed never overruns the screen, and a reader that is slow slows the writers down instead
-//!    of losing lines.
+//! 1. At most [`PIECES_MAX`] pieces of output and messages are on their way to the screen. So the
+//!    feed never overruns the screen, and a slow reader slows the writers instead of losing lines.
 //!
 //! *Not here*: the bound of one process's output (`process::lines`).
 
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 /// Far below what the feed keeps.
-const OUTPUTS_MAX: usize = 256;
+const PIECES_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
 pub(super) struct Throttle {
@@ -24,7 +23,7 @@ pub(super) struct Throttle {
 impl Throttle {
     pub(super) fn new() -> Self {
         Self {
-            room: Arc::new(Semaphore::new(OUTPUTS_MAX)),
+            room: Arc::new(Semaphore::new(PIECES_MAX)),
             on_their_way: Arc::default(),
         }
     }
@@ -68,7 +67,7 @@ mod tests {
     #[tokio::test]
     async fn room_is_given_back_once_for_each_piece() {
         let throttle = Throttle::new();
-        for _ in 0..OUTPUTS_MAX {
+        for _ in 0..PIECES_MAX {
             throttle.enter().await;
         }
         assert_eq!(free(&throttle), 0);
@@ -78,6 +77,6 @@ mod tests {
         throttle.release_all();
         throttle.release();
         throttle.release_all();
-        assert_eq!(free(&throttle), OUTPUTS_MAX);
+        assert_eq!(free(&throttle), PIECES_MAX);
     }
 }

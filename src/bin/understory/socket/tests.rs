@@ -41,10 +41,10 @@ async fn answer(voice: &mut Voice, answer: Result<(), String>) -> Verb {
 #[tokio::test]
 async fn call_reaches_the_task_of_its_token_and_the_answer_comes_back() {
     let socket = Socket::open().expect("there is room in the temporary directory");
-    let (mut one, mut other) = (socket.admit(), socket.admit());
+    let (mut one, mut other) = (socket.desk().admit(), socket.desk().admit());
     let line = send_line(one.token(), "hello");
 
-    let (said, verb) = tokio::join!(ask(socket.path(), &line), answer(&mut one, Ok(())));
+    let (said, verb) = tokio::join!(ask(socket.desk().path(), &line), answer(&mut one, Ok(())));
     assert!(said.ok && said.error.is_none());
     assert_eq!(
         verb,
@@ -56,7 +56,10 @@ async fn call_reaches_the_task_of_its_token_and_the_answer_comes_back() {
 
     let refusal = Err("no task is named so".to_owned());
     let line = send_line(other.token(), "hello");
-    let (said, _) = tokio::join!(ask(socket.path(), &line), answer(&mut other, refusal));
+    let (said, _) = tokio::join!(
+        ask(socket.desk().path(), &line),
+        answer(&mut other, refusal)
+    );
     assert!(!said.ok);
     assert_eq!(said.error.as_deref(), Some("no task is named so"));
 }
@@ -64,7 +67,7 @@ async fn call_reaches_the_task_of_its_token_and_the_answer_comes_back() {
 #[tokio::test]
 async fn token_is_worth_nothing_when_it_is_wrong_or_its_task_has_ended() {
     let socket = Socket::open().expect("there is room in the temporary directory");
-    let voice = socket.admit();
+    let voice = socket.desk().admit();
     let stale = send_line(voice.token(), "hello");
     drop(voice);
 
@@ -73,7 +76,7 @@ async fn token_is_worth_nothing_when_it_is_wrong_or_its_task_has_ended() {
         send_line("", "hello"),
         send_line(&"0".repeat(32), "hello"),
     ] {
-        let said = ask(socket.path(), &line).await;
+        let said = ask(socket.desk().path(), &line).await;
         assert!(
             said.error
                 .expect("it is refused")
@@ -85,7 +88,7 @@ async fn token_is_worth_nothing_when_it_is_wrong_or_its_task_has_ended() {
 #[tokio::test]
 async fn request_that_makes_no_sense_is_refused_with_the_reason() {
     let socket = Socket::open().expect("there is room in the temporary directory");
-    let voice = socket.admit();
+    let voice = socket.desk().admit();
     let long = "x".repeat(MESSAGE_BYTES_MAX + 1);
     let cases = [
         ("\n".to_owned(), "not a request"),
@@ -100,7 +103,7 @@ async fn request_that_makes_no_sense_is_refused_with_the_reason() {
         ("{".to_owned(), "a request is one line"),
     ];
     for (line, reason) in cases {
-        let said = ask(socket.path(), &line).await;
+        let said = ask(socket.desk().path(), &line).await;
         let error = said.error.expect("it is refused");
         assert!(error.contains(reason), "{error}");
     }
@@ -109,17 +112,17 @@ async fn request_that_makes_no_sense_is_refused_with_the_reason() {
 #[tokio::test]
 async fn silent_clients_make_others_wait_but_not_for_ever() {
     let socket = Socket::open().expect("there is room in the temporary directory");
-    let mut voice = socket.admit();
+    let mut voice = socket.desk().admit();
     let mut silent = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         silent.push(
-            UnixStream::connect(socket.path())
+            UnixStream::connect(socket.desk().path())
                 .await
                 .expect("the socket is open"),
         );
     }
     let line = send_line(voice.token(), "hello");
-    let waiting = ask(socket.path(), &line);
+    let waiting = ask(socket.desk().path(), &line);
     tokio::pin!(waiting);
 
     // All seats are taken; one that gets free is for the client that waits.
@@ -132,7 +135,7 @@ async fn silent_clients_make_others_wait_but_not_for_ever() {
 async fn socket_is_for_its_user_only_and_leaves_nothing() {
     let mode = |path: &Path| fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
     let socket = Socket::open().expect("there is room in the temporary directory");
-    let path = socket.path().to_owned();
+    let path = socket.desk().path().to_owned();
     let directory = path.parent().expect("it stands in a directory").to_owned();
 
     assert_eq!(mode(&path), 0o600);
