@@ -9,6 +9,7 @@
 //!
 //! *Not here*: where the news comes from (`run`).
 
+mod terminal;
 mod text;
 mod tree;
 
@@ -19,6 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use understory::State;
 
 use crate::process::StreamName;
+use terminal::Terminal;
 pub(crate) use text::duration as duration_text;
 use tree::{Paint, Tree};
 
@@ -232,7 +234,10 @@ pub(crate) struct Live {
 
 impl Live {
     fn new(tree: Tree) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(
+            None,
+            ProgressDrawTarget::term_like(Box::<Terminal>::default()),
+        );
         let style = ProgressStyle::with_template("{msg}").expect("the template is valid");
         bar.set_style(style);
         let is_colored = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
