@@ -195,7 +195,8 @@ fn full_inbox_refuses_and_loses_nothing_it_took() {
         )
         + &task(
             "reader",
-            "sed -n '/^end$/q;p' | sort -n | awk '$1 != NR { exit } END { print \"read up to \" NR }'",
+            "sed -n '/^end$/q;p' | sort -n | \
+             awk '$1 != NR { exit } END { print \"read up to \" NR }'",
             "parent = \"lead\"\nafter = [\"writer\"]\ninbox = \"open\"",
         )
         + &task(

@@ -1,8 +1,8 @@
 //! The terminal below the live tree, as `indicatif` draws on it.
 //!
 //! # Invariants
-//! 1. Between two drawings the cursor stands at the start of an empty line below the tree. So the `^C` that
-//!    a terminal shows for Ctrl-C lands there, where the next drawing clears it, and shifts nothing.
+//! 1. Between two drawings the cursor stands at the start of an empty line below the tree. So the
+//!    `^C` that a terminal shows lands there, where the next drawing clears it, and shifts nothing.
 //! 2. A drawing goes out in one piece.
 //!
 //! *Not here*: what is drawn (`tree`).

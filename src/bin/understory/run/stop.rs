@@ -1,9 +1,10 @@
 //! The requests of a person or the system to end the run.
 //!
 //! # Invariants
-//! 1. They are heard whatever else goes on, also while nobody reads our output and the screen is stuck.
-//! 2. The first asks every task to stop and lets it have its grace. The second kills all processes, and
-//!    the run is left even if the screen stays stuck.
+//! 1. They are heard whatever else goes on, also while nobody reads our output and the screen is
+//!    stuck.
+//! 2. The first asks every task to stop and lets it have its grace. The second kills all processes,
+//!    and the run is left even if the screen stays stuck.
 //!
 //! *Not here*: stopping one process (`body`).
 
