@@ -60,10 +60,10 @@ impl Admission {
 
     /// Slots in use over all classes, for checkers.
     pub(in crate::kernel) fn in_use(&self) -> Vec<(String, u32, u32, u32)> {
-        let row = |state: &ClassState| {
-            let full = state.describe();
+        let row = |at: &u32| {
+            let full = self.classes[*at as usize].describe();
             (full.class, full.in_use, full.size, full.waiting)
         };
-        self.classes.iter().map(row).collect()
+        self.index.values().map(row).collect()
     }
 }

@@ -47,21 +47,26 @@ impl Supervisor {
                 live.insert((record.depth, record.id), record);
             }
         }
+        // When the clock went back, two tasks may be within the window of one key: the last one bound holds it.
+        settled.sort_by_key(|record| (record.created_at, record.id));
+        for record in &settled {
+            supervisor.recall_key(record);
+        }
         settled.sort_by_key(|record| (record.ended_at, record.id));
         for record in settled {
             supervisor.recall(&record);
         }
-        let ids: Vec<_> = live.keys().map(|(_, id)| *id).collect();
-        for (_, record) in live {
-            supervisor.readmit(&record);
+        for record in live.values() {
+            supervisor.readmit(record);
         }
-        for id in &ids {
-            supervisor.relink(*id);
+        for id in live.values().map(|record| record.id) {
+            supervisor.reclose(id);
+            supervisor.relink(id);
         }
         supervisor.work_off_ends();
         // Children before their parents, and nothing starts before the last one has been decided.
-        for id in ids.into_iter().rev() {
-            supervisor.revive(id);
+        for record in live.into_values().rev() {
+            supervisor.revive(&record);
             supervisor.work_off_ends();
         }
         supervisor.work_off();
@@ -71,7 +76,6 @@ impl Supervisor {
 
     fn recall(&mut self, record: &Record) {
         let (id, state, body) = (record.id, record.state, record.body);
-        self.recall_key(record);
         if body == Body::Live {
             self.tasks
                 .insert(id, Box::new(Task::new(record.clone(), Vec::new())));
@@ -114,10 +118,36 @@ impl Supervisor {
         self.tasks.insert(id, Box::new(task));
         if record.body == Body::Live {
             self.edit(id).body = Body::Absent;
+            if record.conclusion.is_some() {
+                // It was given up and only waits for its children; now its body has stopped, too.
+                self.emit(id, What::Waiting(Wait::Children));
+            }
         }
         let is_closure = record.spec.origin == Origin::Closure;
         if is_closure && matches!(record.conclusion, Some(Conclusion::Retry(_))) {
-            self.edit(id).conclusion = Some(interrupted(record.state));
+            let is_asked = record.state == State::CancelRequested;
+            let conclusion = if is_asked {
+                Conclusion::Settle(Arc::new(self.stopped(id)))
+            } else {
+                interrupted(record.state)
+            };
+            self.edit(id).conclusion = Some(conclusion);
+            self.emit(id, What::Waiting(Wait::Children));
+        }
+    }
+
+    /// Closes what was closed. A body that was over before the crash has its last word, as its children were told.
+    fn reclose(&mut self, id: TaskId) {
+        let record = &self.task(id).record;
+        let is_over = record.conclusion.is_some();
+        let retries = record.state == State::Pending
+            && record.epoch > Epoch::default()
+            && record.resume.is_none();
+        if is_over || retries {
+            self.forest.close(id);
+        }
+        if is_over {
+            self.due.push_back(id);
         }
     }
 
@@ -137,29 +167,27 @@ impl Supervisor {
             }
         }
         self.link_after(id, &unmet);
-        let wait = self.wait_to_start(id);
-        if wait.is_some() && wait != record.wait {
-            self.set_wait(id, wait);
+        if let Some(wait) = self.wait_to_start(id)
+            && record.wait.as_ref() != Some(&wait)
+        {
+            self.set_wait(id, Some(wait.clone()));
+            self.emit(id, What::Pending(wait));
         }
     }
 
-    /// Decides what becomes of a live record in a process where no body runs.
-    fn revive(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(&id) else {
+    /// Decides what becomes of a task, given its stored record, in a process where no body runs.
+    fn revive(&mut self, record: &Record) {
+        let id = record.id;
+        if record.conclusion.is_some() || !self.tasks.contains_key(&id) {
             return;
-        };
-        let record = Arc::clone(&task.record);
-        if record.conclusion.is_some() {
-            // Its body was over before the crash: its word stands, its children were told then.
-            self.forest.close(id);
-            self.due.push_back(id);
-        } else if record.state == State::CancelRequested {
+        }
+        if record.state == State::CancelRequested {
             let outcome = self.stopped(id);
             self.lose(id, Conclusion::Settle(Arc::new(outcome)));
         } else if record.spec.origin == Origin::Closure {
             self.lose(id, interrupted(record.state));
         } else {
-            self.revive_executor(&record);
+            self.revive_executor(record);
         }
     }
 
@@ -167,19 +195,16 @@ impl Supervisor {
         let id = record.id;
         match (record.state, &record.wait) {
             (State::Pending, Some(Wait::Backoff(due))) => {
-                self.forest.close(id);
                 // The wall clock may have gone back since the delay was written down.
                 let delay = record.spec.retry.longest_delay_after(record.attempt);
-                let due = self.now.after(delay).min(*due);
-                self.set_wait(id, Some(Wait::Backoff(due)));
-                self.arm(id, due, Alarm::Backoff);
-            }
-            (State::Pending, _) => {
-                if record.epoch > Epoch::default() && record.resume.is_none() {
-                    self.forest.close(id);
+                let latest = self.now.after(delay);
+                if latest < *due {
+                    self.set_wait(id, Some(Wait::Backoff(latest)));
+                    self.emit(id, What::Pending(Wait::Backoff(latest)));
                 }
-                self.ready.push_back(id);
+                self.arm(id, latest.min(*due), Alarm::Backoff);
             }
+            (State::Pending, _) => self.ready.push_back(id),
             (State::Running | State::Waiting, _) => {
                 let fault = Fault {
                     kind: FaultKind::Lost,

@@ -145,12 +145,9 @@ impl Supervisor {
         self.end_children(id, ending);
         self.edit(id).conclusion = Some(conclusion);
         if self.forest.child_count(id) > 0 && !self.planted(Bug::ParentSettlesFirst) {
-            let is_asked = self.task(id).record.state == State::CancelRequested;
             self.shift(id, Trigger::AwaitChildren);
             self.set_wait(id, Some(Wait::Children));
-            if !is_asked {
-                self.emit(id, What::Waiting(Wait::Children));
-            }
+            self.emit(id, What::Waiting(Wait::Children));
         }
         self.due.push_back(id);
     }

@@ -5,4 +5,8 @@
 //! *Not here*: proofs that need actors, bodies or a store.
 
 mod bed;
+mod checks;
 mod law;
+mod planted;
+mod seeds;
+mod world;

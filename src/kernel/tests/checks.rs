@@ -1,0 +1,326 @@
+//! The checkers: what must hold after every step, at every release, after every crash and at the end.
+//!
+//! They know the kernel by its inputs and outputs only, and keep their own books. A complaint begins with the
+//! promise that was broken.
+//!
+//! *Not here*: the kernel seen from within (`supervisor/audit.rs`).
+
+mod events;
+mod outside;
+mod replies;
+mod slots;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kernel::{
+    Body, Bounds, Effect, Input, Payload, Record, Reply, Scope, Seq, State, Step, Supervisor,
+    TaskId, Ticket, Timestamp,
+};
+use outside::Outside;
+pub(super) use outside::Released;
+use replies::{Asked, ensure};
+use slots::Slots;
+use view::{Seen, View};
+
+type Verdict = Result<(), String>;
+
+/// Everything that the checkers know.
+#[derive(Debug)]
+pub(super) struct Checks {
+    view: View,
+    slots: Slots,
+    outside: Outside,
+    seq: Seq,
+    now: Timestamp,
+    key_window: Duration,
+    abort_window: Duration,
+    closing: bool,
+    open: BTreeMap<Ticket, Asked>,
+    resumes: BTreeMap<Ticket, (TaskId, Payload)>,
+    completed: BTreeSet<TaskId>,
+    /// Tasks whose key was given to another one since, as its window was over.
+    keyless: BTreeSet<TaskId>,
+    /// Whether the input at hand is one that must change nothing.
+    stale: bool,
+}
+
+impl Checks {
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        Self {
+            view: View::default(),
+            slots: Slots::new(bounds, &["s", "t", "u"]),
+            outside: Outside::default(),
+            seq: Seq(0),
+            now: Timestamp::default(),
+            key_window: bounds.key_window,
+            abort_window: bounds.abort_window,
+            closing: false,
+            open: BTreeMap::new(),
+            resumes: BTreeMap::new(),
+            completed: BTreeSet::new(),
+            keyless: BTreeSet::new(),
+            stale: false,
+        }
+    }
+
+    pub(super) fn scope_of(&self, id: TaskId) -> Option<Scope> {
+        let seen = self.view.tasks.get(&id)?;
+        Some(seen.record.spec.scope.clone())
+    }
+
+    pub(super) fn suspended(&self) -> Vec<TaskId> {
+        let tasks = self.view.tasks.iter();
+        let suspended = tasks.filter(|(_, seen)| seen.state == State::Suspended);
+        suspended.map(|(id, _)| *id).collect()
+    }
+
+    /// Before the kernel sees an input: what it must lead to.
+    pub(super) fn before(&mut self, now: Timestamp, input: &Input) {
+        self.now = now;
+        self.stale = self.is_stale(input);
+        self.note_request(now, input);
+        if let Input::Resume { ticket, id, data } = input {
+            self.resumes.insert(*ticket, (*id, data.clone()));
+        }
+        if self.stale {
+            return;
+        }
+        match input {
+            Input::Report { id, .. } => {
+                let seen = self.view.tasks.get_mut(id).expect("it is not stale");
+                seen.is_live = false;
+                let (classes, lent) = (seen.classes, std::mem::take(&mut seen.lent));
+                self.slots.change(classes, if lent { 0 } else { -1 });
+            }
+            Input::Parked { id, turn, on, .. } => {
+                let seen = self.view.tasks.get_mut(id).expect("it is not stale");
+                let (before, after) = (seen.lent, on.is_some());
+                (seen.turn, seen.lent) = (*turn, after);
+                let classes = seen.classes;
+                self.slots
+                    .change(classes, i64::from(before) - i64::from(after));
+            }
+            Input::Spawn { .. }
+            | Input::Cancel { .. }
+            | Input::Said { .. }
+            | Input::Active { .. }
+            | Input::Undelivered { .. }
+            | Input::Resume { .. }
+            | Input::Shutdown { .. }
+            | Input::Tick => {}
+        }
+    }
+
+    /// P13: whether the input comes from a run that no longer counts.
+    fn is_stale(&self, input: &Input) -> bool {
+        let run = |id: &TaskId, epoch| {
+            let seen = self.view.tasks.get(id);
+            seen.filter(|seen| seen.is_run(epoch))
+        };
+        match input {
+            Input::Report { id, epoch, .. } => run(id, *epoch).is_none(),
+            Input::Parked {
+                id, epoch, turn, ..
+            } => run(id, *epoch).is_none_or(|seen| seen.turn >= *turn),
+            Input::Said { id, epoch, .. } | Input::Active { id, epoch, .. } => {
+                run(id, *epoch).is_none_or(Seen::is_settled)
+            }
+            Input::Spawn { .. }
+            | Input::Cancel { .. }
+            | Input::Undelivered { .. }
+            | Input::Resume { .. }
+            | Input::Shutdown { .. }
+            | Input::Tick => false,
+        }
+    }
+
+    /// After the step; `input` is nothing when the step is that of a recovery.
+    pub(super) fn after(&mut self, now: Timestamp, input: Option<&Input>, step: &Step) -> Verdict {
+        self.now = now;
+        let is_quiet = step.is_read_only() && step.effects.is_empty();
+        ensure(!self.stale || is_quiet, || {
+            format!("P13: {input:?} is stale and led to {step:?}")
+        })?;
+        let mut told = BTreeMap::new();
+        for event in &step.events {
+            self.event(event, step, &mut told)?;
+        }
+        self.starts(step)?;
+        for event in &step.events {
+            let record = events::newest(step, event.task);
+            ensure(record.is_some_and(|record| record.seq >= event.seq), || {
+                format!("P3: event {} comes without its record", event.seq)
+            })?;
+        }
+        self.records(step)?;
+        for effect in &step.effects {
+            if let Effect::Answer { ticket, reply } = effect {
+                self.reply(*ticket, reply)?;
+            }
+        }
+        for id in &step.removed {
+            let seen = self.view.tasks.remove(id);
+            ensure(seen.is_some_and(|seen| !seen.is_held()), || {
+                format!("P2: {id} is no longer kept and is not over")
+            })?;
+        }
+        match input {
+            Some(Input::Cancel { ticket, .. } | Input::Shutdown { ticket, .. }) => {
+                self.note_deadline(*ticket);
+                Ok(())
+            }
+            Some(Input::Tick) => self.stops_in_time(),
+            Some(
+                Input::Spawn { .. }
+                | Input::Report { .. }
+                | Input::Parked { .. }
+                | Input::Said { .. }
+                | Input::Active { .. }
+                | Input::Undelivered { .. }
+                | Input::Resume { .. },
+            )
+            | None => Ok(()),
+        }
+    }
+
+    /// P14, P24: each start is a new run, of a new attempt unless it was resumed.
+    fn starts(&self, step: &Step) -> Verdict {
+        let mut starts = 0;
+        for effect in &step.effects {
+            let Effect::Start {
+                id,
+                epoch,
+                attempt,
+                is_last,
+                resume,
+            } = effect
+            else {
+                continue;
+            };
+            starts += 1;
+            let record = &self.view.tasks[id].record;
+            let follows = *epoch == record.epoch.next()
+                && *attempt == record.attempt + u32::from(resume.is_none());
+            ensure(follows, || {
+                format!("P24: run {epoch:?}, attempt {attempt} of {id} follows {record:?}")
+            })?;
+            let most = record.spec.retry.attempts_max();
+            let is_right = *attempt <= most && *is_last == (*attempt == most);
+            ensure(is_right, || {
+                format!("P14: {id} starts attempt {attempt} of {most}, last: {is_last}")
+            })?;
+        }
+        let told = step.events.iter();
+        let told = told.filter(|event| event.what == crate::kernel::What::Started);
+        ensure(told.count() == starts, || {
+            "P3: starts and their events differ".to_owned()
+        })
+    }
+
+    /// P2, P3: records say what their events said, and change for nothing else.
+    fn records(&mut self, step: &Step) -> Verdict {
+        for record in &step.records {
+            let is_newest =
+                events::newest(step, record.id).is_some_and(|newest| Arc::ptr_eq(newest, record));
+            let Some(seen) = self.view.tasks.get_mut(&record.id) else {
+                continue;
+            };
+            if !is_newest {
+                continue;
+            }
+            let is_live = record.body == Body::Live;
+            let fits = (record.state, record.seq, is_live) == (seen.state, seen.last, seen.is_live);
+            ensure(fits, || {
+                format!("P3: {record:?} is not what its events said: {seen:?}")
+            })?;
+            if record.seq == seen.record.seq {
+                let moved = Record {
+                    root: record.root,
+                    depth: record.depth,
+                    ..Record::clone(&seen.record)
+                };
+                ensure(moved == **record, || {
+                    format!("P3: without an event, {:?} became {record:?}", seen.record)
+                })?;
+            }
+            let was = seen.record.outcome.as_ref();
+            ensure(was.is_none() || was == record.outcome.as_ref(), || {
+                format!("P2: the end of {} changed to {record:?}", record.id)
+            })?;
+            seen.parent = record.parent;
+            seen.record = Arc::clone(record);
+        }
+        Ok(())
+    }
+
+    pub(super) fn compare_slots(&self, kernel: &[(String, u32, u32, u32)]) -> Verdict {
+        self.slots.compare(kernel)
+    }
+
+    pub(super) fn durable(&mut self, step: &Step) -> Verdict {
+        self.outside.durable(step)
+    }
+
+    pub(super) fn published(
+        &mut self,
+        step: &Step,
+        durable: &BTreeMap<TaskId, Arc<Record>>,
+    ) -> Verdict {
+        self.outside.published(step, durable)
+    }
+
+    pub(super) fn released(&mut self, released: &Released<'_>) -> Verdict {
+        if let Effect::Answer { ticket, reply } = released.effect
+            && let Some((id, data)) = self.resumes.remove(ticket)
+            && matches!(reply, Reply::Resumed(Ok(())))
+            && let Some(record) = released.durable.get(&id)
+        {
+            self.outside.owes(id, data, record.epoch);
+        }
+        self.outside.released(released, self.key_window)
+    }
+
+    /// The process has died and left these records.
+    pub(super) fn crashed(&mut self, now: Timestamp, durable: &[Arc<Record>], seq: Seq) -> Verdict {
+        self.outside.crashed(durable)?;
+        self.view = View::rebuild(durable, |spec| self.slots.of(spec));
+        self.slots.clear();
+        self.open.clear();
+        self.resumes.clear();
+        (self.now, self.seq) = (now, seq);
+        (self.closing, self.stale) = (false, false);
+        let (view, outside) = (&self.view, &self.outside);
+        self.completed
+            .retain(|id| view.state(*id) == Some(State::Completed) || outside.is_removed(*id));
+        Ok(())
+    }
+
+    /// Liveness: nothing is left to do, so everything is over and everybody was answered.
+    pub(super) fn drained(
+        &mut self,
+        durable: &BTreeMap<TaskId, Arc<Record>>,
+        kernel: &Supervisor,
+    ) -> Verdict {
+        let unsettled = self.view.tasks.values().find(|seen| seen.is_held());
+        ensure(unsettled.is_none(), || {
+            format!("liveness: this never ends: {unsettled:?}")
+        })?;
+        ensure(self.open.is_empty(), || {
+            format!("liveness: never answered: {:?}", self.open)
+        })?;
+        let held = durable.values().find(|record| record.is_held());
+        ensure(held.is_none(), || {
+            format!("liveness: never written: {held:?}")
+        })?;
+        ensure(kernel.live() == 0 && self.view.names.is_empty(), || {
+            format!("P7: still held: {:?}", self.view.names)
+        })?;
+        let used = kernel.slots().into_iter().find(|(_, used, ..)| *used > 0);
+        ensure(used.is_none(), || format!("P16: still in use: {used:?}"))?;
+        let left: Vec<_> = durable.values().cloned().collect();
+        self.outside.crashed(&left)
+    }
+}

@@ -1,0 +1,297 @@
+//! The stream of events: numbered, one path and one end for each task, everything in its order
+//! (P2, P3, P4, P5, P6, P7, P18, and what a start needs).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Checks;
+use super::replies::ensure;
+use super::view::{Seen, is_cancel};
+use crate::kernel::{
+    Cause, Epoch, Event, Limit, Record, Seq, State, Step, Stop, StopPolicy, TaskId, Wait, What,
+};
+
+type Verdict = Result<(), String>;
+
+/// The siblings that one cascade of a step asked to stop: the one that was asked last, per parent and cause.
+pub(super) type Told = BTreeMap<(Option<TaskId>, Cascade), u64>;
+
+/// What made a task be asked to stop together with its siblings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cascade {
+    Request,
+    ParentEnded,
+    Ancestor(TaskId),
+}
+
+impl Checks {
+    pub(super) fn event(&mut self, event: &Event, step: &Step, told: &mut Told) -> Verdict {
+        let id = event.task;
+        ensure(event.seq == self.seq.next(), || {
+            format!("P3: event {} follows {}", event.seq, self.seq)
+        })?;
+        self.seq = event.seq;
+        if matches!(event.what, What::Accepted(_)) {
+            self.accepted(event, step)?;
+        }
+        let Some(seen) = self.view.tasks.get(&id) else {
+            return ensure(matches!(event.what, What::Undelivered(_)), || {
+                format!("P3: an event of an unknown task: {event:?}")
+            });
+        };
+        ensure(leads(seen.state, &event.what, event.state), || {
+            format!(
+                "P2: {} leads from {} to {}",
+                event.what.name(),
+                seen.state,
+                event.state
+            )
+        })?;
+        match &event.what {
+            What::Started => self.started(id)?,
+            What::StopAsked(ask) => self.stop_asked(id, ask, step, told)?,
+            What::Settled {
+                outcome, abandoned, ..
+            } => {
+                ensure(outcome.state() == event.state, || {
+                    format!("P2: {outcome:?} settles as {}", event.state)
+                })?;
+                self.settled(id, *abandoned)?;
+                if event.state == State::Completed {
+                    self.completed.insert(id);
+                }
+            }
+            What::Detached => self.detached(id),
+            What::Aborted => self.aborted(id)?,
+            What::BodyStopped => {
+                ensure(!seen.is_live, || "P16: a body stopped unheard".to_owned())?;
+                self.view.free_name(id);
+            }
+            What::Accepted(_)
+            | What::Pending(_)
+            | What::Waiting(_)
+            | What::Unparked
+            | What::Suspended(_)
+            | What::Resumed
+            | What::AttemptFailed(_)
+            | What::Progress(_)
+            | What::Output(_)
+            | What::Emitted { .. }
+            | What::Undelivered(_) => {}
+        }
+        let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        (seen.state, seen.last) = (event.state, event.seq);
+        Ok(())
+    }
+
+    fn accepted(&mut self, event: &Event, step: &Step) -> Verdict {
+        let (id, spec) = (event.task, &event.spec);
+        ensure(!self.view.tasks.contains_key(&id), || {
+            format!("P2: {id} is accepted twice")
+        })?;
+        if let Some(parent) = spec.parent {
+            let above = self.view.tasks.get(&parent);
+            ensure(above.is_some_and(Seen::is_open), || {
+                format!("P5: {id} is accepted below {parent}, which is closed")
+            })?;
+            let is_doomed = above.is_some_and(|above| above.doomed);
+            ensure(!is_doomed, || {
+                format!("P4: {id} is accepted below {parent}, which was cancelled")
+            })?;
+        }
+        if let Some(name) = &spec.name {
+            let holder = self.view.names.get(&(spec.scope.clone(), name.to_string()));
+            ensure(holder.is_none(), || {
+                format!("P7: {name} is given to {id} and held by {holder:?}")
+            })?;
+        }
+        if spec.key.is_some() {
+            let same_key = self
+                .view
+                .tasks
+                .values()
+                .filter(|seen| seen.spec().key == spec.key && seen.spec().scope == spec.scope);
+            self.keyless.extend(same_key.map(|seen| seen.record.id));
+        }
+        let record = newest(step, id).ok_or_else(|| "P3: accepted without a record".to_owned())?;
+        let classes = self.slots.of(spec);
+        let mut record = Record::clone(record);
+        // The step may have gone on since; as accepted it had nothing of this yet.
+        (record.epoch, record.attempt) = (Epoch::default(), 0);
+        record.seq = Seq::default();
+        self.view.insert(Arc::new(record), classes);
+        let seen = self.view.tasks.get_mut(&id).expect("it was just inserted");
+        (seen.state, seen.parent, seen.doomed) = (State::Pending, spec.parent, false);
+        Ok(())
+    }
+
+    fn started(&mut self, id: TaskId) -> Verdict {
+        let seen = &self.view.tasks[&id];
+        ensure(!seen.doomed, || {
+            format!("P4: {id} starts, and it or a task above it was cancelled")
+        })?;
+        ensure(!seen.is_live, || {
+            format!("P14: {id} starts while a body of it runs")
+        })?;
+        let spec = seen.spec();
+        let is_first = seen.record.epoch == Epoch::default();
+        if let (Some(parent), true) = (seen.parent, is_first) {
+            let above = &self.view.tasks[&parent];
+            let has_started = above.record.epoch > Epoch::default() || above.is_live;
+            ensure(has_started, || {
+                format!("rule 3: {id} starts before its parent {parent}")
+            })?;
+        }
+        for dependency in spec.after.iter().filter(|_| is_first) {
+            ensure(self.completed.contains(dependency), || {
+                format!("rule 3: {id} starts, {dependency} has not completed")
+            })?;
+        }
+        if let Some(Wait::Backoff(due)) = seen.record.wait {
+            ensure(due <= self.now, || {
+                format!("P18: {id} starts before its delay is over")
+            })?;
+        }
+        let classes = seen.classes;
+        self.slots.change(classes, 1);
+        let over = self.slots.overfull(classes);
+        ensure(over.is_none(), || {
+            format!("P16: {id} starts and {over:?} is above its size")
+        })?;
+        let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        (seen.is_live, seen.lent, seen.turn) = (true, false, 0);
+        Ok(())
+    }
+
+    fn stop_asked(&mut self, id: TaskId, ask: &Stop, step: &Step, told: &mut Told) -> Verdict {
+        let seen = &self.view.tasks[&id];
+        if let Cause::Ancestor(root) = ask.cause {
+            let above = self.view.states_up_to(id, root);
+            let all_asked = above
+                .iter()
+                .all(|state| *state == State::CancelRequested || state.is_terminal());
+            ensure(all_asked, || {
+                format!("P6: {id} is asked to stop before one above it: {above:?}")
+            })?;
+        }
+        let cascade = match ask.cause {
+            Cause::Asked | Cause::Shutdown => Some(Cascade::Request),
+            Cause::ParentEnded(_) => Some(Cascade::ParentEnded),
+            Cause::Ancestor(root) => Some(Cascade::Ancestor(root)),
+            Cause::Dependency(_) | Cause::Timeout(_) => None,
+        };
+        if let Some(cascade) = cascade {
+            let before = told.insert((seen.parent, cascade), seen.born);
+            ensure(before.is_none_or(|before| before > seen.born), || {
+                format!("P6: {id} is asked to stop after an elder sibling")
+            })?;
+        }
+        if let Cause::Timeout(limit) = ask.cause {
+            let spec = seen.spec();
+            let limit = match limit {
+                Limit::Attempt => spec.timeout,
+                Limit::Idle => spec.idle_timeout,
+            };
+            let started = seen.record.started_at;
+            let due = started.zip(limit).map(|(at, limit)| at.after(limit));
+            ensure(due.is_some_and(|due| due <= self.now), || {
+                format!("P18: {id} timed out before {due:?}")
+            })?;
+        }
+        if seen.is_live && seen.state != State::CancelRequested {
+            let epoch = seen.record.epoch;
+            ensure(has_signal(step, id, epoch), || {
+                format!("P4: {id} is asked to stop and its body is not told")
+            })?;
+        }
+        let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        seen.doomed |= is_cancel(ask.cause);
+        seen.grace_until = Some(ask.grace_until);
+        Ok(())
+    }
+
+    fn aborted(&self, id: TaskId) -> Verdict {
+        let seen = &self.view.tasks[&id];
+        let is_due = seen.grace_until.is_some_and(|until| until <= self.now);
+        ensure(is_due, || {
+            format!("P18: {id} is stopped by force before its grace is over")
+        })?;
+        ensure(seen.spec().stop_policy == StopPolicy::Abort, || {
+            format!("P4: {id} is stopped by force against its policy")
+        })
+    }
+
+    fn settled(&mut self, id: TaskId, abandoned: bool) -> Verdict {
+        let seen = &self.view.tasks[&id];
+        ensure(seen.children == 0, || {
+            format!("P5: {id} settles before its children")
+        })?;
+        ensure(seen.is_live == abandoned, || {
+            format!("P16: {id} says that it is abandoned: {abandoned}")
+        })?;
+        if let Some(parent) = seen.parent {
+            self.view.count_child(parent, -1);
+        }
+        if !abandoned {
+            self.view.free_name(id);
+        }
+        Ok(())
+    }
+
+    fn detached(&mut self, id: TaskId) {
+        let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        if let Some(parent) = seen.parent.take() {
+            self.view.count_child(parent, -1);
+        }
+    }
+}
+
+/// The last record of a task in a step.
+pub(super) fn newest(step: &Step, id: TaskId) -> Option<&Arc<Record>> {
+    step.records.iter().rev().find(|record| record.id == id)
+}
+
+fn has_signal(step: &Step, id: TaskId, epoch: Epoch) -> bool {
+    let wanted = (id, epoch);
+    step.effects.iter().any(|effect| {
+        matches!(effect, crate::kernel::Effect::Signal { id, epoch, .. } if (*id, *epoch) == wanted)
+    })
+}
+
+/// Whether an event may lead from one state to another: the law, told once more and in other words.
+fn leads(from: State, what: &What, to: State) -> bool {
+    use State as S;
+    let is_live = !from.is_terminal();
+    match what {
+        What::Pending(Wait::Backoff(_)) => {
+            let is_later = from == S::Pending;
+            let follows = matches!(from, S::Running | S::Waiting | S::CancelRequested);
+            (is_later || follows) && to == S::Pending
+        }
+        What::Accepted(_) | What::Pending(_) => from == S::Pending && to == S::Pending,
+        What::Started => from == S::Pending && to == S::Running,
+        What::Waiting(Wait::Children) if from == S::CancelRequested => to == from,
+        What::Waiting(Wait::Children) => is_live && to == S::Waiting,
+        What::Waiting(_) => matches!(from, S::Running | S::Waiting) && to == S::Waiting,
+        What::Unparked => from == S::Waiting && to == S::Running,
+        What::Suspended(_) => matches!(from, S::Running | S::Waiting) && to == S::Suspended,
+        What::Resumed => from == S::Suspended && to == S::Pending,
+        What::StopAsked(_) => is_live && to == S::CancelRequested,
+        What::Aborted => from == S::CancelRequested && to == from,
+        What::AttemptFailed(_) => {
+            matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
+        }
+        What::Progress(_) | What::Output(_) | What::Emitted { .. } => {
+            matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
+        }
+        What::Detached => is_live && to == from,
+        What::Settled { .. } => match to {
+            S::Completed => matches!(from, S::Running | S::Waiting | S::CancelRequested),
+            S::Failed => matches!(from, S::Running | S::Waiting),
+            S::TimedOut | S::Cancelled => from == S::CancelRequested,
+            S::Interrupted => is_live && from != S::CancelRequested,
+            S::Pending | S::Running | S::Waiting | S::Suspended | S::CancelRequested => false,
+        },
+        What::Undelivered(_) | What::BodyStopped => !is_live && to == from,
+    }
+}

@@ -1,0 +1,202 @@
+//! What those outside may rely on, whatever crashes: P1, P2, P3, P4, P13, P14, P17, P24.
+//!
+//! Nothing here is rolled back by a crash: an answer that left the process cannot be taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::world::Body;
+use super::replies::ensure;
+use crate::kernel::{
+    Accepted, Effect, Epoch, Key, Payload, Record, Reply, Scope, Seq, Step, TaskId, Timestamp, What,
+};
+
+type Verdict = Result<(), String>;
+type Durable = BTreeMap<TaskId, Arc<Record>>;
+
+/// An effect that leaves the process, and what is true at that moment.
+pub(in crate::kernel_tests) struct Released<'a> {
+    pub(in crate::kernel_tests) effect: &'a Effect,
+    pub(in crate::kernel_tests) durable: &'a Durable,
+    pub(in crate::kernel_tests) bodies: &'a [Body],
+}
+
+/// What somebody outside has seen.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    acked: BTreeSet<TaskId>,
+    keys: BTreeMap<(Scope, Key), (TaskId, Timestamp)>,
+    /// Per task: how many attempts were started, and the newest epoch.
+    ran: BTreeMap<TaskId, (u32, Epoch)>,
+    /// Tasks whose resume was answered, and the epoch that they had then.
+    resumed: BTreeMap<TaskId, (Payload, Epoch)>,
+    /// The terminal records that were durable once.
+    ends: BTreeMap<TaskId, Arc<Record>>,
+    removed: BTreeSet<TaskId>,
+    ended: BTreeSet<TaskId>,
+    published: Seq,
+}
+
+impl Outside {
+    /// A batch is durable: what had ended stays as it ended.
+    pub(super) fn durable(&mut self, step: &Step) -> Verdict {
+        for record in &step.records {
+            if let Some(end) = self.ends.get(&record.id) {
+                let same = record.state == end.state
+                    && record.outcome == end.outcome
+                    && record.ended_at == end.ended_at
+                    && record.epoch == end.epoch;
+                ensure(same, || {
+                    format!("P2: the end of {} was changed to {record:?}", record.id)
+                })?;
+            } else if record.state.is_terminal() {
+                self.ends.insert(record.id, Arc::clone(record));
+            }
+        }
+        self.removed.extend(&step.removed);
+        Ok(())
+    }
+
+    /// A batch is told to subscribers: numbered without a gap, after its records.
+    pub(super) fn published(&mut self, step: &Step, durable: &Durable) -> Verdict {
+        for event in &step.events {
+            ensure(event.seq == self.published.next(), || {
+                format!("P3: {} is published after {}", event.seq, self.published)
+            })?;
+            self.published = event.seq;
+            let id = event.task;
+            let record = durable.get(&id);
+            let is_visible = record.is_some_and(|record| record.seq >= event.seq);
+            ensure(is_visible || self.removed.contains(&id), || {
+                format!("P3: event {} precedes its record", event.seq)
+            })?;
+            if matches!(event.what, What::Settled { .. }) {
+                ensure(self.ended.insert(id), || {
+                    format!("P2: {id} has two terminal events")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn released(
+        &mut self,
+        released: &Released<'_>,
+        window: std::time::Duration,
+    ) -> Verdict {
+        match released.effect {
+            Effect::Start {
+                id, epoch, resume, ..
+            } => self.start(*id, *epoch, resume.as_ref(), released),
+            Effect::Answer { reply, .. } => match reply {
+                Reply::Spawned(Ok(Accepted::New(id) | Accepted::Existing(id))) => {
+                    self.accept(*id, released, window)
+                }
+                Reply::Cancelled(report) => {
+                    let stopped = report.cancelled.iter().chain(&report.already_ended);
+                    for id in stopped {
+                        let lives = released.bodies.iter().any(|body| body.id == *id);
+                        ensure(!lives, || {
+                            format!("P4: {id} is said to have stopped, and its body runs")
+                        })?;
+                    }
+                    Ok(())
+                }
+                Reply::Spawned(Err(_)) | Reply::Unknown(_) | Reply::Resumed(_) => Ok(()),
+            },
+            Effect::Signal { .. }
+            | Effect::Abort { .. }
+            | Effect::CheckIdle { .. }
+            | Effect::Close(_)
+            | Effect::Forget(_) => Ok(()),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        id: TaskId,
+        released: &Released<'_>,
+        window: std::time::Duration,
+    ) -> Verdict {
+        self.acked.insert(id);
+        let record = released.durable.get(&id);
+        ensure(record.is_some() || self.removed.contains(&id), || {
+            format!("P1: {id} is accepted and not durable")
+        })?;
+        let Some(record) = record else { return Ok(()) };
+        let Some(key) = &record.spec.key else {
+            return Ok(());
+        };
+        let slot = (record.spec.scope.clone(), key.clone());
+        let created = record.created_at;
+        if let Some((first, at)) = self.keys.get(&slot) {
+            // A clock that went back tells nothing about windows.
+            let is_over = created >= at.after(window) || created < *at;
+            let is_over = is_over || self.removed.contains(first);
+            ensure(*first == id || is_over, || {
+                format!("P17: {key} led to {first} and to {id}")
+            })?;
+        }
+        self.keys.insert(slot, (id, created));
+        Ok(())
+    }
+
+    /// A resume is durable: the next start must hand its data over.
+    pub(super) fn owes(&mut self, id: TaskId, data: Payload, epoch: Epoch) {
+        self.resumed.insert(id, (data, epoch));
+    }
+
+    pub(super) fn is_removed(&self, id: TaskId) -> bool {
+        self.removed.contains(&id)
+    }
+
+    fn start(
+        &mut self,
+        id: TaskId,
+        epoch: Epoch,
+        resume: Option<&Payload>,
+        released: &Released<'_>,
+    ) -> Verdict {
+        let record = released.durable.get(&id);
+        let Some(record) = record else {
+            return Err(format!("P1: {id} starts and is not durable"));
+        };
+        let owed = self.resumed.remove(&id);
+        let owed = owed.map(|(data, _)| data);
+        // A resume that was durable and never answered may be carried out, too.
+        ensure(owed.is_none() || owed.as_ref() == resume, || {
+            format!("P24: {id} was resumed with {owed:?} and starts with {resume:?}")
+        })?;
+        let lives = released.bodies.iter().any(|body| body.id == id);
+        ensure(!lives, || format!("P13: {id} has two bodies"))?;
+        let (attempts, newest) = self.ran.entry(id).or_default();
+        ensure(epoch > *newest, || {
+            format!("P13: {id} starts as {epoch:?} after {newest:?}")
+        })?;
+        *newest = epoch;
+        *attempts += u32::from(resume.is_none());
+        let most = record.spec.retry.attempts_max();
+        ensure(*attempts <= most, || {
+            format!("P14: {id} started {attempts} times of {most}")
+        })
+    }
+
+    /// A process has died; this is what it left.
+    pub(super) fn crashed(&mut self, durable: &[Arc<Record>]) -> Verdict {
+        for record in durable {
+            // The run that was to get the data is on record and died before it began.
+            let is_past = |(_, epoch): &(Payload, Epoch)| record.epoch > *epoch;
+            if self.resumed.get(&record.id).is_some_and(is_past) {
+                self.resumed.remove(&record.id);
+            }
+        }
+        let kept: BTreeSet<_> = durable.iter().map(|record| record.id).collect();
+        let lost = self
+            .acked
+            .iter()
+            .find(|id| !kept.contains(id) && !self.removed.contains(id));
+        ensure(lost.is_none(), || {
+            format!("P1: {lost:?} was accepted and is lost")
+        })
+    }
+}

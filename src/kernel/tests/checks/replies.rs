@@ -1,0 +1,262 @@
+//! Requests and their answers: each once, and the right one (P7, P13, P17, P24; the reports of P4).
+
+use std::collections::BTreeSet;
+
+use super::Checks;
+use super::view::Seen;
+use crate::kernel::{
+    Accepted, CancelReport, Input, Refusal, Reply, ResumeRefusal, Spec, State, Target, TaskId,
+    Ticket, Timestamp,
+};
+
+/// A request that was not answered yet, and what its answer must be like.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Spawn {
+        id: TaskId,
+        /// The task that its key was bound to, and whether that was asked for in the same way.
+        bound: Option<(TaskId, bool)>,
+        stale: bool,
+    },
+    Resume {
+        id: TaskId,
+        state: Option<State>,
+    },
+    Cancel {
+        target: Target,
+        meant: BTreeSet<TaskId>,
+        /// When the longest grace is over, and when force is.
+        deadlines: Deadlines,
+    },
+}
+
+/// How far the stop of a tree has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadlines {
+    /// Nobody was promised an end in time.
+    None,
+    /// Force follows at the first tick after this.
+    Grace(Timestamp),
+    /// All is over at the first tick after this.
+    Force(Timestamp),
+}
+
+type Verdict = Result<(), String>;
+
+impl Checks {
+    /// Notes what a request must lead to, before the kernel sees it.
+    pub(super) fn note_request(&mut self, now: Timestamp, input: &Input) {
+        let (ticket, asked) = match input {
+            Input::Spawn {
+                ticket,
+                id,
+                spec,
+                by,
+            } => {
+                let stale = by.is_some_and(|(task, epoch)| {
+                    let seen = self.view.tasks.get(&task);
+                    seen.is_none_or(|seen| !seen.is_run(epoch) || seen.is_settled())
+                });
+                let (id, bound) = (*id, self.bound(now, spec));
+                (*ticket, Asked::Spawn { id, bound, stale })
+            }
+            Input::Resume { ticket, id, .. } => {
+                let state = self.view.state(*id);
+                (*ticket, Asked::Resume { id: *id, state })
+            }
+            Input::Cancel { ticket, target, .. } => {
+                let asked = Asked::Cancel {
+                    target: target.clone(),
+                    meant: self.view.meant(target),
+                    deadlines: Deadlines::None,
+                };
+                (*ticket, asked)
+            }
+            Input::Shutdown { ticket, .. } => {
+                self.closing = true;
+                let target = Target::All;
+                let asked = Asked::Cancel {
+                    meant: self.view.meant(&target),
+                    target,
+                    deadlines: Deadlines::None,
+                };
+                (*ticket, asked)
+            }
+            Input::Report { .. }
+            | Input::Parked { .. }
+            | Input::Said { .. }
+            | Input::Active { .. }
+            | Input::Undelivered { .. }
+            | Input::Tick => return,
+        };
+        if let Asked::Cancel { meant, .. } = &asked {
+            for id in meant {
+                let seen = self.view.tasks.get_mut(id);
+                seen.expect("only seen tasks are meant").doomed = true;
+            }
+        }
+        self.open.insert(ticket, asked);
+    }
+
+    /// The task that a key must lead to: one that is held, or whose window is not over.
+    fn bound(&self, now: Timestamp, spec: &Spec) -> Option<(TaskId, bool)> {
+        spec.key.as_ref()?;
+        let holds = |seen: &&Seen| {
+            let until = seen.record.created_at.after(self.key_window);
+            let other = seen.spec();
+            let same_key = other.key == spec.key && other.scope == spec.scope;
+            let is_bound = now < until && !self.keyless.contains(&seen.record.id);
+            same_key && (seen.is_held() || is_bound)
+        };
+        let bound = self.view.tasks.values().filter(holds);
+        // Two can be there only when a clock went back.
+        let newest = bound.max_by_key(|seen| (seen.is_held(), seen.record.created_at, seen.born));
+        newest.map(|seen| (seen.record.id, *seen.spec() == *spec))
+    }
+
+    /// P4: what a cancel means ends in time; by when, its own records tell.
+    pub(super) fn note_deadline(&mut self, ticket: Ticket) {
+        let Some(Asked::Cancel {
+            target,
+            meant,
+            deadlines,
+        }) = self.open.get_mut(&ticket)
+        else {
+            return;
+        };
+        let mut latest = self.now;
+        for id in &*meant {
+            if let Some(seen) = self.view.tasks.get(id) {
+                let stop = seen.record.stop.as_ref();
+                latest = latest.max(stop.map_or(self.now, |stop| stop.grace_until));
+            }
+        }
+        if !matches!(target, Target::One(_)) {
+            *deadlines = Deadlines::Grace(latest);
+        }
+    }
+
+    /// P4: a tree is over when its grace, and after that the time for force, are over.
+    pub(super) fn stops_in_time(&mut self) -> Verdict {
+        for (ticket, asked) in &mut self.open {
+            let Asked::Cancel { deadlines, .. } = asked else {
+                continue;
+            };
+            match *deadlines {
+                Deadlines::Grace(at) if at <= self.now => {
+                    *deadlines = Deadlines::Force(self.now.after(self.abort_window));
+                }
+                Deadlines::Force(at) if at <= self.now => {
+                    return Err(format!("P4: {ticket:?} is not answered in time: {asked:?}"));
+                }
+                Deadlines::None | Deadlines::Grace(_) | Deadlines::Force(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Verdict {
+        let Some(asked) = self.open.remove(&ticket) else {
+            return Err(format!("{ticket:?} is answered and not open: {reply:?}"));
+        };
+        match (&asked, reply) {
+            (Asked::Spawn { id, bound, stale }, Reply::Spawned(result)) => {
+                self.spawn_reply(*id, *bound, *stale, result)
+            }
+            (Asked::Resume { id, state }, Reply::Resumed(result)) => {
+                let expected = match state {
+                    None => Err(ResumeRefusal::Unknown(*id)),
+                    Some(State::Suspended) => Ok(()),
+                    Some(other) => Err(ResumeRefusal::NotSuspended(*other)),
+                };
+                ensure(*result == expected, || {
+                    format!("P24: resume of a task that is {state:?}: {result:?}")
+                })
+            }
+            (Asked::Cancel { target, meant, .. }, Reply::Cancelled(report)) => {
+                self.cancel_reply(target, meant, report)
+            }
+            (Asked::Cancel { target, .. }, Reply::Unknown(id)) => {
+                let is_meant = matches!(target, Target::One(it) | Target::Tree(it) if it == id);
+                ensure(is_meant && !self.view.tasks.contains_key(id), || {
+                    format!("{target:?} is unknown")
+                })
+            }
+            (
+                Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Cancel { .. },
+                Reply::Spawned(_) | Reply::Resumed(_) | Reply::Cancelled(_) | Reply::Unknown(_),
+            ) => Err(format!("{asked:?} is answered with {reply:?}")),
+        }
+    }
+
+    fn spawn_reply(
+        &mut self,
+        id: TaskId,
+        bound: Option<(TaskId, bool)>,
+        stale: bool,
+        result: &Result<Accepted, Refusal>,
+    ) -> Verdict {
+        let is_new = *result == Ok(Accepted::New(id));
+        if let Some((task, is_same)) = bound {
+            let expected = if is_same {
+                Ok(Accepted::Existing(task))
+            } else {
+                Err(Refusal::KeyConflict(task))
+            };
+            return ensure(*result == expected, || {
+                format!("P17: a bound key led to {result:?}, not {expected:?}")
+            });
+        }
+        ensure(!is_new || !(stale || self.closing), || {
+            format!("P13: a stale or late spawn was accepted: {id}")
+        })?;
+        if let Err(Refusal::NameTaken(name, holder)) = result {
+            let seen = self.view.tasks.get(holder);
+            let holds =
+                seen.is_some_and(|seen| seen.is_held() && seen.spec().name.as_ref() == Some(name));
+            return ensure(holds, || {
+                format!("P7: {name} is refused, and {holder} does not hold it")
+            });
+        }
+        Ok(())
+    }
+
+    fn cancel_reply(
+        &self,
+        target: &Target,
+        meant: &BTreeSet<TaskId>,
+        report: &CancelReport,
+    ) -> Verdict {
+        let listed: Vec<_> = [&report.cancelled, &report.already_ended, &report.abandoned]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        let as_set: BTreeSet<_> = listed.iter().copied().collect();
+        let expected = match target {
+            Target::One(id) | Target::Tree(id) if meant.is_empty() => BTreeSet::from([*id]),
+            Target::One(_) | Target::Tree(_) | Target::Scope(_) | Target::All => meant.clone(),
+        };
+        ensure(as_set == expected && listed.len() == as_set.len(), || {
+            format!("P4: {target:?} meant {expected:?} and reports {report:?}")
+        })?;
+        let fits = |ids: &[TaskId], test: &dyn Fn(&Seen) -> bool| {
+            let mut seen = ids.iter().filter_map(|id| self.view.tasks.get(id));
+            seen.all(test)
+        };
+        let was_settled = meant.is_empty();
+        let ended = |seen: &Seen| !seen.is_live && seen.is_settled();
+        let right = fits(&report.cancelled, &|seen| {
+            ended(seen) && seen.state == State::Cancelled
+        }) && fits(&report.already_ended, &|seen| {
+            ended(seen) && (was_settled || seen.state != State::Cancelled)
+        }) && fits(&report.abandoned, &Seen::is_settled);
+        ensure(right, || {
+            format!("P4: a task stands in the wrong list of {report:?}")
+        })
+    }
+}
+
+pub(super) fn ensure(holds: bool, complaint: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(complaint()) }
+}

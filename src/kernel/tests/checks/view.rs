@@ -1,0 +1,202 @@
+//! What the checkers know of each task, learned from records and events alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::kernel::{
+    Body, Cause, Conclusion, Epoch, Record, Scope, Seq, Spec, State, Target, TaskId, Timestamp,
+};
+
+/// A task as its records and events have told of it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// The newest record.
+    pub(super) record: Arc<Record>,
+    /// The state after the newest event.
+    pub(super) state: State,
+    pub(super) parent: Option<TaskId>,
+    /// Its place in the order of acceptance.
+    pub(super) born: u64,
+    /// How many live children it has.
+    pub(super) children: u32,
+    /// Whether a body of the newest epoch runs, as far as it was told.
+    pub(super) is_live: bool,
+    /// Whether that body is parked, and by which turn.
+    pub(super) lent: bool,
+    pub(super) turn: u64,
+    /// Whether it was cancelled: it must never start again.
+    pub(super) doomed: bool,
+    /// Until when its body may stop by itself.
+    pub(super) grace_until: Option<Timestamp>,
+    /// The classes it takes slots of, as a set of bits.
+    pub(super) classes: u32,
+    /// The number of its newest event.
+    pub(super) last: Seq,
+}
+
+impl Seen {
+    pub(super) fn new(record: Arc<Record>, born: u64, classes: u32) -> Self {
+        let is_cancel = record
+            .stop
+            .as_ref()
+            .is_some_and(|stop| !stop.cause.is_timeout());
+        Self {
+            state: record.state,
+            parent: record.parent,
+            born,
+            children: 0,
+            is_live: false,
+            lent: false,
+            turn: 0,
+            doomed: is_cancel,
+            grace_until: None,
+            classes,
+            last: record.seq,
+            record,
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.is_terminal()
+    }
+
+    /// Whether it holds its name and key.
+    pub(super) fn is_held(&self) -> bool {
+        !self.is_settled() || self.is_live
+    }
+
+    pub(super) fn spec(&self) -> &Spec {
+        &self.record.spec
+    }
+
+    /// Whether this is the run that counts.
+    pub(super) fn is_run(&self, epoch: Epoch) -> bool {
+        self.is_live && self.record.epoch == epoch
+    }
+
+    /// Whether it takes children: neither stopping, nor over, nor between two attempts.
+    pub(super) fn is_open(&self) -> bool {
+        let record = &self.record;
+        let retries = record.state == State::Pending
+            && record.epoch > Epoch::default()
+            && record.resume.is_none();
+        let stops = self.state == State::CancelRequested || self.is_settled();
+        !stops && record.conclusion.is_none() && !retries
+    }
+}
+
+/// All tasks that records are kept of.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) tasks: BTreeMap<TaskId, Seen>,
+    /// Who holds which name.
+    pub(super) names: BTreeMap<(Scope, String), TaskId>,
+    pub(super) born: u64,
+}
+
+impl View {
+    pub(super) fn state(&self, id: TaskId) -> Option<State> {
+        self.tasks.get(&id).map(|seen| seen.state)
+    }
+
+    pub(super) fn insert(&mut self, record: Arc<Record>, classes: u32) {
+        self.born += 1;
+        let id = record.id;
+        if let Some(name) = &record.spec.name {
+            let name = (record.spec.scope.clone(), name.to_string());
+            self.names.insert(name, id);
+        }
+        if let Some(parent) = record.parent {
+            self.count_child(parent, 1);
+        }
+        self.tasks.insert(id, Seen::new(record, self.born, classes));
+    }
+
+    pub(super) fn count_child(&mut self, parent: TaskId, change: i32) {
+        if let Some(seen) = self.tasks.get_mut(&parent) {
+            seen.children = seen.children.saturating_add_signed(change);
+        }
+    }
+
+    pub(super) fn free_name(&mut self, id: TaskId) {
+        let Some(seen) = self.tasks.get(&id) else {
+            return;
+        };
+        if let Some(name) = &seen.record.spec.name {
+            let name = (seen.record.spec.scope.clone(), name.to_string());
+            if self.names.get(&name) == Some(&id) {
+                self.names.remove(&name);
+            }
+        }
+    }
+
+    /// The live tasks that a cancel of this target means.
+    pub(super) fn meant(&self, target: &Target) -> BTreeSet<TaskId> {
+        let is_meant = |(id, seen): &(&TaskId, &Seen)| {
+            !seen.is_settled()
+                && match target {
+                    Target::One(one) => *id == one,
+                    Target::Tree(root) => self.is_within(**id, *root),
+                    Target::Scope(scope) => seen.spec().scope == *scope,
+                    Target::All => true,
+                }
+        };
+        let meant = self.tasks.iter().filter(is_meant);
+        meant.map(|(id, _)| *id).collect()
+    }
+
+    fn is_within(&self, id: TaskId, above: TaskId) -> bool {
+        let mut at = Some(id);
+        while let Some(id) = at {
+            if id == above {
+                return true;
+            }
+            at = self.tasks.get(&id).and_then(|seen| seen.parent);
+        }
+        false
+    }
+
+    /// The state of every task above this one, up to `root`.
+    pub(super) fn states_up_to(&self, id: TaskId, root: TaskId) -> Vec<State> {
+        let mut states = Vec::new();
+        let mut at = self.tasks.get(&id).and_then(|seen| seen.parent);
+        while let Some(id) = at {
+            let Some(seen) = self.tasks.get(&id) else {
+                break;
+            };
+            states.push(seen.state);
+            at = if id == root { None } else { seen.parent };
+        }
+        states
+    }
+
+    /// What is left of a life after a crash: the durable records.
+    pub(super) fn rebuild(records: &[Arc<Record>], classes: impl Fn(&Spec) -> u32) -> Self {
+        let mut view = Self::default();
+        let mut sorted: Vec<_> = records.iter().collect();
+        sorted.sort_by_key(|record| (record.depth, record.id));
+        for record in &sorted {
+            view.born += 1;
+            let (id, classes) = (record.id, classes(&record.spec));
+            let mut seen = Seen::new(Arc::clone(record), view.born, classes);
+            let retries = matches!(record.conclusion, Some(Conclusion::Retry(_)));
+            seen.doomed &= !retries;
+            view.tasks.insert(id, seen);
+            if let (Some(name), true) = (&record.spec.name, record.is_held()) {
+                let name = (record.spec.scope.clone(), name.to_string());
+                view.names.insert(name, id);
+            }
+        }
+        for record in sorted {
+            if let (Some(parent), false) = (record.parent, record.state.is_terminal()) {
+                view.count_child(parent, 1);
+            }
+        }
+        view
+    }
+}
+
+/// Whether the stop is one after which nothing may start.
+pub(super) fn is_cancel(cause: Cause) -> bool {
+    !cause.is_timeout()
+}

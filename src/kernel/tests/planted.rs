@@ -1,0 +1,58 @@
+//! The world still sees every planted bug: a checker that cannot fail proves nothing.
+//!
+//! The kernel is not audited from within here: the promises themselves must catch what breaks them.
+
+use std::panic;
+
+use super::seeds::run;
+use super::world::{Options, ShellBug};
+use crate::kernel::Bug;
+
+/// How many seeds a bug may survive.
+const SEEDS_MAX: u64 = 3_000;
+
+fn is_seen(options: Options) {
+    for seed in 0..SEEDS_MAX {
+        if run(seed, options).result.is_err() {
+            return;
+        }
+    }
+    panic!("{options:?} survived {SEEDS_MAX} seeds");
+}
+
+fn kernel(bug: Bug) {
+    let bug = Some(bug);
+    let options = Options::default();
+    is_seen(Options { bug, ..options });
+}
+
+fn shell(bug: ShellBug) {
+    let shell_bug = Some(bug);
+    let options = Options::default();
+    is_seen(Options {
+        shell_bug,
+        ..options
+    });
+}
+
+macro_rules! planted {
+    ($($name:ident: $plant:ident($bug:expr);)*) => {
+        $(#[test] fn $name() { $plant($bug); })*
+    };
+}
+
+planted! {
+    p13_the_world_still_sees_no_fence: kernel(Bug::NoFence);
+    p5_the_world_still_sees_spawn_below_closed: kernel(Bug::SpawnBelowClosed);
+    p16_the_world_still_sees_slot_freed_early: kernel(Bug::SlotFreedEarly);
+    p5_the_world_still_sees_parent_settles_first: kernel(Bug::ParentSettlesFirst);
+    p3_the_world_still_sees_seq_gap: kernel(Bug::SeqGap);
+    p4_the_world_still_sees_cancel_unanswered: kernel(Bug::CancelUnanswered);
+    p4_the_world_still_sees_retry_after_cancel: kernel(Bug::RetryAfterCancel);
+    p7_the_world_still_sees_name_freed_early: kernel(Bug::NameFreedEarly);
+    p16_the_world_still_sees_one_too_many: kernel(Bug::OneTooMany);
+    the_world_still_sees_dependency_ignored: kernel(Bug::DependencyIgnored);
+    p1_the_world_still_sees_answer_before_durable: shell(ShellBug::AnswerBeforeDurable);
+    p3_the_world_still_sees_event_before_record: shell(ShellBug::EventBeforeRecord);
+    p3_the_world_still_sees_batches_reordered: shell(ShellBug::BatchesReordered);
+}

@@ -1,0 +1,173 @@
+//! The world run: every seed that ever found something, then fresh ones for as long as there is time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::world::{Life, Options, World};
+use crate::kernel::Supervisor;
+
+/// How many of the last steps a failure shows.
+const STEPS_SHOWN: usize = 50;
+
+/// What a seed came to.
+pub(super) struct Ran {
+    pub(super) steps: u64,
+    pub(super) result: Result<(), String>,
+    pub(super) trace: Vec<String>,
+    pub(super) lives: Vec<Life>,
+}
+
+/// Runs one world. A panic of the kernel is a broken promise like any other.
+pub(super) fn run(seed: u64, options: Options) -> Ran {
+    let mut world = World::new(seed, options);
+    let run = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let result = run.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panicked: {}", text.unwrap_or("without words")))
+    });
+    Ran {
+        steps: world.steps,
+        result,
+        trace: std::mem::take(&mut world.trace),
+        lives: std::mem::take(&mut world.lives),
+    }
+}
+
+/// Runs one world with all eyes open; on failure it is run again to tell what happened.
+fn check(seed: u64) -> u64 {
+    let options = Options {
+        audit: true,
+        ..Options::default()
+    };
+    let ran = run(seed, options);
+    let Err(broken) = ran.result else {
+        return ran.steps;
+    };
+    let trace = true;
+    let told = run(seed, Options { trace, ..options }).trace;
+    let from = told.len().saturating_sub(STEPS_SHOWN);
+    panic!(
+        "seed {seed} broke a promise; add it to src/kernel/tests/seeds.txt.\n\
+         The last {STEPS_SHOWN} steps:\n{}\n{broken}",
+        told[from..].join("\n")
+    );
+}
+
+#[test]
+fn every_seed_that_found_something_keeps_every_promise() {
+    let lines = include_str!("seeds.txt").lines();
+    let seeds = lines.filter(|line| !line.starts_with('#'));
+
+    for line in seeds {
+        let number = line.split(' ').next().unwrap_or(line);
+        check(number.parse().expect("a line begins with a seed"));
+    }
+}
+
+/// `UNDERSTORY_SEED_SECONDS` sets for how long, `UNDERSTORY_SEED` from where.
+#[test]
+#[allow(
+    clippy::print_stderr,
+    reason = "the base seed and the speed are for whoever reads the log"
+)]
+fn fresh_seeds_keep_every_promise() {
+    let number = |name: &str| {
+        let text = std::env::var(name).ok();
+        text.map(|text| text.parse::<u64>().expect("the variable holds a number"))
+    };
+    let seconds = number("UNDERSTORY_SEED_SECONDS").unwrap_or(2);
+    let base = number("UNDERSTORY_SEED").unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.expect("it is after 1970").as_secs() << 24
+    });
+    eprintln!("base seed {base}");
+    let (start, mut seeds, mut steps) = (Instant::now(), 0, 0);
+
+    while start.elapsed() < Duration::from_secs(seconds) {
+        steps += check(base + seeds);
+        seeds += 1;
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a speed is read with two digits"
+    )]
+    let speed = steps as f64 / start.elapsed().as_secs_f64();
+    eprintln!("{seeds} seeds, {steps} steps, {speed:.0} steps/s with every check");
+    assert!(steps > seeds, "worlds must do something");
+}
+
+#[test]
+fn p23_kernel_replays_identically() {
+    let record = true;
+    let mut replayed = 0;
+    for seed in 0..60 {
+        let options = Options::default();
+        let ran = run(seed, Options { record, ..options });
+        assert_eq!(ran.result, Ok(()), "seed {seed}");
+        for life in ran.lives {
+            let mut kernel = match life.start {
+                None => Supervisor::new(life.bounds, life.dice),
+                Some(start) => {
+                    let (kernel, step) = Supervisor::recover(
+                        life.bounds,
+                        life.dice,
+                        start.now,
+                        start.seq,
+                        start.records,
+                    );
+                    assert_eq!(format!("{step:?}"), start.step, "seed {seed}");
+                    kernel
+                }
+            };
+            for (now, input, told) in life.steps {
+                let step = kernel.step(now, input);
+                assert_eq!(format!("{step:?}"), told, "seed {seed}");
+                replayed += 1;
+            }
+        }
+    }
+    assert!(replayed > 1_000, "only {replayed} steps were replayed");
+}
+
+/// A batch of many inputs leads to what the same inputs lead to one by one.
+#[test]
+fn batches_equal_single_steps() {
+    let record = true;
+    for seed in 0..60 {
+        let ran = run(
+            seed,
+            Options {
+                record,
+                ..Options::default()
+            },
+        );
+        let life = ran.lives.into_iter().next().expect("there is a first life");
+        let mut single = Supervisor::new(life.bounds.clone(), life.dice);
+        let mut batched = Supervisor::new(life.bounds, life.dice);
+        for chunk in life.steps.chunks(7) {
+            let mut one_by_one = Vec::new();
+            for (now, input, _) in chunk {
+                one_by_one.push(single.step(*now, input.clone()));
+                batched.feed(*now, input.clone());
+            }
+            let batch = batched.take();
+            let events: Vec<_> = one_by_one.iter().flat_map(|step| &step.events).collect();
+            assert!(events.into_iter().eq(&batch.events), "seed {seed}");
+            let effects = one_by_one.iter().flat_map(|step| &step.effects);
+            let told: Vec<_> = effects.map(|effect| format!("{effect:?}")).collect();
+            let batch_told = batch.effects.iter().map(|effect| format!("{effect:?}"));
+            assert!(batch_told.eq(told), "seed {seed}");
+            let newest = one_by_one.iter().flat_map(|step| &step.records);
+            let newest: std::collections::BTreeMap<_, _> =
+                newest.map(|record| (record.id, record)).collect();
+            let in_batch: std::collections::BTreeMap<_, _> = batch
+                .records
+                .iter()
+                .map(|record| (record.id, record))
+                .collect();
+            assert_eq!(newest, in_batch, "seed {seed}");
+        }
+    }
+}

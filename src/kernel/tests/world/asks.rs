@@ -1,0 +1,192 @@
+//! What is asked in the world: specs, cancels and resumes, sensible or not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::bed::{ask, json, key, name};
+use super::World;
+use super::rates::{class_name, kind, scope};
+use crate::kernel::{
+    Epoch, Input, LateSuccess, OnParentEnd, Origin, Retry, Spec, StopPolicy, Target, TaskId,
+};
+
+const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
+const KEYS: [&str; 4] = ["k1", "k2", "k3", "k4"];
+const SPECS_KEPT: usize = 4;
+
+impl World {
+    /// A task that somebody may know of: live, settled, forgotten or never there.
+    pub(in crate::kernel_tests) fn any_known(&mut self) -> Option<TaskId> {
+        if self.dice.percent(2) {
+            return Some(TaskId::from_u128(u128::MAX));
+        }
+        let newest = self.ids;
+        if newest == 0 {
+            return None;
+        }
+        let back = self.dice.below(24).min(self.dice.below(24));
+        let number = newest.saturating_sub(u32::try_from(back).expect("a small number"));
+        Some(TaskId::from_u128(u128::from(number.max(1))))
+    }
+
+    fn time(&mut self, longest_ms: u64) -> Duration {
+        self.dice.time(Duration::from_millis(longest_ms))
+    }
+
+    pub(in crate::kernel_tests) fn any_spec(&mut self, parent: Option<TaskId>) -> Spec {
+        let scopes = self.rates.scopes;
+        let scope = match parent.and_then(|parent| self.checks.scope_of(parent)) {
+            Some(scope) => scope,
+            None => scope(self.dice.below(scopes)),
+        };
+        let mut spec = Spec::new(scope);
+        spec.parent = parent;
+        if self.dice.percent(self.rates.named) {
+            spec.name = self.dice.pick(&NAMES).map(|text| name(text));
+        }
+        if self.dice.percent(self.rates.keyed) {
+            spec.key = self.dice.pick(&KEYS).map(|text| key(text));
+        }
+        while self.dice.percent(self.rates.after) && spec.after.len() < 3 {
+            spec.after.extend(self.any_known());
+        }
+        self.limits(&mut spec);
+        self.policies(&mut spec);
+        spec
+    }
+
+    fn limits(&mut self, spec: &mut Spec) {
+        if self.dice.percent(self.rates.limited) {
+            for text in ["a", "b"] {
+                if self.dice.percent(60) {
+                    spec.limits.push(class_name(text));
+                }
+            }
+        }
+        if self.dice.percent(self.rates.limited) {
+            spec.kind = Some(kind());
+        }
+        if self.dice.percent(self.rates.timed) {
+            spec.timeout = Some(self.time(100));
+        }
+        if self.dice.percent(self.rates.idle) {
+            spec.idle_timeout = Some(self.time(50));
+        }
+        if self.dice.percent(self.rates.timed) {
+            spec.grace = Some(self.time(60));
+        }
+    }
+
+    fn policies(&mut self, spec: &mut Spec) {
+        if self.dice.percent(self.rates.executors) {
+            spec.origin = Origin::Executor;
+        }
+        if self.dice.percent(self.rates.retried) {
+            let retries = u32::try_from(self.dice.below(4)).expect("a small number");
+            let delay = self.time(20);
+            spec.retry = match self.dice.below(2) {
+                0 => Retry::fixed(retries, delay),
+                _ => Retry::exponential(retries).delay(delay),
+            };
+        }
+        if self.dice.percent(self.rates.policies) {
+            let policies = [OnParentEnd::Wait, OnParentEnd::Cancel, OnParentEnd::Detach];
+            spec.on_parent_end = self.dice.pick(&policies).copied();
+        }
+        if self.dice.percent(self.rates.cooperative) {
+            spec.stop_policy = StopPolicy::Cooperative;
+        }
+        if self.dice.percent(20) {
+            spec.late_success = LateSuccess::Completed;
+        }
+    }
+
+    /// Somebody who is no body asks for a task.
+    pub(in crate::kernel_tests) fn spawn(&mut self) -> Result<(), String> {
+        if self.dice.percent(self.rates.keyed)
+            && let Some(spec) = self.dice.pick(&self.keyed).cloned()
+        {
+            return self.ask_spawn(spec, None);
+        }
+        let has_parent = self.dice.percent(self.rates.parented);
+        let parent = if has_parent { self.any_known() } else { None };
+        let mut spec = self.any_spec(parent);
+        if self.dice.percent(2) {
+            spec.limits.push(class_name("unknown"));
+        }
+        self.ask_spawn(Arc::new(spec), None)
+    }
+
+    pub(in crate::kernel_tests) fn ask_spawn(
+        &mut self,
+        spec: Arc<Spec>,
+        by: Option<(TaskId, Epoch)>,
+    ) -> Result<(), String> {
+        if spec.key.is_some() {
+            self.keyed.push(Arc::clone(&spec));
+            if self.keyed.len() > SPECS_KEPT {
+                let at = self.dice.below(SPECS_KEPT);
+                self.keyed.swap_remove(at);
+            }
+        }
+        let newest = TaskId::from_u128(u128::from(self.ids));
+        let is_known = self.checks.scope_of(newest).is_some();
+        let repeats = is_known && self.dice.percent(2);
+        self.ids += u32::from(!repeats);
+        let id = TaskId::from_u128(u128::from(self.ids));
+        let ticket = self.next_ticket();
+        let input = Input::Spawn {
+            ticket,
+            id,
+            spec,
+            by,
+        };
+        if by.is_some() && self.dice.percent(10) {
+            // The request overtakes nothing: it may arrive after the end of the body that made it.
+            self.wire.push(input);
+            return Ok(());
+        }
+        self.feed(input)
+    }
+
+    pub(in crate::kernel_tests) fn cancel(&mut self) -> Result<(), String> {
+        let Some(id) = self.any_known() else {
+            return Ok(());
+        };
+        let target = match self.dice.below(100) {
+            0 => Target::All,
+            1 | 2 => Target::Scope(scope(self.dice.below(self.rates.scopes))),
+            roll if roll < self.rates.trees as usize => Target::Tree(id),
+            _ => Target::One(id),
+        };
+        self.cancel_target(target)
+    }
+
+    pub(in crate::kernel_tests) fn cancel_target(&mut self, target: Target) -> Result<(), String> {
+        let has_grace = self.dice.percent(50);
+        let grace = has_grace.then(|| self.time(40));
+        let (ticket, ask) = (self.next_ticket(), ask(grace));
+        self.feed(Input::Cancel {
+            ticket,
+            target,
+            ask,
+        })
+    }
+
+    /// Resumes a suspended task, or one that is not.
+    pub(in crate::kernel_tests) fn resume(&mut self) -> Result<(), String> {
+        let suspended = self.checks.suspended();
+        let id = match self.dice.pick(&suspended) {
+            Some(id) if self.dice.percent(80) => Some(*id),
+            Some(_) | None => self.any_known(),
+        };
+        let Some(id) = id else { return Ok(()) };
+        self.resume_task(id)
+    }
+
+    pub(in crate::kernel_tests) fn resume_task(&mut self, id: TaskId) -> Result<(), String> {
+        let ticket = self.next_ticket();
+        let data = json(&ticket.0.to_string());
+        self.feed(Input::Resume { ticket, id, data })
+    }
+}
