@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // How each one ended stays in its record.
     let scope = manager.scope("review");
-    let all = scope.list(Filter::all(), &Page::first(10))?;
+    let all = scope.list(Filter::all(), &Page::first(10).oldest_first())?;
     for record in &all.records {
         let path = manager.task(record.id).path();
         println!("{path}: {} in attempt {}", record.state, record.attempt);

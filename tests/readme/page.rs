@@ -120,3 +120,31 @@ fn bounds_of_the_readme_are_the_defaults() {
         assert_eq!(row[2], default, "{method}");
     }
 }
+
+#[cfg(feature = "cli")]
+#[test]
+fn plans_of_the_readme_are_right() {
+    let readme = readme();
+    let plans = readme
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let plans: Vec<&str> = plans.filter(|block| block.contains("[[task]]")).collect();
+    assert!(!plans.is_empty(), "it shows a plan");
+
+    for plan in plans {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let path = directory.path().join("PLAN.toml");
+        fs::write(&path, plan).expect("the directory is ours");
+        let check = std::process::Command::new(env!("CARGO_BIN_EXE_understory"))
+            .arg("check")
+            .arg(&path)
+            .output()
+            .expect("the binary is built");
+        assert!(
+            check.status.success(),
+            "{}",
+            String::from_utf8_lossy(&check.stderr)
+        );
+    }
+}
