@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .spawn(move |ctx| lead(ctx, count))
         .await?;
     wait_for(TASKS, starts).await;
-    println!("{} bodies run", bodies.load(Ordering::SeqCst));
+    println!("{TASKS} tasks have started");
 
     let cancel = Cancel::because("user pressed stop").grace(Duration::from_secs(1));
     let report = lead.cancel_tree(cancel).await?;
