@@ -123,13 +123,13 @@ async fn body_that_blocks_is_abandoned_and_keeps_its_name_until_it_stops() {
     let scope = manager.scope("s");
     let mut stops = stops_of(&manager).await;
     let (release, blocked) = mpsc::channel::<()>();
-    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (runs, running) = tokio::sync::oneshot::channel();
     let task = scope.task("stubborn").spawn(move |_| async move {
-        begin.send(()).map_err(|()| Failure::new("nobody waits"))?;
+        runs.send(()).map_err(|()| Failure::new("nobody waits"))?;
         Ok(blocked.recv().is_ok())
     });
     let task = task.await.expect("it is taken");
-    begun.await.expect("it runs");
+    running.await.expect("it runs");
 
     let report = task
         .cancel_tree(Cancel::because("now").grace(Duration::ZERO))
