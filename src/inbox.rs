@@ -139,11 +139,14 @@ impl Inbox {
         Ok(Receipt { number, waiting })
     }
 
-    /// Takes the oldest message, or waits for one; `None` when the inbox is closed.
+    /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none.
     ///
     /// # Cancel safety
     /// A dropped future has taken no message.
     pub(crate) async fn recv(&self) -> Option<Message> {
+        if self.capacity == 0 {
+            return None;
+        }
         // A body that does nothing but receive still lets its thread do other work.
         coop::consume_budget().await;
         loop {

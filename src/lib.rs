@@ -74,9 +74,10 @@ pub use feed::{FeedItem, Subscription};
 pub use inbox::{Message, Receipt, Sender};
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::{
-    Body, CancelReport, Cause, Class, Event, Fault, FaultKind, Filter, InvalidText, Jitter,
-    LateSuccess, Limit, OnParentEnd, Outcome, Payload, Record, Requester, Retry, Scope, Seq, State,
-    Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
+    Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind, Filter,
+    InvalidText, Jitter, Kind, LateSuccess, Limit, Name, OnParentEnd, Outcome, Payload, Record,
+    Refusal, Requester, Retry, Scope, Seq, State, Stop, StopPolicy, TaskId, Timestamp, Wait, What,
+    WhenFull,
 };
 
 /// The code of the README, run as a test.

@@ -13,7 +13,7 @@ use super::context;
 use super::core::Core;
 use crate::kernel::{
     ClassName, Epoch, InvalidText, Key, Kind, LateSuccess, Name, OnParentEnd, Retry, Scope, Spec,
-    StopPolicy, TaskId,
+    StopPolicy, TaskId, check_label,
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
@@ -93,7 +93,10 @@ impl<Mode> TaskBuilder<Mode> {
     }
 
     /// Adds a label, which filters can ask for.
-    pub fn label(self, key: &str, value: &str) -> Self {
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        if self.keep(check_label(key, value)).is_none() {
+            return self;
+        }
         self.set(|spec| {
             spec.labels.insert(key.into(), value.into());
         })

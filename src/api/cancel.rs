@@ -10,6 +10,7 @@ use super::handle::TaskRef;
 use super::manager::Manager;
 use super::scope::ScopeRef;
 use crate::actors::Shut;
+use crate::engine::cut;
 use crate::kernel::{CancelReport, InvalidText, Reply, Requester, StopAsk, Target, TaskId};
 
 /// Time beyond grace and force after which a cancel that a sick store holds up is reported as such.
@@ -31,10 +32,10 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Makes a cancel for this reason, which each task sees and its record keeps.
+    /// Makes a cancel for this reason, which each task sees and its record keeps; at most 4 KiB.
     pub fn because(reason: &str) -> Self {
         Self {
-            reason: reason.into(),
+            reason: cut(reason.to_owned()).into(),
             grace: None,
         }
     }

@@ -213,7 +213,8 @@ impl Context {
         self.attempt.live.signal().token()
     }
 
-    /// Takes the next message, or waits for one; `None` when the attempt is over.
+    /// Takes the next message, or waits for one; `None` when there is no inbox, or when the attempt
+    /// is over or asked to stop and no message waits.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -247,7 +248,13 @@ impl Context {
         if !self.is_current() {
             return None;
         }
-        let message = self.attempt.live.inbox.recv().await;
+        let signal = self.attempt.live.signal();
+        let message = tokio::select! {
+            biased;
+            // What waits is read before the request to stop is heard.
+            message = self.attempt.live.inbox.recv() => message,
+            _ = signal.asked() => None,
+        };
         self.touch();
         message
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::spawn::PAYLOAD_BYTES_MAX;
-use crate::kernel::{Note, Payload};
+use crate::kernel::{NAME_BYTES_MAX, Note, Payload};
 
 /// Largest progress note, in bytes of JSON.
 const PROGRESS_BYTES_MAX: usize = 4 * 1_024;
@@ -118,6 +118,10 @@ impl Context {
     /// # Cancel safety
     /// When it is dropped, the event may or may not be emitted.
     pub async fn emit(&self, label: &str, data: impl Serialize) -> Result<(), NoteError> {
+        if label.len() > NAME_BYTES_MAX {
+            let (bytes, bytes_max) = (label.len(), NAME_BYTES_MAX);
+            return Err(NoteError::TooLarge { bytes, bytes_max });
+        }
         let payload = payload(&data, PAYLOAD_BYTES_MAX)?;
         self.say(Note::Emitted(label.into(), payload)).await
     }

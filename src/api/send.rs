@@ -1,5 +1,7 @@
 //! Sending to an inbox: by handle, id or path.
 
+use std::io;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,6 +9,7 @@ use super::context::{self, Context};
 use super::core::Core;
 use super::manager::Manager;
 use super::scope::ScopeRef;
+use super::spawn::PAYLOAD_BYTES_MAX;
 use crate::engine::Live;
 use crate::inbox::{Receipt, Sender, Why};
 use crate::kernel::{Scope, TaskId};
@@ -67,6 +70,14 @@ pub enum SendError {
     NoInbox {
         /// The task.
         task: TaskId,
+        /// The message.
+        message: Value,
+    },
+    /// It is too large.
+    #[error("the message has more than {bytes_max} bytes of JSON")]
+    TooLarge {
+        /// The most that is taken.
+        bytes_max: usize,
         /// The message.
         message: Value,
     },
@@ -223,6 +234,33 @@ pub(super) fn deliver(
     })
 }
 
+/// Whether a message is at most [`PAYLOAD_BYTES_MAX`] bytes of JSON.
+fn fits(message: &Value) -> bool {
+    // Most messages are short texts, of which no byte becomes more than six in JSON.
+    if let Value::String(text) = message
+        && text.len() < PAYLOAD_BYTES_MAX / 8
+    {
+        return true;
+    }
+    let mut room = Room(PAYLOAD_BYTES_MAX);
+    serde_json::to_writer(&mut room, message).is_ok()
+}
+
+/// Counts bytes and keeps none; full, it refuses.
+struct Room(usize);
+
+impl io::Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.0.checked_sub(bytes.len());
+        self.0 = left.ok_or(io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Places a message in the inbox of a live task.
 pub(super) fn place(
     core: &Core,
@@ -231,6 +269,12 @@ pub(super) fn place(
     message: Value,
 ) -> Result<Receipt, SendError> {
     let task = live.id;
+    if !fits(&message) {
+        return Err(SendError::TooLarge {
+            bytes_max: PAYLOAD_BYTES_MAX,
+            message,
+        });
+    }
     match live.inbox.push(from, message) {
         Ok(receipt) => {
             core.hub.touch(live);

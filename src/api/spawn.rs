@@ -173,6 +173,10 @@ impl<Mode> TaskBuilder<Mode> {
         let input = input.into();
         let kind = Kind::new(kind)?;
         let payload = Payload::from_json(input.to_string());
+        if payload.as_json().len() > PAYLOAD_BYTES_MAX {
+            let refusal = Refusal::Bound("bytes of an input", PAYLOAD_BYTES_MAX);
+            return Err(SpawnError::Refused(refusal));
+        }
         let origin = kind.clone();
         let this = self.set(|spec| {
             spec.kind = Some(origin);

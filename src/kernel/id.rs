@@ -128,6 +128,24 @@ impl InvalidText {
     }
 }
 
+/// Checks a label: its key like a name, its value by length.
+///
+/// # Errors
+/// [`InvalidText`] with the rule that key or value breaks.
+pub fn check_label(key: &str, value: &str) -> Result<(), InvalidText> {
+    if !(1..=NAME_BYTES_MAX).contains(&key.len()) || !key.bytes().all(is_name_byte) {
+        return Err(InvalidText::new("label key", key, NAME_RULE));
+    }
+    if value.len() > SCOPE_BYTES_MAX {
+        return Err(InvalidText::new(
+            "label value",
+            value,
+            "use at most 256 bytes",
+        ));
+    }
+    Ok(())
+}
+
 impl fmt::Display for InvalidText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

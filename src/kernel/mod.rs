@@ -36,7 +36,7 @@ pub use event::{Event, What};
 pub use filter::{Filter, TERMS_MAX};
 pub use id::{
     ClassName, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
-    SCOPE_BYTES_MAX, Scope, Seq, TaskId,
+    SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,
 };
 pub use record::{
     Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester, Stop, Wait,
