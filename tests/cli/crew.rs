@@ -43,11 +43,23 @@ impl Crew {
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Run {
+        self.start_by(Command::new(env!("CARGO_BIN_EXE_understory")), arguments)
+    }
+
+    /// Starts it as `nohup` would.
+    pub(crate) fn start_without_hangup(&self) -> Run {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+        shell.arg(env!("CARGO_BIN_EXE_understory"));
+        self.start_by(shell, &[])
+    }
+
+    fn start_by(&self, mut command: Command, arguments: &[&str]) -> Run {
         let plan = self.file("PLAN.toml");
         fs::write(&plan, &self.plan).expect("the directory is ours");
         let sockets = self.file("tmp");
         fs::create_dir_all(&sockets).expect("the directory is ours");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_understory"))
+        let mut child = command
             .arg("run")
             .arg(&plan)
             .args(arguments)

@@ -258,6 +258,22 @@ fn interrupt_asks_all_and_waits_for_them() {
 }
 
 #[test]
+fn hangup_ends_the_run_unless_it_was_started_to_ignore_it() {
+    let script = "echo ready; until [ -e go ]; do sleep 0.01; done";
+    let crew = Crew::new(&task("a", script, ""));
+    let mut run = crew.start(&[]);
+    run.line_with("ready");
+    run.signal(Signal::HUP);
+    assert_eq!(run.finish().code, Some(130));
+
+    let mut run = crew.start_without_hangup();
+    run.line_with("ready");
+    run.signal(Signal::HUP);
+    std::fs::write(crew.file("go"), "").expect("the directory is ours");
+    assert_eq!(run.finish().code, Some(0));
+}
+
+#[test]
 fn process_that_ignores_the_request_is_killed_after_its_grace() {
     let script = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
     for (more, arguments) in [("grace = \"50ms\"", &[][..]), ("", &["--grace", "50ms"])] {

@@ -124,6 +124,18 @@ fn nothing_outlives_the_command() {
 }
 
 #[test]
+fn nothing_escapes_by_forking_and_exiting_all_the_time() {
+    // Each leaves its group, starts the next and ends.
+    let script =
+        "hop='setsid sh -c \"$hop\" & exit'; export hop; (setsid sh -c \"$hop\" &); echo hops";
+    let mut shim = Shim::shell(&format!("{script}; read line"));
+    assert_eq!(shim.line(), "hops");
+
+    shim.order(b'C', &[]);
+    assert_eq!(shim.end().0, 'E');
+}
+
+#[test]
 fn end_of_the_control_stream_kills_everything() {
     let mut shim = Shim::shell(&format!(
         "trap '' TERM HUP INT; {GRANDCHILDREN} sleep 1000; exit"

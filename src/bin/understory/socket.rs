@@ -45,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Calls of one task that wait for it.
 const CALLS_MAX: usize = 16;
+/// The socket's name in its directory.
+const SOCKET_NAME: &str = "run.sock";
 /// Longest path of a socket on the systems we know.
 const PATH_BYTES_MAX: usize = 100;
 
@@ -70,7 +72,7 @@ impl Socket {
     /// Opens a socket in a new directory of its own.
     pub(crate) fn open() -> io::Result<Self> {
         let directory = Directory::new()?;
-        let path = directory.0.join("run.sock");
+        let path = directory.0.join(SOCKET_NAME);
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         let desk = Desk {
@@ -172,10 +174,14 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new() -> io::Result<Self> {
-        let name = format!("understory-{}", Uuid::new_v4().simple());
-        let mut path = std::env::temp_dir().join(&name);
-        if path.as_os_str().len() + "/run.sock".len() > PATH_BYTES_MAX {
-            path = Path::new("/tmp").join(&name);
+        // Half of a UUID is enough for a name: a directory that exists is refused anyway.
+        let (number, _) = Uuid::new_v4().as_u64_pair();
+        let path = std::env::temp_dir().join(format!("understory-{number:016x}"));
+        if path.as_os_str().len() + SOCKET_NAME.len() + 1 > PATH_BYTES_MAX {
+            let path = path.display();
+            return Err(io::Error::other(format!(
+                "{path} is too long; set TMPDIR to a shorter one"
+            )));
         }
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))

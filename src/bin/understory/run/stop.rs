@@ -8,6 +8,7 @@
 //!
 //! *Not here*: stopping one process (`body`).
 
+use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::process::exit;
@@ -25,6 +26,8 @@ use crate::process::Keeper;
 
 /// How long the screen may take to show the end of a run that was killed.
 const SCREEN_PATIENCE: Duration = Duration::from_secs(1);
+/// The first signal's place in a mask of signals.
+const HANGUP_BIT: u64 = 1;
 /// Words for the screen that wait for it: one for each request.
 const WORDS_MAX: usize = 2;
 
@@ -92,7 +95,8 @@ impl Stopper {
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// Not listened to when we were started by `nohup`.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -100,16 +104,34 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if is_hangup_ignored() {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
         })
     }
 
     async fn recv(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            () = hangup => {}
         }
     }
+}
+
+/// Whether whoever started us asked that a hangup be ignored. Only Linux tells.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & HANGUP_BIT != 0)
 }
