@@ -32,10 +32,12 @@ type LaneKey = (Scope, ClassSet);
 
 /// Where a waiting task stands, to take it out again.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Ticket(u64);
 
 /// Slots and queues of all limit classes.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Admission {
     classes: Vec<ClassState>,
     /// Places in `classes` of scopes in which nothing lives.

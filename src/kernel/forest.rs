@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use super::id::TaskId;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Node {
     parent: Option<TaskId>,
     /// Children by order of acceptance.
@@ -28,6 +29,7 @@ struct Node {
 
 /// The live tasks and their links.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Forest {
     nodes: BTreeMap<TaskId, Node>,
     /// Roots by order of acceptance.

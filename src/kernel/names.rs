@@ -14,6 +14,7 @@ use super::spec::Spec;
 
 /// Names and keys of all scopes.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Names {
     holders: BTreeMap<Scope, BTreeMap<Name, TaskId>>,
     keys: BTreeMap<(Scope, Key), (TaskId, Arc<Spec>)>,

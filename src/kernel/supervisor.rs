@@ -44,6 +44,7 @@ use task::Task;
 
 /// Everything that is live, and the law that moves it.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Supervisor {
     bounds: Bounds,
     tasks: BTreeMap<TaskId, Box<Task>>,

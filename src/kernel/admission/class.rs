@@ -30,6 +30,7 @@ pub(super) enum ClassKey {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct ClassState {
     pub(super) key: ClassKey,
     pub(super) class: Class,

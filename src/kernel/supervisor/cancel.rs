@@ -16,6 +16,7 @@ use super::stop::Below;
 
 /// A request that waits for its tasks to settle.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Watch {
     ticket: Ticket,
     remaining: usize,

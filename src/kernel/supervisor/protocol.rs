@@ -158,7 +158,7 @@ pub enum Note {
 }
 
 /// What a batch of inputs led to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Step {
     /// Changed records; of several with one id the last one counts.
     pub records: Vec<Arc<Record>>,

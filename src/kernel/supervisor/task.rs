@@ -14,6 +14,7 @@ use super::super::time::Timestamp;
 use super::alarm::Alarm;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Task {
     pub(super) record: Arc<Record>,
     pub(super) classes: ClassSet,

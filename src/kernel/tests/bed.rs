@@ -1,10 +1,12 @@
 //! A kernel on the bench: a clock, numbers for ids and tickets, and one verb for each input.
 //!
-//! After every step the kernel is audited from within.
+//! After every step the kernel is audited from within and checked from without; its disk is durable at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::{Checks, Released};
 use crate::kernel::{
     Bounds, Effect, End, Epoch, Event, Fault, FaultKind, Input, Key, Name, Note, Origin, Payload,
     Record, Reply, Requester, Scope, Seq, Spec, State, Step, StopAsk, Supervisor, Target, TaskId,
@@ -51,12 +53,14 @@ pub(super) fn ask(grace: Option<Duration>) -> StopAsk {
 }
 
 /// A kernel, the time, and everything that it made durable so far.
+#[derive(Clone)]
 pub(super) struct Bed {
     pub(super) kernel: Supervisor,
     pub(super) bounds: Bounds,
     pub(super) now: Timestamp,
     pub(super) tickets: u64,
-    pub(super) records: std::collections::BTreeMap<TaskId, Arc<Record>>,
+    pub(super) checks: Checks,
+    pub(super) records: BTreeMap<TaskId, Arc<Record>>,
     pub(super) events: Vec<Arc<Event>>,
 }
 
@@ -64,10 +68,11 @@ impl Bed {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             kernel: Supervisor::new(bounds.clone(), 1),
+            checks: Checks::new(&bounds),
             bounds,
             now: Timestamp::from_micros(1_000_000),
             tickets: 0,
-            records: std::collections::BTreeMap::new(),
+            records: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -78,31 +83,47 @@ impl Bed {
     }
 
     pub(super) fn step(&mut self, input: Input) -> Vec<Effect> {
-        let step = self.kernel.step(self.now, input);
-        self.keep(step)
+        self.checks.before(self.now, &input);
+        let step = self.kernel.step(self.now, input.clone());
+        self.keep(Some(&input), step)
     }
 
-    fn keep(&mut self, step: Step) -> Vec<Effect> {
-        self.kernel
-            .audit()
-            .expect("the invariants hold between steps");
-        for record in step.records {
-            self.records.insert(record.id, record);
-        }
-        for id in step.removed {
-            self.records.remove(&id);
-        }
+    fn keep(&mut self, input: Option<&Input>, step: Step) -> Vec<Effect> {
+        self.try_keep(input, &step).expect("every promise is kept");
         self.events.extend(step.events);
         step.effects
     }
 
+    fn try_keep(&mut self, input: Option<&Input>, step: &Step) -> Result<(), String> {
+        self.checks.after(self.now, input, step)?;
+        self.kernel.audit()?;
+        for record in &step.records {
+            self.records.insert(record.id, Arc::clone(record));
+        }
+        for id in &step.removed {
+            self.records.remove(id);
+        }
+        self.checks.durable(step)?;
+        self.checks.published(step, &self.records)?;
+        for effect in &step.effects {
+            self.checks.released(&Released {
+                effect,
+                durable: &self.records,
+                bodies: &[],
+            })?;
+        }
+        Ok(())
+    }
+
     /// Kills the process and goes on from what is durable.
     pub(super) fn crash(&mut self) -> Vec<Effect> {
-        let records = self.records.values().cloned().collect();
+        let records: Vec<_> = self.records.values().cloned().collect();
         let seq = self.events.last().map_or(Seq(0), |event| event.seq);
+        let crashed = self.checks.crashed(self.now, &records, seq);
+        crashed.expect("nothing that was promised is lost");
         let (kernel, step) = Supervisor::recover(self.bounds.clone(), 1, self.now, seq, records);
         self.kernel = kernel;
-        self.keep(step)
+        self.keep(None, step)
     }
 
     /// Spawns an executor's task of scope `s`; `edit` says what is special about it.
@@ -130,6 +151,13 @@ impl Bed {
             end,
             undelivered,
         })
+    }
+
+    /// The body of a task ends, if there is such a task.
+    pub(super) fn end_if(&mut self, number: u32, end: End) {
+        if self.records.contains_key(&id(number)) {
+            self.end(number, end);
+        }
     }
 
     pub(super) fn park(&mut self, number: u32, turn: u64, on: Option<Wait>) -> Vec<Effect> {

@@ -28,7 +28,7 @@ use view::{Seen, View};
 type Verdict = Result<(), String>;
 
 /// Everything that the checkers know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Checks {
     view: View,
     slots: Slots,

@@ -6,6 +6,7 @@
 
 mod bed;
 mod checks;
+mod exhaustive;
 mod law;
 mod planted;
 mod seeds;

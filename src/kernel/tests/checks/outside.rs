@@ -22,7 +22,7 @@ pub(in crate::kernel_tests) struct Released<'a> {
 }
 
 /// What somebody outside has seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outside {
     acked: BTreeSet<TaskId>,
     keys: BTreeMap<(Scope, Key), (TaskId, Timestamp)>,

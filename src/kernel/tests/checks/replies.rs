@@ -10,7 +10,7 @@ use crate::kernel::{
 };
 
 /// A request that was not answered yet, and what its answer must be like.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Asked {
     Spawn {
         id: TaskId,

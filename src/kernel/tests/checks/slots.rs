@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::kernel::{Bounds, Class, Spec};
 
 /// The classes, in the order of their bits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slots {
     /// Name as the kernel describes it, size, slots in use.
     classes: Vec<(String, u32, i64)>,

@@ -86,7 +86,7 @@ impl Seen {
 }
 
 /// All tasks that records are kept of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub(super) tasks: BTreeMap<TaskId, Seen>,
     /// Who holds which name.

@@ -1,0 +1,177 @@
+//! The inputs that task number 1 can meet, each with the state that it leads to in each situation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::bed::{Bed, SECOND, ask, done, fault, id, json, scope};
+use crate::kernel::{
+    Effect, End, Epoch, FaultKind, Input, Note, Origin, Spec, State, Target, Wait,
+};
+
+type Row = (&'static str, fn(&mut Bed), &'static str);
+type Verb = fn(&mut Bed) -> Vec<Effect>;
+
+/// One row of the grid each.
+#[rustfmt::skip]
+pub(super) const INPUTS: [Row; 34] = [
+    ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("its body asks for a child",  spawn_by_body,
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("its body ends well",         |b| { b.end(1, done()); },
+        "ppppp CCw Cwww ss XXTqXqq CFTXIXX"),
+    ("its body fails",             |b| { b.end(1, fault(FaultKind::Error)); },
+        "ppppp pFw pwww ss XXpqXqq CFTXIXX"),
+    ("its body fails for good",    |b| { b.end(1, fault(FaultKind::Permanent)); },
+        "ppppp FFw Fwww ss XXTqXqq CFTXIXX"),
+    ("its body panics",            |b| { b.end(1, fault(FaultKind::Panic)); },
+        "ppppp pFw pwww ss XXpqXqq CFTXIXX"),
+    ("its body is lost",           |b| { b.end(1, fault(FaultKind::Lost)); },
+        "ppppp pIw pwww ss XXpqXqq CFTXIXX"),
+    ("its body suspends",          |b| { b.end(1, End::Suspended(json("1"))); },
+        "ppppp sss ssww ss XXpqXqq CFTXIXX"),
+    ("its body was dropped",       |b| { b.end(1, End::Aborted); },
+        "ppppp IIw Iwww ss XXpqXqq CFTXIXX"),
+    ("its body parks",             |b| { b.park(1, 6, Some(Wait::Parked)); },
+        "ppppp www wwww ss qqqqqqq CFTXIXX"),
+    ("its body goes on",           |b| { b.park(1, 6, None); },
+        "ppppp rrr rrww ss qqqqqqq CFTXIXX"),
+    ("its body says something",    |b| { b.say(1, "\"half\""); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("it was active just now",     |b| { active(b, Duration::ZERO); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("it was idle for too long",   |b| { active(b, Duration::from_mins(11)); },
+        "ppppp qqq wwww ss qqqqqqq CFTXIXX"),
+    ("its child ends well",        |b| { b.end_if(2, done()); },
+        "ppppp rrr wwCp ss qqqpqXX CFTXIXX"),
+    ("its child fails",            |b| { b.end_if(2, fault(FaultKind::Error)); },
+        "ppppp rrr wwCp ss qqqpqXX CFTXIXX"),
+    ("its child is cancelled",     |b| { b.cancel_one(2); b.end_if(2, End::Aborted); },
+        "ppppp rrr wwCp ss qqqpqXX CFTXIXX"),
+    ("who is before it completes", |b| { b.end_if(9, done()); },
+        "rrrpr rrr wwww ss qqqqqqq CFTXIXX"),
+    ("who is before it fails",     |b| { b.end_if(9, fault(FaultKind::Error)); },
+        "XXrpr rrr wwww ss qqqqqqq CFTXIXX"),
+    ("it is cancelled",            |b| { b.cancel_one(1); },
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("it is cancelled at once",    at_once,
+        "XXXXX XXq Xqqq Xq XXXqXqq CFTXIXX"),
+    ("its tree is cancelled",      |b| { b.cancel_tree(1); },
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("its scope is cancelled",     |b| { b.cancel(Target::Scope(scope("s")), None); },
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("another scope is cancelled", |b| { b.cancel(Target::Scope(scope("t")), None); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("everything is cancelled",    |b| { b.cancel(Target::All, None); },
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("the manager shuts down",     shutdown,
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("somebody resumes it",        |b| { b.resume(1, "3"); },
+        "ppppp rrr wwww rr qqqqqqq CFTXIXX"),
+    ("no time passes",             |b| { b.pass(Duration::ZERO); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("a second passes",            |b| { b.pass(SECOND); },
+        "ppprp rrr wwww ss qqqqXqq CFTXIXX"),
+    ("ten seconds pass",           |b| { b.pass(10 * SECOND); },
+        "ppprp rrr wwww ss qqqqXqq CFTXIXX"),
+    ("ten seconds pass, and ten",  |b| { b.pass(10 * SECOND); b.pass(10 * SECOND); },
+        "ppprp rrr wwww ss XXTqXqq CFTXIXX"),
+    ("an hour passes",             |b| { b.pass(Duration::from_hours(1)); },
+        "ppprp qqq qqww ss qqqqXqq CFTXIXX"),
+    ("messages were left",         undelivered,
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("its id is asked for again",  |b| { b.spawn(1, |_| {}); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+];
+
+/// What must change nothing in any situation.
+pub(super) const STALE: [Verb; 7] = [
+    |b| report(b, Epoch(0)),
+    |b| {
+        let newer = b.epoch(1).next();
+        report(b, newer)
+    },
+    |b| {
+        let (id, epoch, note) = (id(1), b.epoch(1).next(), Note::Output(json("1")));
+        b.step(Input::Said { id, epoch, note })
+    },
+    |b| {
+        let (id, epoch) = (id(1), b.epoch(1).next());
+        let (turn, on) = (99, Some(Wait::Parked));
+        b.step(Input::Parked {
+            id,
+            epoch,
+            turn,
+            on,
+        })
+    },
+    |b| b.park(1, 0, Some(Wait::Parked)),
+    |b| {
+        let (id, epoch, at) = (id(1), b.epoch(1).next(), b.now);
+        b.step(Input::Active { id, epoch, at })
+    },
+    |b| {
+        let unknown = id(77);
+        b.step(Input::Report {
+            id: unknown,
+            epoch: Epoch(1),
+            end: done(),
+            undelivered: 0,
+        })
+    },
+];
+
+fn report(bed: &mut Bed, epoch: Epoch) -> Vec<Effect> {
+    let (id, undelivered) = (id(1), 0);
+    bed.step(Input::Report {
+        id,
+        epoch,
+        end: done(),
+        undelivered,
+    })
+}
+
+fn spawn_by_body(bed: &mut Bed) {
+    let mut spec = Spec::new(scope("s"));
+    spec.origin = Origin::Executor;
+    spec.parent = Some(id(1));
+    let by = Some((id(1), bed.epoch(1)));
+    let (ticket, spec, id) = (bed.ticket(), Arc::new(spec), id(6));
+    bed.step(Input::Spawn {
+        ticket,
+        id,
+        spec,
+        by,
+    });
+}
+
+fn at_once(bed: &mut Bed) {
+    bed.cancel(Target::One(id(1)), Some(Duration::ZERO));
+    bed.pass(SECOND);
+    bed.pass(SECOND);
+}
+
+fn active(bed: &mut Bed, ago: Duration) {
+    let (id, epoch) = (id(1), bed.epoch(1));
+    let at = bed.now;
+    if bed.state(1) == State::Running {
+        // The kernel asks first; until then nobody answers.
+        bed.now = bed.now.after(Duration::from_mins(12));
+        bed.step(Input::Tick);
+    }
+    let at = if ago == Duration::ZERO { bed.now } else { at };
+    bed.step(Input::Active { id, epoch, at });
+}
+
+fn shutdown(bed: &mut Bed) {
+    let (ticket, ask) = (bed.ticket(), ask(None));
+    bed.step(Input::Shutdown { ticket, ask });
+}
+
+fn undelivered(bed: &mut Bed) {
+    if bed.state(1).is_terminal() {
+        let (record, count) = (Arc::new(bed.record(1).clone()), 2);
+        bed.step(Input::Undelivered { record, count });
+        assert_eq!(bed.record(1).undelivered, 2);
+    }
+}
