@@ -1,0 +1,107 @@
+//! The second phase: what follows when a body does not stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use understory::{Cancel, CancelReport, Manager, State, TaskId, What};
+
+use super::{enough, seconds};
+use crate::stage::{feed_of, for_ever, reaches, sees, soon, story};
+
+/// Cancels a body that ignores it with one grace, and once more with another one while it waits.
+async fn cancel_twice(first: Cancel, second: Cancel) -> (Duration, Vec<CancelReport>, TaskId) {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t").grace(seconds(60));
+    let task = task.spawn(for_ever).await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+    let begin = tokio::time::Instant::now();
+    let waits = tokio::spawn({
+        let task = task.task();
+        async move { task.cancel(first).await.unwrap() }
+    });
+    reaches(&manager, task.id(), State::CancelRequested).await;
+    let second = soon(task.cancel_tree(second)).await.unwrap();
+    let first = soon(waits).await.unwrap();
+    (begin.elapsed(), vec![first, second], task.id())
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_cancels_both_get_the_whole_report_and_the_shorter_grace_wins() {
+    for (first, second, expected) in [(50, Some(2), 2), (3, Some(50), 3), (4, None, 4)] {
+        let again = Cancel::because("again");
+        let again = second.map_or(again.clone(), |grace| again.grace(seconds(grace)));
+
+        let (took, reports, task) = cancel_twice(enough().grace(seconds(first)), again).await;
+
+        for report in reports {
+            assert_eq!(report.cancelled, [task]);
+        }
+        let expected = seconds(expected);
+        assert!(expected <= took && took < expected + seconds(1), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cooperative_body_is_abandoned_and_goes_on() {
+    let manager = Manager::in_memory();
+    let go = Arc::new(Notify::new());
+    let task = manager.scope("s").task("t").cooperative().grace(seconds(1));
+    let task = task.spawn({
+        let go = Arc::clone(&go);
+        |_| async move {
+            go.notified().await;
+            Ok(())
+        }
+    });
+    let task = task.await.unwrap();
+    let mut feed = feed_of(&manager, task.id()).await;
+
+    let report = soon(task.cancel(enough())).await.unwrap();
+    assert_eq!(
+        (report.abandoned, report.cancelled),
+        (vec![task.id()], vec![])
+    );
+    assert!(task.record().unwrap().is_abandoned());
+    let again = soon(task.cancel(enough())).await.unwrap();
+    assert_eq!(again.abandoned, [task.id()]);
+
+    go.notify_one();
+    let ended = sees(&mut feed, |event| event.what == What::BodyStopped).await;
+    assert_eq!(ended.state, State::Cancelled);
+    let names = story(&manager, task.id()).await;
+    assert!(!names.contains(&"aborted"), "{names:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_ignores_the_request_is_dropped_after_its_grace() {
+    struct Dropped(Arc<AtomicU32>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let manager = Manager::in_memory();
+    let drops = Arc::new(AtomicU32::new(0));
+    let held = Dropped(Arc::clone(&drops));
+    let task = manager
+        .scope("s")
+        .task("t")
+        .grace(seconds(7))
+        .spawn(|ctx| async move {
+            let _held = held;
+            for_ever(ctx).await
+        });
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+    let begin = tokio::time::Instant::now();
+
+    let report = soon(task.cancel(enough())).await.unwrap();
+
+    assert_eq!(report.cancelled, [task.id()]);
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+    assert!(seconds(7) <= begin.elapsed() && begin.elapsed() < seconds(8));
+    let told = ["accepted", "started", "stop_asked", "aborted", "settled"];
+    assert_eq!(story(&manager, task.id()).await, told);
+}

@@ -1,0 +1,129 @@
+//! Bodies that block, refuse to end, or act while they are dropped.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use understory::kernel::Refusal;
+use understory::{Cancel, Context, Manager, SpawnError, State, What};
+
+use super::{Bomb, hush};
+use crate::stage::{feed_of, for_ever, reaches, sees, soon, until_cancelled};
+
+fn at_once() -> Cancel {
+    Cancel::because("enough").grace(Duration::ZERO)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn body_that_blocks_its_thread_is_abandoned_and_delays_nobody() {
+    let builder = Manager::builder().abort_window(Duration::from_millis(10));
+    let manager = builder.build().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let stuck = manager.scope("s").task("stuck").spawn(|_| async move {
+        tokio::task::block_in_place(|| {
+            begun.send(()).unwrap();
+            released.recv().map_err(Into::into)
+        })
+    });
+    let stuck = stuck.await.unwrap();
+    soon(has_begun).await.unwrap();
+
+    let report = soon(stuck.cancel_tree(at_once())).await.unwrap();
+    assert_eq!(report.abandoned, [stuck.id()]);
+    let other = manager.scope("s").task("other").spawn(|_| async { Ok(1) });
+    assert_eq!(soon(other.await.unwrap()).await.unwrap(), 1);
+
+    release.send(()).unwrap();
+    let mut feed = feed_of(&manager, stuck.id()).await;
+    sees(&mut feed, |event| event.what == What::BodyStopped).await;
+    assert_eq!(stuck.state(), Some(State::Cancelled));
+}
+
+#[tokio::test]
+async fn body_that_is_always_busy_yields_to_force() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("busy").spawn(|_| async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+        #[allow(unreachable_code, reason = "it says what the body would return")]
+        Ok(())
+    });
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+
+    let report = soon(task.cancel(at_once())).await.unwrap();
+
+    assert_eq!(report.cancelled, [task.id()]);
+}
+
+/// Asks for a child when it is dropped, and tells what came of that.
+struct LastWish(Context, Option<oneshot::Sender<Result<(), SpawnError>>>);
+
+impl Drop for LastWish {
+    fn drop(&mut self) {
+        let (ctx, told) = (self.0.clone(), self.1.take().unwrap());
+        tokio::runtime::Handle::current().spawn(async move {
+            let child = ctx.task("child").spawn(for_ever).await;
+            told.send(child.map(drop)).unwrap();
+        });
+    }
+}
+
+#[tokio::test]
+async fn child_that_a_body_asks_for_while_it_is_dropped_is_refused() {
+    let manager = Manager::in_memory();
+    for ignores in [true, false] {
+        let (tell, told) = oneshot::channel();
+        let task = manager.scope("s").task("t").spawn(move |ctx| async move {
+            let _wish = LastWish(ctx.clone(), Some(tell));
+            if ignores {
+                for_ever(ctx).await
+            } else {
+                until_cancelled(ctx).await
+            }
+        });
+        let task = task.await.unwrap();
+        reaches(&manager, task.id(), State::Running).await;
+
+        soon(task.cancel_tree(at_once())).await.unwrap();
+
+        let refused = soon(told).await.unwrap();
+        assert!(
+            matches!(
+                refused,
+                Err(SpawnError::Refused(
+                    Refusal::ParentClosing(_) | Refusal::Stale
+                ))
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(manager.live(), 0);
+    }
+}
+
+#[tokio::test]
+async fn work_of_a_refused_task_may_panic_when_it_is_dropped() {
+    hush();
+    let manager = Manager::in_memory();
+    let holder = manager
+        .scope("s")
+        .task("t")
+        .spawn(until_cancelled)
+        .await
+        .unwrap();
+    let (bomb, told) = (Bomb(Arc::default()), oneshot::channel::<()>());
+    let held = told.0;
+
+    let refused = manager.scope("s").task("t").spawn(move |_| async move {
+        let _held = (held, bomb);
+        Ok(())
+    });
+
+    assert!(refused.await.is_err());
+    // Its work was dropped, and nobody minded.
+    assert!(soon(told.1).await.is_err());
+    soon(holder.cancel(at_once())).await.unwrap();
+    assert_eq!(manager.incarnation(), 1);
+}
