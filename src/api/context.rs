@@ -244,10 +244,7 @@ impl Context {
     /// # Cancel safety
     /// No message is lost when it is dropped.
     pub async fn recv(&self) -> Option<Message> {
-        if !self.is_current() {
-            return None;
-        }
-        let message = self.attempt.live.inbox.recv().await;
+        let message = self.attempt.live.inbox.recv(|| self.is_current()).await;
         self.touch();
         message
     }
