@@ -139,28 +139,38 @@ impl Inbox {
         Ok(Receipt { number, waiting })
     }
 
-    /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none.
+    /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none, or
+    /// when the receiver `may_read` no more.
     ///
     /// # Cancel safety
     /// A dropped future has taken no message.
-    pub(crate) async fn recv(&self) -> Option<Message> {
+    pub(crate) async fn recv(&self, may_read: impl Fn() -> bool) -> Option<Message> {
         if self.capacity == 0 {
             return None;
         }
         // A body that does nothing but receive still lets its thread do other work.
         coop::consume_budget().await;
         loop {
-            if let Poll::Ready(taken) = self.look() {
+            if let Poll::Ready(taken) = self.look(&may_read) {
                 return taken;
             }
             let mut arrived = pin!(self.arrived.notified());
             arrived.as_mut().enable();
             // Invariant 4: in the list of waiters by now, so what came in between is seen here.
-            if let Poll::Ready(taken) = self.look() {
+            if let Poll::Ready(taken) = self.look(&may_read) {
                 return taken;
             }
             arrived.await;
+            if !may_read() {
+                // The wake may have been for a message, which is for somebody else.
+                self.arrived.notify_one();
+            }
         }
+    }
+
+    /// Lets those who wait look again whether they may still read.
+    pub(crate) fn stir(&self) {
+        self.arrived.notify_waiters();
     }
 
     /// Takes the oldest message, if there is one.
@@ -199,8 +209,12 @@ impl Inbox {
         self.capacity
     }
 
-    fn look(&self) -> Poll<Option<Message>> {
+    fn look(&self, may_read: impl Fn() -> bool) -> Poll<Option<Message>> {
         let mut state = self.lock();
+        // Under the lock: who may not read when a message comes in does not get it.
+        if !may_read() {
+            return Poll::Ready(None);
+        }
         match state.queue.pop_front() {
             Some(message) => Poll::Ready(Some(message)),
             None if state.is_closed => Poll::Ready(None),

@@ -245,14 +245,11 @@ impl Context {
     /// # Cancel safety
     /// No message is lost when it is dropped.
     pub async fn recv(&self) -> Option<Message> {
-        if !self.is_current() {
-            return None;
-        }
         let signal = self.attempt.live.signal();
         let message = tokio::select! {
             biased;
             // What waits is read before the request to stop is heard.
-            message = self.attempt.live.inbox.recv() => message,
+            message = self.attempt.live.inbox.recv(|| self.is_current()) => message,
             _ = signal.asked() => None,
         };
         self.touch();

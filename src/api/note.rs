@@ -129,7 +129,9 @@ impl Context {
     /// Gives a sign of life, which postpones the idle timeout. Progress, output, events and
     /// messages do so too.
     pub fn touch(&self) {
-        self.core.hub.touch(&self.attempt.live);
+        if self.is_current() {
+            self.core.hub.touch(&self.attempt.live);
+        }
     }
 
     async fn say(&self, note: Note) -> Result<(), NoteError> {

@@ -76,6 +76,9 @@ impl Live {
         }
         self.epoch.store(epoch.0, Ordering::Release);
         self.touch(now_micros);
+        drop(signal);
+        // What an attempt before left behind may wait for messages that are not for it.
+        self.inbox.stir();
     }
 
     pub(crate) fn is_current(&self, epoch: Epoch) -> bool {

@@ -32,7 +32,7 @@ type Receiving<'a> = Pin<Box<dyn Future<Output = Option<Message>> + 'a>>;
 /// A receiver that waits already, and the counter of its wakes.
 fn waiting(inbox: &Inbox) -> (Receiving<'_>, Arc<Wakes>) {
     let wakes = Arc::new(Wakes::default());
-    let mut receiving: Receiving<'_> = Box::pin(inbox.recv());
+    let mut receiving: Receiving<'_> = Box::pin(inbox.recv(|| true));
     assert_eq!(poll(&mut receiving, &wakes), Poll::Pending);
     (receiving, wakes)
 }
@@ -209,7 +209,7 @@ async fn receiving_without_end_lets_other_work_run() {
         push(&inbox, body).expect("it has room");
     }
     let reader = Arc::clone(&inbox);
-    let reading = tokio::spawn(async move { while reader.recv().await.is_some() {} });
+    let reading = tokio::spawn(async move { while reader.recv(|| true).await.is_some() {} });
 
     tokio::task::yield_now().await;
 
@@ -236,7 +236,7 @@ async fn p8_ten_senders_keep_their_order() {
 
     let mut next = [0_u64; 11];
     for number in 1..=10 * EACH {
-        let message = inbox.recv().await.expect("nobody closes it");
+        let message = inbox.recv(|| true).await.expect("nobody closes it");
         let Sender::Task(sender) = message.from else {
             unreachable!("only tasks send here");
         };
@@ -259,7 +259,7 @@ async fn p8_flood_of_a_million_sends_adds_up() {
     let reader = Arc::clone(&inbox);
     let reading = tokio::spawn(async move {
         let mut received = 0;
-        while reader.recv().await.is_some() {
+        while reader.recv(|| true).await.is_some() {
             received += 1;
         }
         received
@@ -288,4 +288,39 @@ async fn p8_flood_of_a_million_sends_adds_up() {
     assert_eq!(accepted + refused, 1_000_000);
     assert_eq!(accepted, received + left);
     assert_eq!(accepted, newest);
+}
+
+#[test]
+fn receiver_that_may_read_no_more_leaves_its_message_to_others() {
+    let inbox = Inbox::new(8);
+    let may_read = std::cell::Cell::new(true);
+    let wakes = Arc::new(Wakes::default());
+    let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may_read.get()));
+    assert_eq!(poll(&mut stale, &wakes), Poll::Pending);
+    let (mut fresh, fresh_wakes) = waiting(&inbox);
+
+    may_read.set(false);
+    push(&inbox, 7).expect("it has room");
+
+    assert_eq!(poll(&mut stale, &wakes), Poll::Ready(None));
+    assert_eq!(fresh_wakes.count(), 1);
+    assert_eq!(
+        poll(&mut fresh, &fresh_wakes),
+        Poll::Ready(Some(message(1, 7)))
+    );
+}
+
+#[test]
+fn stirred_receiver_looks_whether_it_may_still_read() {
+    let inbox = Inbox::new(8);
+    let may_read = std::cell::Cell::new(true);
+    let wakes = Arc::new(Wakes::default());
+    let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may_read.get()));
+    assert_eq!(poll(&mut stale, &wakes), Poll::Pending);
+
+    may_read.set(false);
+    inbox.stir();
+
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(poll(&mut stale, &wakes), Poll::Ready(None));
 }
