@@ -122,7 +122,9 @@ impl Guard {
             (Err(panic), End::Done(_) | End::Suspended(_)) => failed(FaultKind::Panic, panic),
             (_, end) => end,
         };
-        let is_stopping = self.live.signal().is_asked();
+        // After a timeout another attempt may follow, which reads what nobody has read.
+        let stop = self.live.signal().stop();
+        let is_stopping = stop.is_some_and(|stop| !stop.cause.is_timeout());
         let is_final = match &end {
             End::Done(_) => true,
             End::Failed(fault) => self.is_last || is_stopping || fault.kind == FaultKind::Permanent,
