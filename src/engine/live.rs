@@ -15,6 +15,7 @@ use tokio::sync::SetOnce;
 
 use super::attempt::{Attempt, Verdict};
 use super::signal::Signal;
+use super::unwind::dispose;
 use crate::inbox::Inbox;
 use crate::kernel::{Epoch, Record, Spec, TaskId};
 
@@ -114,6 +115,16 @@ impl Live {
     /// Takes the work for good, to be dropped where a destructor may run.
     pub(crate) fn discard_work(&self) -> Work {
         std::mem::replace(&mut *lock(&self.work), Work::Spent)
+    }
+}
+
+/// Whoever drops the last reference may be an actor of ours: no destructor may harm it.
+impl Drop for Live {
+    fn drop(&mut self) {
+        let work = self.discard_work();
+        if let Err(panic) = dispose(work) {
+            tracing::warn!(task = %self.id, panic, "work that never ran panicked when dropped");
+        }
     }
 }
 
