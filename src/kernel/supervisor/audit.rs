@@ -6,6 +6,7 @@
 //! *Not here*: what a step may do to the world outside (`kernel/tests/checks.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use super::super::id::{Epoch, TaskId};
 use super::super::record::{Body, Wait};
@@ -44,6 +45,39 @@ impl Supervisor {
     /// The classes: name, slots in use, size, tasks that wait.
     pub(crate) fn slots(&self) -> Vec<(String, u32, u32, u32)> {
         self.admission.in_use()
+    }
+
+    /// Everything that decides what can happen next, and nothing of numbers, times and history.
+    pub(crate) fn facts(&self) -> String {
+        let mut facts = String::new();
+        for (id, task) in &self.tasks {
+            let record = &task.record;
+            let stop = record.stop.as_ref().map(|stop| stop.cause.is_timeout());
+            let conclusion = record.conclusion.as_ref().map(std::mem::discriminant);
+            let wait = record.wait.as_ref().map(std::mem::discriminant);
+            let mut alarms: Vec<_> = task.alarms.iter().map(|(_, alarm)| *alarm).collect();
+            alarms.sort_unstable();
+            let started = (record.attempt, record.epoch > Epoch::default());
+            let kept = (
+                record.resume.is_some(),
+                record.stop.is_some(),
+                record.parent,
+            );
+            let _ = write!(
+                facts,
+                "{}:{}{:?}{:?}{wait:?}{stop:?}{conclusion:?}{started:?}{kept:?}{alarms:?}{}{}{}{};",
+                id.as_u128(),
+                record.state,
+                record.body,
+                task.slot,
+                task.queued.is_some(),
+                task.unmet,
+                task.awaits_parent,
+                task.watches.is_empty(),
+            );
+        }
+        let _ = write!(facts, "{:?}{}", self.settled, self.closing);
+        facts
     }
 
     /// How many nodes the walks over the forest have visited so far.

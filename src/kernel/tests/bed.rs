@@ -84,8 +84,9 @@ impl Bed {
 
     pub(super) fn step(&mut self, input: Input) -> Vec<Effect> {
         self.checks.before(self.now, &input);
-        let step = self.kernel.step(self.now, input.clone());
-        self.keep(Some(&input), step)
+        let kept = Some(input.clone());
+        let step = self.kernel.step(self.now, input);
+        self.keep(kept.as_ref(), step)
     }
 
     fn keep(&mut self, input: Option<&Input>, step: Step) -> Vec<Effect> {
@@ -196,6 +197,11 @@ impl Bed {
     pub(super) fn resume(&mut self, number: u32, text: &str) -> Vec<Effect> {
         let (ticket, id, data) = (self.ticket(), id(number), json(text));
         self.step(Input::Resume { ticket, id, data })
+    }
+
+    pub(super) fn shutdown(&mut self) -> Vec<Effect> {
+        let (ticket, ask) = (self.ticket(), ask(None));
+        self.step(Input::Shutdown { ticket, ask })
     }
 
     /// Lets that much time pass and tells the kernel.

@@ -298,6 +298,13 @@ impl Checks {
         Ok(())
     }
 
+    /// Liveness: nobody waits for an answer.
+    pub(super) fn all_answered(&self) -> Verdict {
+        ensure(self.open.is_empty(), || {
+            format!("liveness: never answered: {:?}", self.open)
+        })
+    }
+
     /// Liveness: nothing is left to do, so everything is over and everybody was answered.
     pub(super) fn drained(
         &mut self,
@@ -308,9 +315,7 @@ impl Checks {
         ensure(unsettled.is_none(), || {
             format!("liveness: this never ends: {unsettled:?}")
         })?;
-        ensure(self.open.is_empty(), || {
-            format!("liveness: never answered: {:?}", self.open)
-        })?;
+        self.all_answered()?;
         let held = durable.values().find(|record| record.is_held());
         ensure(held.is_none(), || {
             format!("liveness: never written: {held:?}")

@@ -17,6 +17,20 @@ pub(super) struct Ran {
     pub(super) lives: Vec<Life>,
 }
 
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("the variable holds a number"))
+}
+
+fn seconds() -> u64 {
+    number("UNDERSTORY_SEED_SECONDS").unwrap_or(2)
+}
+
+/// Whether whoever runs the tests asked for long proofs.
+pub(super) fn has_time() -> bool {
+    seconds() >= 10
+}
+
 /// Runs one world. A panic of the kernel is a broken promise like any other.
 pub(super) fn run(seed: u64, options: Options) -> Ran {
     let mut world = World::new(seed, options);
@@ -72,11 +86,6 @@ fn every_seed_that_found_something_keeps_every_promise() {
     reason = "the base seed and the speed are for whoever reads the log"
 )]
 fn fresh_seeds_keep_every_promise() {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok();
-        text.map(|text| text.parse::<u64>().expect("the variable holds a number"))
-    };
-    let seconds = number("UNDERSTORY_SEED_SECONDS").unwrap_or(2);
     let base = number("UNDERSTORY_SEED").unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         since.expect("it is after 1970").as_secs() << 24
@@ -84,7 +93,7 @@ fn fresh_seeds_keep_every_promise() {
     eprintln!("base seed {base}");
     let (start, mut seeds, mut steps) = (Instant::now(), 0, 0);
 
-    while start.elapsed() < Duration::from_secs(seconds) {
+    while start.elapsed() < Duration::from_secs(seconds()) {
         steps += check(base + seeds);
         seeds += 1;
     }

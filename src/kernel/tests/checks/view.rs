@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::kernel::{
-    Body, Cause, Conclusion, Epoch, Record, Scope, Seq, Spec, State, Target, TaskId, Timestamp,
+    Cause, Conclusion, Epoch, Record, Scope, Seq, Spec, State, Target, TaskId, Timestamp,
 };
 
 /// A task as its records and events have told of it.

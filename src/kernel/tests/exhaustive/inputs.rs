@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::bed::{Bed, SECOND, ask, done, fault, id, json, scope};
+use super::super::bed::{Bed, SECOND, done, fault, id, json, scope};
 use crate::kernel::{
     Effect, End, Epoch, FaultKind, Input, Note, Origin, Spec, State, Target, Wait,
 };
@@ -64,7 +64,7 @@ pub(super) const INPUTS: [Row; 34] = [
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("everything is cancelled",    |b| { b.cancel(Target::All, None); },
         "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
-    ("the manager shuts down",     shutdown,
+    ("the manager shuts down",     |b| { b.shutdown(); },
         "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
     ("somebody resumes it",        |b| { b.resume(1, "3"); },
         "ppppp rrr wwww rr qqqqqqq CFTXIXX"),
@@ -161,11 +161,6 @@ fn active(bed: &mut Bed, ago: Duration) {
     }
     let at = if ago == Duration::ZERO { bed.now } else { at };
     bed.step(Input::Active { id, epoch, at });
-}
-
-fn shutdown(bed: &mut Bed) {
-    let (ticket, ask) = (bed.ticket(), ask(None));
-    bed.step(Input::Shutdown { ticket, ask });
 }
 
 fn undelivered(bed: &mut Bed) {
