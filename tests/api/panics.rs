@@ -15,8 +15,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use understory::{
-    Again, BoxFuture, Cancel, Context, Failure, FaultKind, Manager, Outcome, Retry, SpawnError,
-    State, TaskBuilder, TaskHandle, TaskRef,
+    Again, BoxFuture, Cancel, Context, Executor, Failure, FaultKind, Manager, Outcome, Retry,
+    SpawnError, State, TaskBuilder, TaskHandle, TaskRef,
 };
 
 use crate::stage::{reaches, soon, until, until_cancelled};
@@ -138,17 +138,20 @@ async fn comes(moment: Moment, ctx: &Context) {
     }
 }
 
-fn fails_to_run(ctx: Context, _: Value) -> BoxFuture<Result<Value, Failure>> {
-    let is_awaited = ctx.name() == Some("AfterCancelAsked");
-    let moments = [Moment::Undisturbed, Moment::AfterCancelAsked];
-    block_until(moments[usize::from(is_awaited)], &ctx);
-    panic!("{PLANNED}")
+/// An executor that panics before it gives a future.
+struct Fails;
+
+impl Executor for Fails {
+    fn run(&self, ctx: Context, _: Value) -> BoxFuture<Result<Value, Failure>> {
+        let is_awaited = ctx.name() == Some("AfterCancelAsked");
+        let moments = [Moment::Undisturbed, Moment::AfterCancelAsked];
+        block_until(moments[usize::from(is_awaited)], &ctx);
+        panic!("{PLANNED}")
+    }
 }
 
 /// Does nothing but hold on to a value.
-fn keep(_: &Bomb) -> Result<(), Failure> {
-    Ok(())
-}
+fn keep(_: &Bomb) {}
 
 /// A task whose body does `what` when the moment has come.
 async fn body(
@@ -209,12 +212,20 @@ async fn spawn(
         }
         Place::CapturedDrop => {
             let bomb = Bomb(bombs);
-            body(task, moment, move || keep(&bomb)).await
+            body(task, moment, move || {
+                keep(&bomb);
+                Ok(())
+            })
+            .await
         }
         Place::DropOfNeverRun => {
             let bomb = Bomb(bombs);
             let task = task.after([other.id()]);
-            body(task, moment, move || keep(&bomb)).await
+            body(task, moment, move || {
+                keep(&bomb);
+                Ok(())
+            })
+            .await
         }
         Place::Serialize => {
             let spawned = task.spawn(move |ctx| async move {
@@ -297,7 +308,7 @@ async fn panics_at_home(place: Place, moment: Moment, manager: &Manager) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_panic_settles_its_own_task_and_nothing_else() {
     hush();
-    let builder = Manager::builder().executor("fails", fails_to_run);
+    let builder = Manager::builder().executor("fails", Fails);
     let manager = builder.build().unwrap();
     for place in PLACES {
         for moment in MOMENTS {

@@ -105,3 +105,29 @@ async fn body_that_ignores_the_request_is_dropped_after_its_grace() {
     let told = ["accepted", "started", "stop_asked", "aborted", "settled"];
     assert_eq!(story(&manager, task.id()).await, told);
 }
+
+#[tokio::test(start_paused = true)]
+async fn shorter_one_of_the_task_s_grace_and_the_cancel_s_counts() {
+    let manager = Manager::builder().grace(seconds(30)).build().unwrap();
+    let both = [Some(4), Some(9), None];
+    for (own, asked) in both.iter().flat_map(|own| both.map(|asked| (*own, asked))) {
+        let task = manager.scope("s").unnamed();
+        let task = match own {
+            Some(own) => task.grace(seconds(own)),
+            None => task,
+        };
+        let task = task.spawn(for_ever).await.unwrap();
+        reaches(&manager, task.id(), State::Running).await;
+        let begin = tokio::time::Instant::now();
+        let cancel = asked.map_or(enough(), |asked| enough().grace(seconds(asked)));
+
+        soon(task.cancel(cancel)).await.unwrap();
+
+        let expected = seconds(own.into_iter().chain(asked).min().unwrap_or(30));
+        let took = begin.elapsed();
+        assert!(
+            expected <= took && took < expected + seconds(1),
+            "{own:?} {asked:?} {took:?}"
+        );
+    }
+}

@@ -8,8 +8,8 @@ use understory::{BuildError, Cancel, Class, Manager, SpawnError, TaskHandle, Whe
 use super::{end, state_at_rest, with};
 use crate::stage::{for_ever, soon, until_cancelled};
 
-fn is_bound(refused: Result<TaskHandle<()>, SpawnError>, expected: usize) -> bool {
-    matches!(refused, Err(SpawnError::Refused(Refusal::Bound(_, max))) if max == expected)
+fn is_bound(refused: &Result<TaskHandle<()>, SpawnError>, expected: usize) -> bool {
+    matches!(refused, Err(SpawnError::Refused(Refusal::Bound(_, max))) if *max == expected)
 }
 
 #[tokio::test]
@@ -18,10 +18,10 @@ async fn bounds_of_the_tree_hold_at_n_and_not_before() {
     let task = || manager.scope("s").unnamed().spawn(for_ever);
     let first = task().await.unwrap();
     assert!(task().await.is_ok() && task().await.is_ok());
-    assert!(is_bound(task().await, 3));
+    assert!(is_bound(&task().await, 3));
     let now = Cancel::because("enough").grace(Duration::ZERO);
     soon(first.cancel(now)).await.unwrap();
-    assert!(task().await.is_ok() && is_bound(task().await, 3));
+    assert!(task().await.is_ok() && is_bound(&task().await, 3));
 
     let manager = with(|builder| builder.depth_max(2).children_max(2));
     let below = |parent| {
@@ -39,9 +39,9 @@ async fn bounds_of_the_tree_hold_at_n_and_not_before() {
         .unwrap();
     let child = below(root.id()).await.unwrap();
     let grandchild = below(child.id()).await.unwrap();
-    assert!(is_bound(below(grandchild.id()).await, 2));
+    assert!(is_bound(&below(grandchild.id()).await, 2));
     let sibling = below(root.id()).await.unwrap();
-    assert!(is_bound(below(root.id()).await, 2));
+    assert!(is_bound(&below(root.id()).await, 2));
     end(&sibling).await;
     assert!(below(root.id()).await.is_ok());
 }
@@ -62,19 +62,19 @@ async fn bounds_of_one_task_hold_at_n_and_not_before() {
     for (number, is_taken) in [(31, true), (32, true), (33, false)] {
         let labels = (0..number).fold(task(), |task, i| task.label(&format!("l{i}"), "v"));
         let taken = labels.spawn(until_cancelled).await;
-        assert!(taken.is_ok() == is_taken && (is_taken || is_bound(taken, 32)));
+        assert!(taken.is_ok() == is_taken && (is_taken || is_bound(&taken, 32)));
     }
     for (number, is_taken) in [(1_023, true), (1_024, true), (1_025, false)] {
         let taken = task()
             .after(known[..number].iter().copied())
             .spawn(until_cancelled)
             .await;
-        assert!(taken.is_ok() == is_taken && (is_taken || is_bound(taken, 1_024)));
+        assert!(taken.is_ok() == is_taken && (is_taken || is_bound(&taken, 1_024)));
     }
     for (number, is_taken) in [(15, true), (16, true), (17, false)] {
         let limited = (0..number).fold(task(), |task, i| task.limit(&format!("c{i}")));
         let taken = limited.spawn(until_cancelled).await;
-        assert!(taken.is_ok() == is_taken && (is_taken || is_bound(taken, 16)));
+        assert!(taken.is_ok() == is_taken && (is_taken || is_bound(&taken, 16)));
     }
 }
 

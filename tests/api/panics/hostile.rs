@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use understory::kernel::Refusal;
-use understory::{Cancel, Context, Manager, SpawnError, State, What};
+use understory::{Cancel, Context, FaultKind, Manager, SpawnError, State, WaitError, What};
 
-use super::{Bomb, hush};
+use super::{Bomb, PLANNED, hush};
 use crate::stage::{feed_of, for_ever, reaches, sees, soon, until_cancelled};
 
 fn at_once() -> Cancel {
@@ -38,6 +38,24 @@ async fn body_that_blocks_its_thread_is_abandoned_and_delays_nobody() {
     let mut feed = feed_of(&manager, stuck.id()).await;
     sees(&mut feed, |event| event.what == What::BodyStopped).await;
     assert_eq!(stuck.state(), Some(State::Cancelled));
+}
+
+#[tokio::test]
+async fn closure_that_is_called_once_may_panic_in_its_call() {
+    hush();
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t").spawn(|ctx| {
+        assert!(ctx.name().is_none(), "{PLANNED}");
+        for_ever(ctx)
+    });
+
+    let ended = soon(task.await.unwrap()).await;
+
+    let Err(WaitError::Failed { fault, .. }) = ended else {
+        panic!("it panicked, but: {ended:?}");
+    };
+    assert_eq!((fault.kind, &*fault.message), (FaultKind::Panic, PLANNED));
+    assert_eq!(manager.incarnation(), 1);
 }
 
 #[tokio::test]
