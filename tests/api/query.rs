@@ -191,6 +191,11 @@ async fn filters_narrow_what_is_listed() {
             "{filter:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn list_of_a_scope_with_an_invalid_name_says_so() {
+    let manager = Manager::in_memory();
     let invalid = manager.scope("a b").list(Filter::all(), &Page::default());
     assert!(matches!(invalid, Err(QueryError::Invalid(_))));
 }
