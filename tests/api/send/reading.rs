@@ -19,10 +19,10 @@ fn now() -> Cancel {
 }
 
 fn undelivered(event: &Event) -> Option<u32> {
-    match event.what {
-        What::Settled { undelivered, .. } => Some(undelivered),
-        _ => None,
+    if let What::Settled { undelivered, .. } = event.what {
+        return Some(undelivered);
     }
+    None
 }
 
 #[tokio::test]
