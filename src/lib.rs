@@ -45,7 +45,8 @@
 //! # Features
 //!
 //! - `cli`: the binary `understory`, which supervises a crew of processes.
-//! - `testing`: the suites that every [`store`] must pass, for those who write one.
+//! - `testing`: the suites that every [`store`] must pass, for those who write one, and
+//!   `Manager::break_part`.
 // The bans of `.clippy.toml` are for the kernel, which denies them.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -63,6 +64,8 @@ mod kernel_tests;
 mod sample;
 pub mod store;
 
+#[cfg(feature = "testing")]
+pub use actors::Part;
 pub use api::{
     Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
     Executor, Manager, NoteError, Once, QueryError, Received, ScopeRef, SendError, ShutdownError,

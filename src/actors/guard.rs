@@ -197,6 +197,8 @@ impl Watchman {
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
         let hub = &self.hub;
         hub.next_incarnation();
+        // Its next commit tells how the store is now.
+        hub.set_sickness(None);
         hub.index.apply(&loaded.records, &[], loaded.seq);
         settle_lives(hub);
         republish(hub);

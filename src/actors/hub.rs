@@ -15,6 +15,8 @@ use super::clock::Clock;
 use super::gate::Gate;
 use super::guard::Order;
 use super::mailbox::Mailbox;
+#[cfg(feature = "testing")]
+use super::sabotage::Sabotage;
 use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
@@ -59,6 +61,8 @@ pub(crate) struct Hub {
     sickness: RwLock<Option<Arc<str>>>,
     /// How often the manager was started; 1 unless an actor of ours failed.
     incarnation: AtomicU64,
+    #[cfg(feature = "testing")]
+    pub(super) sabotage: Sabotage,
 }
 
 impl Hub {
@@ -76,6 +80,8 @@ impl Hub {
             guard: SetOnce::new(),
             sickness: RwLock::new(None),
             incarnation: AtomicU64::new(0),
+            #[cfg(feature = "testing")]
+            sabotage: Sabotage::default(),
         }
     }
 

@@ -80,6 +80,8 @@ impl Actor for ManagerActor {
     ) -> Result<(), ActorProcessingErr> {
         let hub = Arc::clone(&desk.hub);
         let is_more = hub.gate.take(LETTERS_PER_LANE, &mut desk.letters);
+        #[cfg(feature = "testing")]
+        hub.sabotage.strike(super::sabotage::Part::Manager);
         desk.turn();
         if is_more {
             wake_again(&myself);

@@ -26,6 +26,8 @@ mod hub;
 mod mailbox;
 mod manager;
 mod publisher;
+#[cfg(feature = "testing")]
+mod sabotage;
 mod task;
 mod writer;
 
@@ -34,3 +36,5 @@ pub(crate) use clock::Clock;
 pub(crate) use gate::Shut;
 pub(crate) use guard::{boot, stop};
 pub(crate) use hub::{Hub, Queues};
+#[cfg(feature = "testing")]
+pub use sabotage::Part;

@@ -50,6 +50,8 @@ impl Actor for PublisherActor {
         // rest.
         loop {
             let is_more = hub.outbox.take(BATCHES_PER_TURN, &mut press.batches);
+            #[cfg(feature = "testing")]
+            hub.sabotage.strike(super::sabotage::Part::Publisher);
             for events in press.batches.drain(..) {
                 hub.feed.publish(&events);
             }

@@ -131,9 +131,13 @@ impl Pen {
         }
         batch.compact();
         let batch = Arc::new(batch);
+        #[cfg(feature = "testing")]
+        self.hub.sabotage.strike(super::sabotage::Part::Writer);
         if !batch.is_empty() {
             self.make_durable(&batch).await?;
         }
+        #[cfg(feature = "testing")]
+        self.hub.sabotage.strike(super::sabotage::Part::Carrier);
         drop(permits);
         self.carrier.carry(&batch, effects).await;
         Ok(())

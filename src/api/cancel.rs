@@ -249,7 +249,14 @@ pub(super) async fn for_token(core: &Core, id: TaskId) {
         by: Requester::Token,
         grace: None,
     };
-    if let Err(error) = ask(core, Target::Tree(id), stop).await {
+    let stopped = loop {
+        match ask(core, Target::Tree(id), stop.clone()).await {
+            // The actors started anew and may run it again: the request stands.
+            Err(CancelError::Restarted) => {}
+            stopped => break stopped,
+        }
+    };
+    if let Err(error) = stopped {
         tracing::warn!(task = %id, %error, "a linked token could not cancel its task");
     }
 }

@@ -69,6 +69,12 @@ impl Manager {
         self.core.hub.incarnation()
     }
 
+    /// Makes an actor of this manager panic on its next turn, to test what a program makes of it.
+    #[cfg(feature = "testing")]
+    pub fn break_part(&self, part: crate::actors::Part) {
+        self.core.hub.break_part(part);
+    }
+
     /// Why the store takes nothing at the moment; `None` when it works.
     pub fn store_trouble(&self) -> Option<String> {
         self.core.hub.sickness().map(|why| why.to_string())

@@ -8,14 +8,19 @@
 mod cancel;
 mod family;
 mod feed;
+mod idle;
 mod json;
 mod limits;
 mod notes;
+mod order;
 mod panics;
 mod query;
+#[cfg(feature = "testing")]
 mod restart;
 mod send;
 mod shutdown;
+#[cfg(feature = "testing")]
+mod sick;
 mod spawn;
 mod stage;
 mod storm;

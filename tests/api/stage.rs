@@ -90,3 +90,22 @@ pub(crate) fn rounds(default: u32) -> u32 {
         text.parse().expect("UNDERSTORY_ROUNDS is a number")
     })
 }
+
+#[cfg(feature = "testing")]
+/// The numbers of all events up to the end of this task follow each other.
+pub(crate) async fn has_no_gap(feed: &mut Subscription, last: TaskId) {
+    let mut newest = Seq(0);
+    soon(async {
+        loop {
+            let Some(FeedItem::Event(event)) = feed.next().await else {
+                panic!("the feed goes on after {newest:?}");
+            };
+            assert_eq!(event.seq.0, newest.0 + 1);
+            newest = event.seq;
+            if event.task == last && event.what.name() == "settled" {
+                return;
+            }
+        }
+    })
+    .await;
+}

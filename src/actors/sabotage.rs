@@ -1,0 +1,50 @@
+//! Makes an actor panic on its next turn, for tests of the guard.
+//!
+//! *Not here*: what follows (`guard`).
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::hub::Hub;
+
+/// Where the manager can be broken, along the way of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The manager, with requests in hand of which none is decided.
+    Manager,
+    /// The writer, with decisions in hand of which none is durable.
+    Writer,
+    /// The writer, with decisions that are durable and of which nothing has followed.
+    Carrier,
+    /// The publisher, with events in hand of which none is told.
+    Publisher,
+}
+
+/// Which parts shall fail.
+#[derive(Debug, Default)]
+pub(super) struct Sabotage(AtomicU8);
+
+impl Part {
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Manager => 1,
+            Self::Writer => 2,
+            Self::Carrier => 4,
+            Self::Publisher => 8,
+        }
+    }
+}
+
+impl Sabotage {
+    /// Panics if this part was to be broken; it works again afterwards.
+    pub(super) fn strike(&self, part: Part) {
+        let bits = self.0.fetch_and(!part.bit(), Ordering::AcqRel);
+        assert!(bits & part.bit() == 0, "{part:?} was told to fail");
+    }
+}
+
+impl Hub {
+    /// Lets this part panic on its next turn, which comes when it has something to do.
+    pub(crate) fn break_part(&self, part: Part) {
+        self.sabotage.0.fetch_or(part.bit(), Ordering::AcqRel);
+    }
+}
