@@ -47,7 +47,8 @@ impl Supervisor {
                 live.insert((record.depth, record.id), record);
             }
         }
-        // When the clock went back, two tasks may be within the window of one key: the last one bound holds it.
+        // When the clock went back, two tasks may be within the window of one key: the last one
+        // bound holds it.
         settled.sort_by_key(|record| (record.created_at, record.id));
         for record in &settled {
             supervisor.recall_key(record);
@@ -136,7 +137,8 @@ impl Supervisor {
         }
     }
 
-    /// Closes what was closed. A body that was over before the crash has its last word, as its children were told.
+    /// Closes what was closed. A body that was over before the crash has its last word, as its
+    /// children were told.
     fn reclose(&mut self, id: TaskId) {
         let record = &self.task(id).record;
         let is_over = record.conclusion.is_some();

@@ -1,6 +1,7 @@
 //! A kernel on the bench: a clock, numbers for ids and tickets, and one verb for each input.
 //!
-//! After every step the kernel is audited from within and checked from without; its disk is durable at once.
+//! After every step the kernel is audited from within and checked from without; its disk is durable
+//! at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! The checkers: what must hold after every step, at every release, after every crash and at the end.
+//! The checkers: what must hold after every step, at every release, after every crash and at the
+//! end.
 //!
-//! They know the kernel by its inputs and outputs only, and keep their own books. A complaint begins with the
-//! promise that was broken.
+//! They know the kernel by its inputs and outputs only, and keep their own books. A complaint
+//! begins with the promise that was broken.
 //!
 //! *Not here*: the kernel seen from within (`supervisor/audit.rs`).
 

@@ -1,8 +1,8 @@
 //! Every case enumerated: each state with each trigger, each situation of a task with each input.
 //!
 //! The grids are the table of `ARCHITECTURE.md`, cell by cell. A letter is the state afterwards:
-//! pending, Running, waiting, suspended, cancel requested as `p r w s q`; completed, failed, timed out,
-//! cancelled, interrupted as `C F T X I`.
+//! pending, Running, waiting, suspended, cancel requested as `p r w s q`; completed, failed, timed
+//! out, cancelled, interrupted as `C F T X I`.
 //!
 //! *Not here*: what several inputs lead to (`small_worlds`).
 
@@ -31,7 +31,8 @@ fn letter(state: State) -> char {
     }
 }
 
-/// A row for each trigger, a column for each state in the order of [`State::ALL`]; a dot is "cannot happen".
+/// A row for each trigger, a column for each state in the order of [`State::ALL`]; a dot is "cannot
+/// happen".
 const LAW: [(Trigger, &str); 13] = [
     (Trigger::Start, "r.... ....."),
     (Trigger::Park, ".w... ....."),

@@ -1,7 +1,8 @@
-//! A second kernel, as naive as can be: the law of names, closing, slots and cancels for tasks without time.
+//! A second kernel, as naive as can be: the law of names, closing, slots and cancels for tasks
+//! without time.
 //!
-//! It knows no deadlines, retries, parks or suspensions, walks all tasks for every question, and was written
-//! from `ARCHITECTURE.md` alone. Where it and the kernel differ, one of them is wrong.
+//! It knows no deadlines, retries, parks or suspensions, walks all tasks for every question, and
+//! was written from `ARCHITECTURE.md` alone. Where it and the kernel differ, one of them is wrong.
 
 use std::collections::VecDeque;
 

@@ -172,7 +172,8 @@ proptest! {
         }
     }
 
-    /// Whatever classes tasks need together, no slot is given twice, and none is idle while somebody could use it.
+    /// Whatever classes tasks need together, no slot is given twice, and none is idle while
+    /// somebody could use it.
     #[test]
     fn p16_slots_of_several_classes_are_neither_lost_nor_given_twice(
         sizes in (1..3_u32, 1..3_u32, proptest::option::of(1..4_u32)),
@@ -196,7 +197,8 @@ proptest! {
                     spec.limits = chosen.map(|(_, class)| class.clone()).collect();
                 });
             } else if verb == 1 {
-                // The audit after each step proves the rest: each waiting task needs a class that is full.
+                // The audit after each step proves the rest: each waiting task needs a class that
+                // is full.
                 bed.end(task, done());
             } else {
                 bed.park(task, turn, (verb == 2).then_some(Wait::Parked));

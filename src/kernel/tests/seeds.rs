@@ -1,4 +1,5 @@
-//! The world run: every seed that ever found something, then fresh ones for as long as there is time.
+//! The world run: every seed that ever found something, then fresh ones for as long as there is
+//! time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,8 +1,10 @@
-//! Small worlds, walked to the end: whatever three tasks can be, and whatever can happen to them there.
+//! Small worlds, walked to the end: whatever three tasks can be, and whatever can happen to them
+//! there.
 //!
-//! The walk goes from each situation it has not seen yet to all that follow, whatever the number of inputs
-//! it takes. Two situations are one when the kernel cannot tell them apart by anything but numbers and times.
-//! After each step all checkers have looked; at the end of each path that settles all, everybody was answered.
+//! The walk goes from each situation it has not seen yet to all that follow, whatever the number of
+//! inputs it takes. Two situations are one when the kernel cannot tell them apart by anything but
+//! numbers and times. After each step all checkers have looked; at the end of each path that
+//! settles all, everybody was answered.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;

@@ -1,8 +1,10 @@
-//! A small world around the kernel, drawn from a seed: disk, bodies, wire, timers, callers, crashes.
+//! A small world around the kernel, drawn from a seed: disk, bodies, wire, timers, callers,
+//! crashes.
 //!
-//! The world does to the kernel what its shell may do and what machines do: batches become durable late and
-//! in order, effects are carried out only after that, reports come late, twice and in any order, timers are
-//! late, and a crash keeps any prefix of what was in flight. After every step the checkers look at it.
+//! The world does to the kernel what its shell may do and what machines do: batches become durable
+//! late and in order, effects are carried out only after that, reports come late, twice and in any
+//! order, timers are late, and a crash keeps any prefix of what was in flight. After every step the
+//! checkers look at it.
 //!
 //! *Not here*: what must hold (`checks`).
 
@@ -283,7 +285,8 @@ impl World {
         self.feed(Input::Tick)
     }
 
-    /// The process dies. Any prefix of what is in flight is durable; some of it was even carried out.
+    /// The process dies. Any prefix of what is in flight is durable; some of it was even carried
+    /// out.
     fn crash(&mut self) -> Result<(), String> {
         for _ in 0..self.dice.below(self.disk.in_flight() + 1) {
             if self.dice.percent(50) {

@@ -13,7 +13,8 @@ use crate::kernel::{
 
 type Verdict = Result<(), String>;
 
-/// The siblings that one cascade of a step asked to stop: the one that was asked last, per parent and cause.
+/// The siblings that one cascade of a step asked to stop: the one that was asked last, per parent
+/// and cause.
 pub(super) type Told = BTreeMap<(Option<TaskId>, Cascade), u64>;
 
 /// What made a task be asked to stop together with its siblings.

@@ -1,4 +1,5 @@
-//! The situations a task can be in, each built by the inputs that lead there. The task is always number 1.
+//! The situations a task can be in, each built by the inputs that lead there. The task is always
+//! number 1.
 
 use std::time::Duration;
 

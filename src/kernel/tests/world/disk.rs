@@ -1,6 +1,8 @@
-//! The disk of the world: batches in flight, made durable one after another; a crash keeps a prefix.
+//! The disk of the world: batches in flight, made durable one after another; a crash keeps a
+//! prefix.
 //!
-//! It promises what the trait of the stores promises, and no more: a batch is there as a whole or not at all.
+//! It promises what the trait of the stores promises, and no more: a batch is there as a whole or
+//! not at all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

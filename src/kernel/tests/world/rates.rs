@@ -1,7 +1,7 @@
 //! What one seed is like: how often things happen and how large the bounds are.
 //!
-//! Every seed draws its own (a swarm), so that some worlds hardly crash, some hardly run, and some do nothing
-//! but cancel: combinations that no average world would reach.
+//! Every seed draws its own (a swarm), so that some worlds hardly crash, some hardly run, and some
+//! do nothing but cancel: combinations that no average world would reach.
 
 use std::time::Duration;
 
