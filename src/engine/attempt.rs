@@ -118,6 +118,8 @@ impl Guard {
             return;
         };
         let dropped = self.body.take().map_or(Ok(()), dispose);
+        // What a body left behind may say no more, also while another attempt is due.
+        self.live.end(self.epoch);
         let end = match (dropped, end) {
             (Err(panic), End::Done(_) | End::Suspended(_)) => failed(FaultKind::Panic, panic),
             (_, end) => end,

@@ -82,6 +82,16 @@ impl Live {
         self.inbox.stir();
     }
 
+    /// The attempt of this epoch is over: until another begins, none is the current one.
+    pub(crate) fn end(&self, epoch: Epoch) {
+        let none = Epoch::default().0;
+        let (was, relaxed) = (epoch.0, Ordering::Relaxed);
+        let _is_newest = self
+            .epoch
+            .compare_exchange(was, none, Ordering::AcqRel, relaxed)
+            .is_ok();
+    }
+
     pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
         self.epoch.load(Ordering::Acquire) == epoch.0
     }

@@ -161,6 +161,29 @@ async fn p25_stray_attempt_says_nothing_after_its_end() {
     assert_eq!(all_said(&manager, task.id()).await, [1, 2]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn p25_nothing_is_said_between_two_attempts() {
+    let manager = Manager::in_memory();
+    let (tell, mut told) = mpsc::unbounded_channel::<Context>();
+    let task = manager.scope("s").task("t");
+    let task = task
+        .retry(Retry::fixed(1, Duration::from_hours(1)))
+        .spawn(move |ctx| {
+            let sent = tell.send(ctx);
+            async move {
+                sent?;
+                Err::<(), _>(Failure::new("again"))
+            }
+        });
+    let task = task.await.unwrap();
+    let stray = soon(told.recv()).await.unwrap();
+    let mut feed = feed_of(&manager, task.id()).await;
+    sees(&mut feed, |event| event.what.name() == "attempt_failed").await;
+
+    assert!(matches!(stray.progress("late").await, Err(NoteError::Over)));
+    assert!(stray.try_recv().is_none());
+}
+
 #[tokio::test]
 async fn progress_has_a_bound() {
     let manager = Manager::in_memory();
