@@ -46,10 +46,10 @@ impl Supervisor {
         record.body = Body::Absent;
         record.undelivered = undelivered;
         self.disarm_all(id);
-        self.give_back_slot(id);
         let stop = self.task(id).record.stop.clone();
         if let (None, End::Suspended(payload)) = (&stop, &end) {
             self.suspend(id, payload.clone());
+            self.give_back_slot(id);
             return;
         }
         let ending = match (&stop, &end) {
@@ -60,6 +60,8 @@ impl Supervisor {
         };
         let conclusion = self.conclusion(id, stop.map(|stop| stop.cause), end);
         self.hold(id, conclusion, ending);
+        // Only now, so that no child that ends with its parent takes the turn of its scope for nothing.
+        self.give_back_slot(id);
     }
 
     fn suspend(&mut self, id: TaskId, payload: Payload) {

@@ -318,3 +318,22 @@ fn p17_key_is_free_once_the_record_of_its_task_is_gone() {
     let before = answers(&bed.spawn(4, keyed)).len();
     assert_eq!((before, bed.state(4)), (1, State::Running));
 }
+
+#[test]
+fn p16_child_that_ends_with_its_parent_takes_no_turn() {
+    let mut bed = Bed::new(one_slot());
+    bed.spawn(1, in_one);
+    bed.spawn(2, |spec| {
+        in_one(spec);
+        spec.parent = Some(id(1));
+    });
+    bed.spawn(3, in_one);
+    bed.spawn(4, |spec| {
+        in_one(spec);
+        spec.scope = super::bed::scope("t");
+    });
+
+    let effects = bed.end(1, fault(FaultKind::Error));
+
+    assert_eq!(starts(&effects), [id(3)]);
+}

@@ -100,26 +100,25 @@ impl Model {
         true
     }
 
-    /// Starts a pending task whose parent has started, or queues it.
-    fn admit(&mut self, task: usize) {
-        let Task { ask, state, .. } = self.tasks[task];
-        let waits = ask
-            .parent
-            .is_some_and(|above| self.state(above) == State::Pending);
-        if state != State::Pending || waits {
-            return;
-        }
-        if ask.limited && self.in_use() >= self.size {
-            if self.queues[ask.scope].is_empty() {
-                self.turns.push_back(ask.scope);
+    /// Starts a pending task whose parent has started, or queues it; after it, the children that wait for it.
+    fn admit(&mut self, first: usize) {
+        let mut ready = VecDeque::from([first]);
+        while let Some(task) = ready.pop_front() {
+            let Task { ask, state, .. } = self.tasks[task];
+            let above = ask.parent.map(|above| self.state(above));
+            if state != State::Pending || above == Some(State::Pending) {
+                continue;
             }
-            self.queues[ask.scope].push_back(task);
-            return;
-        }
-        (self.tasks[task].state, self.tasks[task].is_live) = (State::Running, true);
-        self.started.push(task);
-        for child in self.children(task) {
-            self.admit(child);
+            if ask.limited && self.in_use() >= self.size {
+                if self.queues[ask.scope].is_empty() {
+                    self.turns.push_back(ask.scope);
+                }
+                self.queues[ask.scope].push_back(task);
+                continue;
+            }
+            (self.tasks[task].state, self.tasks[task].is_live) = (State::Running, true);
+            self.started.push(task);
+            ready.extend(self.children(task));
         }
     }
 
