@@ -15,6 +15,7 @@ use tokio::sync::SetOnce;
 
 use super::attempt::{Attempt, Verdict};
 use super::signal::Signal;
+use super::unwind::dispose;
 use crate::inbox::Inbox;
 use crate::kernel::{Epoch, Record, Spec, TaskId};
 
@@ -111,6 +112,15 @@ impl Live {
     /// Takes the work for good, to be dropped where a destructor may run.
     pub(crate) fn discard_work(&self) -> Work {
         std::mem::replace(&mut *lock(&self.work), Work::Spent)
+    }
+}
+
+/// Work that nobody took is dropped with its task, on whatever turn that happens to be.
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Err(panic) = dispose(self.discard_work()) {
+            tracing::warn!(task = %self.id, panic, "work that never ran panicked when dropped");
+        }
     }
 }
 
