@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ractor::ActorCell;
+use tokio::runtime::Handle;
 
 use super::hub::Hub;
 use super::task;
@@ -184,9 +185,14 @@ pub(crate) fn discard(live: &Live) {
         return;
     }
     let id = live.id;
-    tokio::spawn(async move {
+    let end = move || {
         if let Err(panic) = dispose(work) {
             tracing::warn!(task = %id, panic, "work that never ran panicked when dropped");
         }
-    });
+    };
+    // Outside a runtime it is a caller's own thread, which may wait for the destructor.
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(async move { end() })),
+        Err(_) => end(),
+    }
 }

@@ -24,6 +24,7 @@ use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
+use crate::engine::dispose;
 use crate::kernel::{Supervisor, Timestamp};
 use crate::store::{Latency, Loaded, StoreError};
 
@@ -133,6 +134,29 @@ impl Actor for GuardActor {
             watchman.lost(&myself, who, &why).await;
         }
         Ok(())
+    }
+}
+
+/// However the guard ends, also with its runtime: nobody is left to answer or to run anything.
+impl Drop for Watchman {
+    fn drop(&mut self) {
+        if self.hub.gate.is_open().is_ok() {
+            self.hub.gate.close(Shut::Dead);
+            self.hub.feed.close();
+        }
+        // Work holds on to the hub, so what is left of it would keep both for ever. It is taken out
+        // first, as its destructor may look at the map.
+        let lives: Vec<_> = self
+            .hub
+            .lives
+            .iter()
+            .map(|live| Arc::clone(&live))
+            .collect();
+        for live in lives {
+            if let Err(panic) = dispose(live.discard_work()) {
+                tracing::warn!(task = %live.id, panic, "work that never ran panicked when dropped");
+            }
+        }
     }
 }
 

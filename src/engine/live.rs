@@ -128,11 +128,11 @@ impl Live {
     }
 }
 
-/// Whoever drops the last reference may be an actor of ours: no destructor may harm it.
+/// Work that nobody took is dropped with its task. Whoever drops the last reference may be an
+/// actor of ours: no destructor may harm it.
 impl Drop for Live {
     fn drop(&mut self) {
-        let work = self.discard_work();
-        if let Err(panic) = dispose(work) {
+        if let Err(panic) = dispose(self.discard_work()) {
             tracing::warn!(task = %self.id, panic, "work that never ran panicked when dropped");
         }
     }

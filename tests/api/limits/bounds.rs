@@ -1,12 +1,10 @@
 //! Bounds at n - 1, n and n + 1, and limits that cannot be.
 
-use std::time::Duration;
-
 use understory::kernel::Refusal;
-use understory::{BuildError, Cancel, Class, Manager, SpawnError, TaskHandle, WhenFull};
+use understory::{BuildError, Class, Manager, SpawnError, TaskHandle, WhenFull};
 
 use super::{end, state_at_rest, with};
-use crate::stage::{for_ever, soon, until_cancelled};
+use crate::stage::{for_ever, until_cancelled};
 
 fn is_bound(refused: &Result<TaskHandle<()>, SpawnError>, expected: usize) -> bool {
     matches!(refused, Err(SpawnError::Refused(Refusal::Bound(_, max))) if *max == expected)
@@ -15,12 +13,11 @@ fn is_bound(refused: &Result<TaskHandle<()>, SpawnError>, expected: usize) -> bo
 #[tokio::test]
 async fn bounds_of_the_tree_hold_at_n_and_not_before() {
     let manager = with(|builder| builder.live_max(3));
-    let task = || manager.scope("s").unnamed().spawn(for_ever);
+    let task = || manager.scope("s").unnamed().spawn(until_cancelled);
     let first = task().await.unwrap();
     assert!(task().await.is_ok() && task().await.is_ok());
     assert!(is_bound(&task().await, 3));
-    let now = Cancel::because("enough").grace(Duration::ZERO);
-    soon(first.cancel(now)).await.unwrap();
+    end(&first).await;
     assert!(task().await.is_ok() && is_bound(&task().await, 3));
 
     let manager = with(|builder| builder.depth_max(2).children_max(2));

@@ -1,5 +1,6 @@
 //! Bodies that block, refuse to end, or act while they are dropped.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ async fn closure_that_is_called_once_may_panic_in_its_call() {
 
 #[tokio::test]
 async fn body_that_is_always_busy_yields_to_force() {
-    let manager = Manager::in_memory();
+    let builder = Manager::builder().abort_window(Duration::from_mins(1));
+    let manager = builder.build().unwrap();
     let task = manager.scope("s").task("busy").spawn(|_| async {
         loop {
             tokio::task::yield_now().await;
@@ -144,4 +146,43 @@ async fn work_of_a_refused_task_may_panic_when_it_is_dropped() {
     assert!(soon(told.1).await.is_err());
     soon(holder.cancel(at_once())).await.unwrap();
     assert_eq!(manager.incarnation(), 1);
+}
+
+#[test]
+fn dead_runtime_leaves_no_work_behind_and_no_one_waiting() {
+    hush();
+    let drops = Arc::new(AtomicU32::new(0));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let (manager, never) = runtime.block_on(async {
+        let manager = Manager::in_memory();
+        let scope = manager.scope("s");
+        let first = scope.task("first").spawn(for_ever).await.unwrap();
+        let held = || {
+            let bomb = Bomb(Arc::clone(&drops));
+            move |_| async move {
+                let _held = bomb;
+                Ok(())
+            }
+        };
+        let never = scope.task("never").after([first.id()]);
+        let never = never.spawn(held()).await.unwrap();
+        // Nobody decides about this one any more, nor waits for the answer.
+        tokio::select! {
+            biased;
+            _ = scope.task("forgotten").spawn(held()) => panic!("it is not decided at once"),
+            () = std::future::ready(()) => {}
+        }
+        (manager, never)
+    });
+
+    drop(runtime);
+
+    // Who waits elsewhere is told, as is who asks for more.
+    let elsewhere = tokio::runtime::Runtime::new().unwrap();
+    let waited = elsewhere.block_on(soon(never.settled()));
+    assert!(matches!(waited, Err(WaitError::Gone(id)) if id == never.id()));
+    let asked = elsewhere.block_on(soon(manager.scope("s").task("t").spawn(for_ever)));
+    assert!(matches!(asked, Err(SpawnError::Unavailable(_))));
+    assert_eq!(drops.load(Ordering::SeqCst), 2);
 }
