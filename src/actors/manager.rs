@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 
-use super::gate::{Ask, Letter, Shut};
+use super::gate::{Ask, Letter};
 use super::hub::Hub;
 use super::mailbox::{Wake, wake_again};
 use super::writer::{Asker, Commit};
@@ -210,11 +210,9 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        // The gate is the guard's business: this may run after the next manager was attached.
         if let Some((_, timer)) = self.timer.take() {
             timer.abort();
-        }
-        if self.hub.gate.is_open() != Err(Shut::Closed) {
-            self.hub.gate.detach();
         }
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use understory::{
-    Cancel, CancelError, Context, Failure, FeedItem, Manager, NoteError, Outcome, Part, Retry, Seq,
-    ShutdownError, Since, SpawnError, State, Subscription, TaskHandle, TaskId, WaitError,
+    Cancel, CancelError, Context, Failure, Manager, NoteError, Part, Retry, Seq, ShutdownError,
+    Since, SpawnError, State, TaskHandle, WaitError,
 };
 
-use crate::stage::{for_ever, reaches, settle_down, soon, until, until_cancelled};
+use crate::stage::{for_ever, has_no_gap, reaches, soon, until, until_cancelled};
 
 const PARTS: [Part; 4] = [Part::Manager, Part::Writer, Part::Carrier, Part::Publisher];
 
@@ -31,6 +31,7 @@ fn manager() -> Manager {
 
 /// Breaks this part of the manager while somebody asks for a task, and gives what that one gets.
 async fn break_it(manager: &Manager, part: Part) -> Result<TaskHandle<()>, SpawnError> {
+    until(|| manager.incarnation() > 0).await;
     let before = manager.incarnation();
     manager.break_part(part);
     let asked = soon(manager.scope("s").unnamed().spawn(nothing)).await;
