@@ -10,7 +10,7 @@ use understory::{
     What,
 };
 
-use crate::stage::{feed_of, for_ever, reaches, sees, settle_down, soon, story, until_cancelled};
+use crate::stage::{feed_of, for_ever, reaches, sees, settle_down, soon, story, until, until_cancelled};
 
 async fn nothing(_: Context) -> Result<(), Failure> {
     Ok(())
@@ -18,7 +18,8 @@ async fn nothing(_: Context) -> Result<(), Failure> {
 
 /// A body that ends when it gets a message.
 async fn until_told(ctx: Context) -> Result<(), Failure> {
-    ctx.recv().await;
+    // `recv` would hear a request to stop, too.
+    until(|| ctx.try_recv().is_some()).await;
     Ok(())
 }
 

@@ -28,6 +28,18 @@ pub(crate) enum Bug {
     OneTooMany,
     /// A dependency that failed counts as completed.
     DependencyIgnored,
+    /// The late word of an abandoned body replaces the outcome.
+    EndChanges,
+    /// Elder siblings are asked to stop before younger ones, and children before their parents.
+    ElderFirst,
+    /// A start after a failure does not count as an attempt.
+    AttemptNotCounted,
+    /// A key is not remembered.
+    KeyNotBound,
+    /// What a task was resumed with is lost.
+    ResumeLost,
+    /// Force follows the request to stop at once.
+    GraceIgnored,
 }
 
 impl Supervisor {

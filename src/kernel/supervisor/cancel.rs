@@ -93,6 +93,9 @@ impl Supervisor {
         for root in roots {
             meant.extend(self.forest.subtree(*root).into_iter().map(|id| (id, *root)));
         }
+        if self.planted(Bug::ElderFirst) {
+            meant.reverse();
+        }
         self.watch(ticket, &meant.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         for (id, root) in meant {
             let cause = if id == root {

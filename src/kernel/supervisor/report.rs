@@ -38,6 +38,10 @@ impl Supervisor {
         }
         if task.record.state.is_terminal() {
             self.edit(id).body = Body::Absent;
+            if self.planted(Bug::EndChanges) {
+                let late = Outcome::Interrupted("changed".into());
+                self.edit(id).outcome = Some(Arc::new(late));
+            }
             self.emit(id, What::BodyStopped);
             self.free(id);
             return;

@@ -52,12 +52,14 @@ impl Supervisor {
             return;
         }
         let is_first = self.task(id).record.epoch == Epoch::default();
+        let is_planted = self.planted(Bug::AttemptNotCounted) && !is_first;
+        let drops_resume = self.planted(Bug::ResumeLost);
         let now = self.now;
         self.shift(id, Trigger::Start);
         let record = self.edit(id);
-        let resume = record.resume.take();
+        let resume = record.resume.take().filter(|_| !drops_resume);
         record.epoch = record.epoch.next();
-        record.attempt += u32::from(resume.is_none());
+        record.attempt += u32::from(resume.is_none() && !is_planted);
         record.body = Body::Live;
         record.wait = None;
         record.started_at = Some(now);

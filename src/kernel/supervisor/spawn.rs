@@ -150,7 +150,9 @@ impl Supervisor {
         if let Some(name) = &spec.name {
             self.names.reserve(&spec.scope, name, id);
         }
-        if let Some(key) = &spec.key {
+        if let Some(key) = &spec.key
+            && !self.planted(Bug::KeyNotBound)
+        {
             self.names.bind_key(key, id, &spec);
             let until = self.now.after(self.bounds.key_window);
             self.alarms.insert((until, id, Alarm::Key));

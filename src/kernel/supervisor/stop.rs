@@ -15,6 +15,7 @@ use super::super::event::What;
 use super::super::id::TaskId;
 use super::super::record::{Body, Cause, Conclusion, Limit, Outcome, Requester, Stop, Wait};
 use super::super::state::{State, Trigger};
+use super::Bug;
 use super::Supervisor;
 use super::alarm::Alarm;
 use super::protocol::{Effect, StopAsk};
@@ -98,7 +99,13 @@ impl Supervisor {
         self.disarm(id, Alarm::Attempt);
         self.disarm(id, Alarm::Idle);
         self.disarm(id, Alarm::Grace);
-        self.arm(id, stop.grace_until, Alarm::Grace);
+        let is_planted = self.planted(Bug::GraceIgnored);
+        let until = if is_planted {
+            self.now
+        } else {
+            stop.grace_until
+        };
+        self.arm(id, until, Alarm::Grace);
         self.out.effects.push(Effect::Signal { id, epoch, stop });
     }
 

@@ -6,6 +6,7 @@
 
 mod bed;
 mod checks;
+mod counts;
 mod exhaustive;
 mod law;
 mod model;

@@ -52,6 +52,12 @@ planted! {
     p7_the_world_still_sees_name_freed_early: kernel(Bug::NameFreedEarly);
     p16_the_world_still_sees_one_too_many: kernel(Bug::OneTooMany);
     the_world_still_sees_dependency_ignored: kernel(Bug::DependencyIgnored);
+    p2_the_world_still_sees_end_changes: kernel(Bug::EndChanges);
+    p6_the_world_still_sees_elder_first: kernel(Bug::ElderFirst);
+    p14_the_world_still_sees_attempt_not_counted: kernel(Bug::AttemptNotCounted);
+    p17_the_world_still_sees_key_not_bound: kernel(Bug::KeyNotBound);
+    p24_the_world_still_sees_resume_lost: kernel(Bug::ResumeLost);
+    p18_the_world_still_sees_grace_ignored: kernel(Bug::GraceIgnored);
     p1_the_world_still_sees_answer_before_durable: shell(ShellBug::AnswerBeforeDurable);
     p3_the_world_still_sees_event_before_record: shell(ShellBug::EventBeforeRecord);
     p3_the_world_still_sees_batches_reordered: shell(ShellBug::BatchesReordered);

@@ -1,10 +1,8 @@
-//! A small world around the kernel, drawn from a seed: disk, bodies, wire, timers, callers,
-//! crashes.
+//! A small world around the kernel, drawn from a seed: disk, bodies, wire, timers, callers, crashes.
 //!
-//! The world does to the kernel what its shell may do and what machines do: batches become durable
-//! late and in order, effects are carried out only after that, reports come late, twice and in any
-//! order, timers are late, and a crash keeps any prefix of what was in flight. After every step the
-//! checkers look at it.
+//! The world does to the kernel what its shell may do and what machines do: batches become durable late and
+//! in order, effects are carried out only after that, reports come late, twice and in any order, timers are
+//! late, and a crash keeps any prefix of what was in flight. After every step the checkers look at it.
 //!
 //! *Not here*: what must hold (`checks`).
 
@@ -12,17 +10,15 @@ mod asks;
 mod bodies;
 mod dice;
 mod disk;
+mod ends;
 mod rates;
 mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bed::ask;
 use super::checks::{Checks, Released};
-use crate::kernel::{
-    Bounds, Bug, Effect, Input, Record, Seq, Spec, Step, Supervisor, Target, Timestamp,
-};
+use crate::kernel::{Bounds, Bug, Effect, Input, Record, Seq, Spec, Step, Supervisor, Timestamp};
 pub(super) use bodies::Body;
 pub(super) use dice::Dice;
 use disk::Disk;
@@ -283,97 +279,5 @@ impl World {
             self.now = self.now.max(at);
         }
         self.feed(Input::Tick)
-    }
-
-    /// The process dies. Any prefix of what is in flight is durable; some of it was even carried
-    /// out.
-    fn crash(&mut self) -> Result<(), String> {
-        for _ in 0..self.dice.below(self.disk.in_flight() + 1) {
-            if self.dice.percent(50) {
-                self.commit()?;
-            } else if let Some(step) = self.disk.commit() {
-                // Nothing of it was carried out; subscribers read its events from the log later.
-                self.checks.durable(&step)?;
-                self.checks.published(&step, &self.disk.records)?;
-            }
-        }
-        self.disk.lose();
-        self.bodies.clear();
-        // What the dead process had on the wire may still be heard in the next life.
-        let heard =
-            |input: &Input| !matches!(input, Input::Spawn { .. } | Input::Undelivered { .. });
-        self.copies.extend(self.wire.drain(..).filter(heard));
-        if self.dice.percent(10) {
-            let back = self.dice.time(Duration::from_millis(500));
-            self.now = Timestamp::from_micros(
-                self.now.as_micros() - u64::try_from(back.as_micros()).expect("a short time"),
-            );
-        }
-        self.recover()
-    }
-
-    fn recover(&mut self) -> Result<(), String> {
-        let records: Vec<_> = self.disk.records.values().cloned().collect();
-        let (now, seq, dice) = (self.now, self.disk.seq, self.steps);
-        self.note(|_| format!("CRASH; {} records", records.len()));
-        self.checks.crashed(now, &records, seq)?;
-        let (kernel, step) =
-            Supervisor::recover(self.bounds.clone(), dice, now, seq, records.clone());
-        self.kernel = kernel;
-        self.kernel.bug = self.options.bug;
-        self.note(|_| format!("recovered{}", trace::step(&step)));
-        if self.options.record {
-            let step = format!("{step:?}");
-            let (bounds, steps) = (self.bounds.clone(), Vec::new());
-            let start = Some(Start {
-                now,
-                seq,
-                records,
-                step,
-            });
-            self.lives.push(Life {
-                bounds,
-                dice,
-                start,
-                steps,
-            });
-        }
-        self.checks.after(now, None, &step)?;
-        if self.options.audit {
-            self.kernel.audit()?;
-        }
-        self.send(step)
-    }
-
-    /// Everything that can end ends: afterwards all is settled and everybody was answered.
-    fn drain(&mut self) -> Result<(), String> {
-        match self.dice.below(4) {
-            0 => self.cancel_target(Target::All)?,
-            1 => {
-                let (ticket, ask) = (self.next_ticket(), ask(None));
-                self.feed(Input::Shutdown { ticket, ask })?;
-            }
-            _ => {}
-        }
-        for _ in 0..10_000 {
-            while self.disk.in_flight() > 0 {
-                self.commit()?;
-            }
-            if !self.wire.is_empty() {
-                self.deliver()?;
-            } else if !self.bodies.is_empty() {
-                self.bodies_end();
-            } else if let Some(id) = self.checks.suspended().first() {
-                self.resume_task(*id)?;
-            } else if self.kernel.live() > 0 && self.kernel.next_tick().is_some() {
-                self.tick()?;
-            } else {
-                if self.options.audit {
-                    self.kernel.audit()?;
-                }
-                return self.checks.drained(&self.disk.records, &self.kernel);
-            }
-        }
-        Err("liveness: the world is drained and things go on for ever".to_owned())
     }
 }

@@ -34,22 +34,24 @@ async fn cancels_whole(size: usize, above: fn(usize) -> usize) {
     assert_eq!((report.cancelled.len(), report.len()), (size, size));
     assert_eq!(report.cancelled.last(), Some(&root.id()));
     assert_eq!(manager.live(), 0);
-    // Accepted, started, asked to stop, settled: four events a task, and the root's end is last.
-    assert_eq!(root.record().unwrap().seq, Seq(4 * size as u64));
+    // Accepted, started, asked to stop, settled, and perhaps: waiting for its children. The root's
+    // end is the last event.
+    let events = root.record().unwrap().seq;
+    assert!((Seq(4 * size as u64)..=Seq(5 * size as u64)).contains(&events), "{events}");
 }
 
 #[tokio::test]
-async fn flat_tree_is_cancelled_whole_with_four_events_a_task() {
+async fn flat_tree_is_cancelled_whole_with_a_few_events_a_task() {
     cancels_whole(scale(3_000), |_| 0).await;
 }
 
 #[tokio::test]
-async fn bushy_tree_is_cancelled_whole_with_four_events_a_task() {
+async fn bushy_tree_is_cancelled_whole_with_a_few_events_a_task() {
     cancels_whole(scale(3_000), |number| (number - 1) / 10).await;
 }
 
 #[tokio::test]
-async fn chain_is_cancelled_whole_with_four_events_a_task() {
+async fn chain_is_cancelled_whole_with_a_few_events_a_task() {
     cancels_whole(scale(1_000), |number| number - 1).await;
 }
 
