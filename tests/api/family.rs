@@ -10,7 +10,9 @@ use understory::{
     What,
 };
 
-use crate::stage::{feed_of, for_ever, reaches, sees, settle_down, soon, story, until, until_cancelled};
+use crate::stage::{
+    feed_of, for_ever, reaches, sees, settle_down, soon, story, until, until_cancelled,
+};
 
 async fn nothing(_: Context) -> Result<(), Failure> {
     Ok(())

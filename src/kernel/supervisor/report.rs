@@ -64,7 +64,8 @@ impl Supervisor {
         };
         let conclusion = self.conclusion(id, stop.map(|stop| stop.cause), end);
         self.hold(id, conclusion, ending);
-        // Only now, so that no child that ends with its parent takes the turn of its scope for nothing.
+        // Only now, so that no child that ends with its parent takes the turn of its scope for
+        // nothing.
         self.give_back_slot(id);
     }
 

@@ -1,4 +1,5 @@
-//! Work is counted, not timed: what a cancel of a large tree costs per task, whatever the shape of the tree.
+//! Work is counted, not timed: what a cancel of a large tree costs per task, whatever the shape of
+//! the tree.
 //!
 //! The trees are built, cancelled and dropped on a small stack: nothing in the kernel recurses.
 

@@ -100,7 +100,8 @@ impl Model {
         true
     }
 
-    /// Starts a pending task whose parent has started, or queues it; after it, the children that wait for it.
+    /// Starts a pending task whose parent has started, or queues it; after it, the children that
+    /// wait for it.
     fn admit(&mut self, first: usize) {
         let mut ready = VecDeque::from([first]);
         while let Some(task) = ready.pop_front() {

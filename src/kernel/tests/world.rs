@@ -1,8 +1,10 @@
-//! A small world around the kernel, drawn from a seed: disk, bodies, wire, timers, callers, crashes.
+//! A small world around the kernel, drawn from a seed: disk, bodies, wire, timers, callers,
+//! crashes.
 //!
-//! The world does to the kernel what its shell may do and what machines do: batches become durable late and
-//! in order, effects are carried out only after that, reports come late, twice and in any order, timers are
-//! late, and a crash keeps any prefix of what was in flight. After every step the checkers look at it.
+//! The world does to the kernel what its shell may do and what machines do: batches become durable
+//! late and in order, effects are carried out only after that, reports come late, twice and in any
+//! order, timers are late, and a crash keeps any prefix of what was in flight. After every step the
+//! checkers look at it.
 //!
 //! *Not here*: what must hold (`checks`).
 

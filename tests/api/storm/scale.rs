@@ -37,7 +37,10 @@ async fn cancels_whole(size: usize, above: fn(usize) -> usize) {
     // Accepted, started, asked to stop, settled, and perhaps: waiting for its children. The root's
     // end is the last event.
     let events = root.record().unwrap().seq;
-    assert!((Seq(4 * size as u64)..=Seq(5 * size as u64)).contains(&events), "{events}");
+    assert!(
+        (Seq(4 * size as u64)..=Seq(5 * size as u64)).contains(&events),
+        "{events}"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use super::{Life, Start, World, trace};
 use crate::kernel::{Input, Supervisor, Target, Timestamp};
 
 impl World {
-    /// The process dies. Any prefix of what is in flight is durable; some of it was even carried out.
+    /// The process dies. Any prefix of what is in flight is durable; some of it was even carried
+    /// out.
     pub(super) fn crash(&mut self) -> Result<(), String> {
         for _ in 0..self.dice.below(self.disk.in_flight() + 1) {
             if self.dice.percent(50) {
