@@ -9,12 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ractor::ActorCell;
-use tokio::runtime::Handle;
 
 use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
-use crate::engine::{Attempt, Live, Work, dispose};
+use crate::engine::{Attempt, Live};
 use crate::kernel::{
     Accepted, Effect, End, Epoch, Fault, FaultKind, Reply, TaskId, Ticket, Timestamp,
 };
@@ -52,10 +51,10 @@ impl Carrier {
                 self.hub.lives.insert(*id, Arc::clone(live));
             }
         }
-        if let Some(last) = batch.events.last() {
-            self.hub
-                .index
-                .apply(&batch.records, &batch.removed, last.seq);
+        if !batch.is_empty() {
+            let last = batch.events.last();
+            let seq = last.map_or_else(|| self.hub.index.seq(), |last| last.seq);
+            self.hub.index.apply(&batch.records, &batch.removed, seq);
             for record in batch
                 .records
                 .iter()
@@ -104,7 +103,7 @@ impl Carrier {
             Effect::Close(id) => self.close_inbox(id),
             Effect::Forget(id) => {
                 if let Some((_, live)) = self.hub.lives.remove(&id) {
-                    discard(&live);
+                    live.discard_work();
                 }
             }
         }
@@ -151,7 +150,7 @@ impl Carrier {
                 drop(permit);
                 let unheard = reply.send(result).is_err();
                 if unheard && !is_new {
-                    discard(&live);
+                    live.discard_work();
                 }
             }
             (Some(Asker::Other(to)), reply) => {
@@ -175,24 +174,5 @@ impl Carrier {
         {
             self.hub.gate.undelivered(record, left);
         }
-    }
-}
-
-/// Drops the work of a task that will not run, where its destructor can harm nobody.
-pub(crate) fn discard(live: &Live) {
-    let work = live.discard_work();
-    if matches!(work, Work::Spent) {
-        return;
-    }
-    let id = live.id;
-    let end = move || {
-        if let Err(panic) = dispose(work) {
-            tracing::warn!(task = %id, panic, "work that never ran panicked when dropped");
-        }
-    };
-    // Outside a runtime it is a caller's own thread, which may wait for the destructor.
-    match Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn(async move { end() })),
-        Err(_) => end(),
     }
 }

@@ -3,8 +3,8 @@
 //! # Invariants
 //! 1. Control (cancel, shutdown, deadlines) goes ahead of reports, and those ahead of new work.
 //! 2. Asks and notes are bounded by permits, which are given back when they are answered or
-//!    durable. Reports need no permit: there is at most one per attempt, and a few for each thing a
-//!    body awaits.
+//!    durable; those of cancels when they are decided. Reports need no permit: there is at most one
+//!    per attempt, and one about what its body awaits.
 //! 3. A closed gate takes no ask, and answers those that it holds.
 //!
 //! *Not here*: any decision about the content of an input (`kernel`).
@@ -19,7 +19,6 @@ use super::mailbox::{Mailbox, Wake};
 use crate::engine::Live;
 use crate::kernel::{
     Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Timestamp,
-    Wait,
 };
 
 /// Most cancels that wait for their decision at once; further callers wait for their turn.
@@ -44,6 +43,8 @@ pub(super) enum Letter {
         note: Note,
         permit: OwnedSemaphorePermit,
     },
+    /// A body began or ceased to await something; what, stands in its `Live`.
+    Parked { live: Arc<Live>, epoch: Epoch },
     /// A fact that needs neither answer nor permit.
     Told(Box<Input>),
     /// The timer has run out.
@@ -188,13 +189,10 @@ impl Gate {
         });
     }
 
-    pub(crate) fn parked(&self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
-        self.tell(Input::Parked {
-            id,
-            epoch,
-            turn,
-            on,
-        });
+    /// A body began or ceased to await something. At most one such letter is under way per task.
+    pub(crate) fn parked(&self, live: Arc<Live>, epoch: Epoch) {
+        self.letters.push(TASKS, Letter::Parked { live, epoch });
+        self.check_after_push();
     }
 
     pub(super) fn active(&self, id: TaskId, epoch: Epoch, at: Timestamp) {
@@ -207,6 +205,7 @@ impl Gate {
 
     fn tell(&self, fact: Input) {
         self.letters.push(TASKS, Letter::Told(Box::new(fact)));
+        self.check_after_push();
     }
 
     pub(super) fn tick(&self) {

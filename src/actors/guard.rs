@@ -17,14 +17,12 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::oneshot;
 
-use super::carry::discard;
 use super::clock::Clock;
 use super::gate::Shut;
 use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
-use crate::engine::dispose;
 use crate::kernel::{Supervisor, Timestamp};
 use crate::store::{Latency, Loaded, StoreError};
 
@@ -33,6 +31,9 @@ const RESTARTS_MAX: usize = 3;
 const RESTART_PERIOD: Duration = Duration::from_mins(1);
 /// How long a failed actor may take to go; a body that never yields is not waited for.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How often and after which pause a store that is not available is read again at a start.
+const LOADS_MAX: u32 = 60;
+const LOAD_PAUSE: Duration = Duration::from_millis(500);
 /// Events read at once when unpublished ones are fetched from the store.
 const EVENTS_PER_READ: usize = 1_024;
 
@@ -153,9 +154,7 @@ impl Drop for Watchman {
             .map(|live| Arc::clone(&live))
             .collect();
         for live in lives {
-            if let Err(panic) = dispose(live.discard_work()) {
-                tracing::warn!(task = %live.id, panic, "work that never ran panicked when dropped");
-            }
+            live.discard_work();
         }
     }
 }
@@ -206,7 +205,7 @@ impl Watchman {
     }
 
     async fn start(&mut self, myself: &ActorRef<Order>) {
-        let loaded = match load(&self.hub).await {
+        let loaded = match self.load_patiently().await {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.give_up(&format!("its store cannot be read: {error}"));
@@ -216,6 +215,25 @@ impl Watchman {
         if let Err(error) = self.recover(myself, loaded).await {
             self.give_up(&format!("its actors cannot start: {error}"));
         }
+    }
+
+    /// Reads the store, again and again for a while if it is not available.
+    async fn load_patiently(&self) -> Result<Loaded, StoreError> {
+        for _ in 1..LOADS_MAX {
+            match load(&self.hub).await {
+                Err(StoreError::Unavailable { source }) => {
+                    tracing::error!(%source, "the store cannot be read; it will be tried again");
+                    self.hub.set_sickness(Some(Arc::from(source.to_string())));
+                }
+                Err(wrong) => return Err(wrong),
+                Ok(loaded) => {
+                    self.hub.set_sickness(None);
+                    return Ok(loaded);
+                }
+            }
+            tokio::time::sleep(LOAD_PAUSE).await;
+        }
+        load(&self.hub).await
     }
 
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
@@ -297,7 +315,7 @@ fn settle_lives(hub: &Hub) {
             let _is_first = live.done.set(Arc::clone(&record)).is_ok();
         }
         if !record.is_held() {
-            discard(live);
+            live.discard_work();
         }
         record.is_held()
     });

@@ -26,6 +26,7 @@ pub(super) struct Desk {
     hub: Arc<Hub>,
     supervisor: Supervisor,
     tickets: u64,
+    incarnation: u64,
     letters: Vec<Letter>,
     timer: Option<(Timestamp, AbortHandle)>,
 }
@@ -52,10 +53,11 @@ impl Actor for ManagerActor {
             supervisor,
             step,
         } = beginning;
+        let incarnation = hub.incarnation();
         let commit = Commit {
+            incarnation,
             step,
-            askers: Vec::new(),
-            permits: Vec::new(),
+            ..Commit::default()
         };
         let mut desk = Box::new(Desk {
             hub,
@@ -63,6 +65,7 @@ impl Actor for ManagerActor {
             // Tickets of different incarnations never meet, as the writer starts anew with the
             // manager.
             tickets: 0,
+            incarnation,
             letters: Vec::new(),
             timer: None,
         });
@@ -103,7 +106,10 @@ impl Actor for ManagerActor {
 impl Desk {
     fn turn(&mut self) {
         let now = self.hub.clock.now();
-        let mut commit = Commit::default();
+        let mut commit = Commit {
+            incarnation: self.incarnation,
+            ..Commit::default()
+        };
         let mut letters = std::mem::take(&mut self.letters);
         for letter in letters.drain(..) {
             self.open(now, letter, &mut commit);
@@ -131,6 +137,16 @@ impl Desk {
             } => {
                 commit.permits.push(permit);
                 Input::Said { id, epoch, note }
+            }
+            Letter::Parked { live, epoch } => {
+                let (turn, on) = live.park().open();
+                let id = live.id;
+                Input::Parked {
+                    id,
+                    epoch,
+                    turn,
+                    on,
+                }
             }
             Letter::Told(input) => *input,
         };

@@ -31,7 +31,6 @@ mod sabotage;
 mod task;
 mod writer;
 
-pub(crate) use carry::discard;
 pub(crate) use clock::Clock;
 pub(crate) use gate::Shut;
 pub(crate) use guard::{boot, stop};

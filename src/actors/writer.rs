@@ -31,6 +31,8 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// One turn of the manager.
 #[derive(Debug, Default)]
 pub(super) struct Commit {
+    /// Of the manager that decided it. A manager that was given up may finish its turn late.
+    pub(super) incarnation: u64,
     pub(super) step: Step,
     pub(super) askers: Vec<(Ticket, Asker)>,
     /// Given back when the step is durable.
@@ -61,6 +63,7 @@ pub(super) struct WriterActor;
 
 pub(super) struct Pen {
     hub: Arc<Hub>,
+    incarnation: u64,
     carrier: Carrier,
     commits: Vec<Commit>,
 }
@@ -78,6 +81,7 @@ impl Actor for WriterActor {
         hub.commits.attach(myself);
         let carrier = Carrier::new(Arc::clone(&hub), manager);
         Ok(Box::new(Pen {
+            incarnation: hub.incarnation(),
             hub,
             carrier,
             commits: Vec::new(),
@@ -108,11 +112,14 @@ impl Pen {
         let mut batch = Batch::default();
         let mut effects = Vec::new();
         let mut permits = Vec::new();
-        for commit in self.commits.drain(..) {
+        let ours = self.incarnation;
+        let is_ours = |commit: &Commit| commit.incarnation == ours;
+        for commit in self.commits.drain(..).filter(is_ours) {
             let Commit {
                 step,
                 askers,
                 permits: held,
+                incarnation: _,
             } = commit;
             let Step {
                 records,

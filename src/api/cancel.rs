@@ -218,7 +218,10 @@ impl Manager {
 
 async fn ask(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, CancelError> {
     let hub = &core.hub;
-    let longest = ask.grace.unwrap_or(hub.bounds.grace) + hub.bounds.abort_window + STORE_PATIENCE;
+    let grace = ask.grace.unwrap_or(hub.bounds.grace);
+    let longest = grace
+        .saturating_add(hub.bounds.abort_window)
+        .saturating_add(STORE_PATIENCE);
     let decided = hub.gate.cancel(target, ask);
     tokio::pin!(decided);
     let reply = loop {
@@ -251,8 +254,8 @@ pub(super) async fn for_token(core: &Core, id: TaskId) {
     };
     let stopped = loop {
         match ask(core, Target::Tree(id), stop.clone()).await {
-            // The actors started anew and may run it again: the request stands.
-            Err(CancelError::Restarted) => {}
+            // The actors may start anew and run it again: the request stands.
+            Err(CancelError::Restarted | CancelError::StoreUnavailable(_)) => {}
             stopped => break stopped,
         }
     };

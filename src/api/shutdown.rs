@@ -69,7 +69,11 @@ impl Manager {
             by: Requester::Host,
             grace: Some(grace),
         };
-        let longest = grace + hub.bounds.abort_window + Duration::from_millis(500);
+        let patience = hub
+            .bounds
+            .abort_window
+            .saturating_add(Duration::from_millis(500));
+        let longest = grace.saturating_add(patience);
         let asked = hub.gate.shutdown(ask);
         tokio::pin!(asked);
         let report = loop {

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::builder::{Again, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
 use super::handle::TaskHandle;
-use crate::actors::{Clock, Shut, discard};
+use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
 use crate::inbox::Inbox;
 use crate::kernel::{
@@ -212,57 +213,67 @@ impl<Mode> TaskBuilder<Mode> {
         };
         let live = Arc::new(Live::new(id, spec, Inbox::new(self.inbox_capacity), work));
         let core = self.core;
-        let taken = match core.hub.gate.spawn(Arc::clone(&live), self.by).await {
-            Ok(taken) => taken,
-            Err((shut, live)) => {
-                if shut != Shut::Restarted {
-                    discard(&live);
-                }
-                return Err(unavailable(shut, id));
-            }
+        let mut links = Links {
+            core: Arc::clone(&core),
+            live: Arc::clone(&live),
+            tokens: self.tokens,
         };
-        match taken {
-            Ok(Accepted::New(_)) => {
-                for token in self.tokens {
-                    link(&core, &live, token);
-                }
-                Ok(TaskHandle::of_live(core, live))
-            }
-            Ok(Accepted::Existing(id)) => {
-                discard(&live);
-                Ok(TaskHandle::of_id(core, id))
-            }
-            Err((refusal, live)) => {
-                discard(&live);
-                Err(refusal.into())
-            }
+        let (other, error) = match core.hub.gate.spawn(Arc::clone(&live), self.by).await {
+            Ok(Ok(Accepted::New(_))) => return Ok(TaskHandle::of_live(core, live)),
+            // It may exist: work and links stay.
+            Err((Shut::Restarted, _)) => return Err(SpawnError::Unknown(id)),
+            Ok(Ok(Accepted::Existing(id))) => (Some(id), None),
+            Ok(Err((refusal, _))) => (None, Some(refusal.into())),
+            Err((shut, _)) => (None, Some(unavailable(shut))),
+        };
+        links.tokens.clear();
+        live.discard_work();
+        match (other, error) {
+            (_, Some(error)) => Err(error),
+            (other, None) => Ok(TaskHandle::of_id(core, other.unwrap_or(id))),
         }
     }
 }
 
 fn discard_work(id: TaskId, work: Work) {
     let scope = Scope::new("none").expect("the word is a valid scope");
-    discard(&Live::new(
-        id,
-        Arc::new(Spec::new(scope)),
-        Inbox::new(0),
-        work,
-    ));
+    let spec = Arc::new(Spec::new(scope));
+    Live::new(id, spec, Inbox::new(0), work).discard_work();
 }
 
-fn unavailable(shut: Shut, id: TaskId) -> SpawnError {
-    match shut {
-        Shut::Closed => SpawnError::Unavailable("it was shut down"),
-        Shut::Dead => SpawnError::Unavailable("it failed too often to be started again"),
-        Shut::Sick => SpawnError::Unavailable("its store takes nothing at the moment; try again"),
-        Shut::Restarted => SpawnError::Unknown(id),
+fn unavailable(shut: Shut) -> SpawnError {
+    SpawnError::Unavailable(match shut {
+        Shut::Closed => "it was shut down",
+        Shut::Dead => "it failed too often to be started again",
+        Shut::Sick => "its store takes nothing at the moment; try again",
+        Shut::Restarted => "it was started anew",
+    })
+}
+
+/// The foreign tokens of a task that was asked for. They are linked also when nobody waits for the
+/// answer any more, as the task may exist then.
+struct Links {
+    core: Arc<Core>,
+    live: Arc<Live>,
+    tokens: Vec<CancellationToken>,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        for token in self.tokens.drain(..) {
+            link(&self.core, &self.live, token);
+        }
     }
 }
 
 /// Watches a foreign token until the task settles.
 fn link(core: &Arc<Core>, live: &Arc<Live>, token: CancellationToken) {
+    // Without a runtime no task runs any more.
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
     let (core, live) = (Arc::clone(core), Arc::clone(live));
-    tokio::spawn(async move {
+    runtime.spawn(async move {
         tokio::select! {
             biased;
             _ = live.done.wait() => {}

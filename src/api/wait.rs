@@ -102,7 +102,12 @@ impl Manager {
         if tasks.is_empty() {
             return Ok(None);
         }
-        let _parked = tasks.first().and_then(park);
+        let is_ended = |task: &TaskRef| task.live().is_none_or(|live| live.done.get().is_some());
+        let _parked = if tasks.iter().any(is_ended) {
+            None
+        } else {
+            tasks.iter().find_map(park)
+        };
         let mut waits: Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>> = Vec::new();
         for task in tasks {
             waits.push(Box::pin(settled_here(task)));
@@ -220,21 +225,16 @@ impl Drop for Parked {
     }
 }
 
-/// Counts what the body awaits; only the first and the last are told to the manager.
+/// Counts what the body awaits; only a change between none and some is told to the manager.
 fn change(here: &Context, count: impl FnOnce(u32) -> u32, on: Option<Wait>) {
     let (core, attempt) = here.parts();
-    let mut park = attempt.live.park();
-    let before = park.awaited;
-    park.awaited = count(before);
-    let is_edge = (before == 0) != (park.awaited == 0);
-    if is_edge {
-        park.turn += 1;
-        if park.awaited == 0 {
-            here.touch();
-        }
-        // Under the lock, so that turns reach the gate in their order.
+    if on.is_none() {
+        here.touch();
+    }
+    let is_due = attempt.live.park().change(count, on);
+    if is_due {
         core.hub
             .gate
-            .parked(attempt.live.id, attempt.epoch, park.turn, on);
+            .parked(Arc::clone(&attempt.live), attempt.epoch);
     }
 }

@@ -11,13 +11,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 
 use super::attempt::{Attempt, Verdict};
 use super::signal::Signal;
 use super::unwind::dispose;
 use crate::inbox::Inbox;
-use crate::kernel::{Epoch, Record, Spec, TaskId};
+use crate::kernel::{Epoch, Record, Spec, TaskId, Wait};
 
 /// One run of a body.
 pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Verdict> + Send>>;
@@ -47,11 +48,35 @@ pub(crate) struct Live {
     park: Mutex<Park>,
 }
 
-/// How many things a body awaits, and how often that changed between none and some.
+/// How many things a body awaits, and what the manager has to hear of it.
 #[derive(Debug, Default)]
 pub(crate) struct Park {
-    pub(crate) awaited: u32,
-    pub(crate) turn: u64,
+    awaited: u32,
+    /// Counts up with each change between none and some.
+    turn: u64,
+    on: Option<Wait>,
+    /// Whether a letter that tells of it is under way: one is enough, it tells the newest.
+    is_told: bool,
+}
+
+impl Park {
+    /// Counts one more or one less; tells whether a letter is due.
+    pub(crate) fn change(&mut self, count: impl FnOnce(u32) -> u32, on: Option<Wait>) -> bool {
+        let before = self.awaited;
+        self.awaited = count(before);
+        if (before == 0) == (self.awaited == 0) {
+            return false;
+        }
+        self.turn += 1;
+        self.on = on;
+        !std::mem::replace(&mut self.is_told, true)
+    }
+
+    /// Opens the letter: the newest change.
+    pub(crate) fn open(&mut self) -> (u64, Option<Wait>) {
+        self.is_told = false;
+        (self.turn, self.on.clone())
+    }
 }
 
 impl Live {
@@ -77,6 +102,8 @@ impl Live {
         }
         self.epoch.store(epoch.0, Ordering::Release);
         self.touch(now_micros);
+        // A letter of before may have been lost with a manager.
+        self.park().is_told = false;
         drop(signal);
         // What an attempt before left behind may wait for messages that are not for it.
         self.inbox.stir();
@@ -122,17 +149,36 @@ impl Live {
         }
     }
 
-    /// Takes the work for good, to be dropped where a destructor may run.
-    pub(crate) fn discard_work(&self) -> Work {
-        std::mem::replace(&mut *lock(&self.work), Work::Spent)
+    /// Drops the work of a task that will not run, where its destructor can harm nobody.
+    pub(crate) fn discard_work(&self) {
+        let work = std::mem::replace(&mut *lock(&self.work), Work::Spent);
+        if matches!(work, Work::Spent) {
+            return;
+        }
+        let doomed = Doomed { id: self.id, work };
+        // Outside a runtime it is a caller's own thread, which may wait for the destructor.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { drop(doomed) });
+        }
     }
 }
 
-/// Work that nobody took is dropped with its task. Whoever drops the last reference may be an
-/// actor of ours: no destructor may harm it.
+/// Whoever drops the last reference may be an actor of ours: no destructor may harm it.
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Err(panic) = dispose(self.discard_work()) {
+        self.discard_work();
+    }
+}
+
+/// Work on its way out: however it is dropped, a panic of its destructor stays here.
+struct Doomed {
+    id: TaskId,
+    work: Work,
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        if let Err(panic) = dispose(std::mem::replace(&mut self.work, Work::Spent)) {
             tracing::warn!(task = %self.id, panic, "work that never ran panicked when dropped");
         }
     }

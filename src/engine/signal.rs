@@ -6,7 +6,7 @@
 //!    registers before it looks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,18 +18,28 @@ use crate::kernel::Stop;
 pub(crate) struct Signal {
     asked: AtomicBool,
     forced: AtomicBool,
-    stop: Mutex<Option<Arc<Stop>>>,
+    /// Request and token under one lock: neither can miss the other.
+    request: Mutex<Request>,
     raised: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Request {
+    stop: Option<Arc<Stop>>,
     /// A view for code that wants a token; made when somebody asks for it.
-    token: OnceLock<CancellationToken>,
+    token: Option<CancellationToken>,
 }
 
 impl Signal {
     /// Asks the body to stop. A later request replaces the reason.
     pub(crate) fn ask(&self, stop: Arc<Stop>) {
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
-        self.asked.store(true, Ordering::Release);
-        if let Some(token) = self.token.get() {
+        let token = {
+            let mut request = self.request();
+            request.stop = Some(stop);
+            self.asked.store(true, Ordering::Release);
+            request.token.clone()
+        };
+        if let Some(token) = token {
             token.cancel();
         }
         self.raised.notify_waiters();
@@ -47,10 +57,7 @@ impl Signal {
 
     /// Why the body shall stop.
     pub(crate) fn stop(&self) -> Option<Arc<Stop>> {
-        self.stop
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.request().stop.clone()
     }
 
     /// Waits until the body is asked to stop.
@@ -81,12 +88,18 @@ impl Signal {
 
     /// The request to stop as a token, cancelled when it is made.
     pub(crate) fn token(&self) -> CancellationToken {
-        let token = self.token.get_or_init(CancellationToken::new).clone();
-        // The request may have come between the two lines above it and this one.
-        if self.is_asked() {
+        let mut request = self.request();
+        let token = request.token.get_or_insert_default().clone();
+        let is_asked = request.stop.is_some();
+        drop(request);
+        if is_asked {
             token.cancel();
         }
         token
+    }
+
+    fn request(&self) -> MutexGuard<'_, Request> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is neither a request nor force yet.

@@ -89,7 +89,10 @@ fn told(bed: &Bed, wanted: &str) -> Vec<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    })]
 
     #[test]
     fn p6_p7_p16_kernel_does_as_the_model_does(
@@ -159,13 +162,15 @@ proptest! {
             let begun = bed.events[before..].iter().filter(|event| event.what == What::Started);
             let begun: Vec<_> = begun.map(|event| event.task).collect();
             for started in begun {
-                let scope = waiting.iter().position(|queue| queue.iter().any(|it| id(*it) == started));
+                let has_it = |queue: &Vec<_>| queue.iter().any(|it| id(*it) == started);
+                let scope = waiting.iter().position(has_it);
                 let scope = scope.expect("it was waiting");
                 let first = waiting[scope].remove(0);
                 prop_assert_eq!(id(first), started, "within a scope nobody overtakes");
                 running.push(first);
                 for (other, passed) in passed.iter_mut().enumerate() {
-                    *passed = if other == scope || waiting[other].is_empty() { 0 } else { *passed + 1 };
+                    let had_a_turn = other == scope || waiting[other].is_empty();
+                    *passed = if had_a_turn { 0 } else { *passed + 1 };
                     prop_assert!(*passed < 3, "scope {} was passed over {} times", other, passed);
                 }
             }
@@ -223,7 +228,8 @@ proptest! {
         let retry = Retry::fixed(20, Duration::from_millis(first)).factor_percent(percent).cap(cap);
         let factor = f64::from(percent.max(100)) / 100.0;
         let exponent = i32::try_from(attempt).expect("a small number") - 1;
-        let exact = (Duration::from_millis(first).as_secs_f64() * factor.powi(exponent)).min(cap.as_secs_f64());
+        let first_delay = Duration::from_millis(first).as_secs_f64();
+        let exact = (first_delay * factor.powi(exponent)).min(cap.as_secs_f64());
 
         let plain = retry.delay_after(attempt, dice);
         let spread = retry.clone().jitter(Jitter::Full);
