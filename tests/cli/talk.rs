@@ -1,5 +1,7 @@
 //! Processes that talk: inboxes, `understory send`, `understory progress`.
 
+use serde_json::Value;
+
 use crate::crew::{Crew, Done, task};
 
 fn run(plan: &str) -> Done {
@@ -216,4 +218,38 @@ fn full_inbox_refuses_and_loses_nothing_it_took() {
         done.stdout.contains("lead/reader | read up to 1024\n"),
         "{done:?}"
     );
+}
+
+#[test]
+fn every_message_that_was_sent_is_told_as_delivered_lost_or_undelivered() {
+    // More than the window and the pipe hold, so one is being written when the reader ends.
+    let plan = task("lead", "true", "")
+        + &task(
+            "writer",
+            "text=$(head -c 65536 /dev/zero | tr '\\0' x); \
+             for i in 1 2 3 4 5 6 7 8; do understory send reader \"$text\" || exit 1; done; \
+             touch sent",
+            "parent = \"lead\"",
+        )
+        + &task(
+            "reader",
+            "until [ -e sent ]; do sleep 0.01; done",
+            "parent = \"lead\"\ninbox = \"open\"",
+        );
+    let done = Crew::new(&plan).run(&["--json"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let events = done.stdout.lines();
+    let events: Vec<Value> = events
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect();
+    let told = |label: &str| {
+        let of_label = |event: &&Value| event["data"]["type"] == label;
+        events.iter().filter(of_label).count() as u64
+    };
+    let left: u64 = events
+        .iter()
+        .filter_map(|event| event["data"]["undelivered"].as_u64())
+        .sum();
+    let counts = (told("message"), told("message_lost"), left);
+    assert_eq!(counts.0 + counts.1 + left, 8, "{counts:?}");
 }

@@ -111,7 +111,8 @@ impl Process {
 
     /// Asks the process group to stop (SIGTERM).
     pub(crate) async fn terminate(&self) {
-        self.input.order(Order::Terminate).await;
+        // One that has ended needs no word.
+        let _ = self.input.order(Order::Terminate).await;
     }
 
     /// Kills everything that the command started.
@@ -152,19 +153,21 @@ impl ProcessInput {
         bytes.push(b'\n');
         for piece in bytes.chunks(FRAME_BYTES_MAX) {
             self.window.take(piece.len()).await?;
-            self.order(Order::Input(piece.to_vec())).await;
+            self.order(Order::Input(piece.to_vec())).await?;
         }
         Ok(())
     }
 
     /// Closes it, once all lines are in it.
     pub(crate) async fn close(&self) {
-        self.order(Order::CloseInput).await;
+        // Without a process it is closed already.
+        let _ = self.order(Order::CloseInput).await;
     }
 
-    async fn order(&self, order: Order) {
+    async fn order(&self, order: Order) -> io::Result<()> {
+        let sent = self.orders.send(order).await;
         // Without a driver there is no process any more that could obey.
-        let _ = self.orders.send(order).await;
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

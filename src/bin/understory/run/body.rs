@@ -4,6 +4,8 @@
 //! 1. The body ends only when everything that its process started is dead and its output is told.
 //! 2. To stop it is SIGTERM to the group, the grace, SIGKILL; neither input nor output can hold
 //!    that up.
+//! 3. A message that was taken out of the inbox is told as delivered or as lost; one that was not
+//!    waits for the next attempt, or is counted as undelivered when there is none.
 //!
 //! *Not here*: what a process may ask for (`calls`), how it is killed (`process`, `shim`).
 
@@ -16,13 +18,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use understory::{BoxFuture, Context, Executor, Failure, Sender};
+use understory::{BoxFuture, Context, Executor, Failure, Message, Sender};
 
 use super::calls;
 use super::crew::{Crew, Member};
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
-use crate::process::{Ended, Keeper, Launch, Lines, Process, ProcessInput, StreamName};
+use crate::process::{Ended, Keeper, Launch, Lines, Process, StreamName};
 use crate::socket::{Desk, SOCKET_VARIABLE, TOKEN_VARIABLE, Voice};
 use crate::wire::Exit;
 
@@ -94,8 +96,11 @@ async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
         biased;
         never = stop(&process, context, shared, member) => match never {},
         never = calls::answer(voice, context, &shared.crew, member) => match never {},
-        never = feed(process.input(), context, shared, member) => match never {},
-        ended = until_ended(&process, lines, context, &shared.throttle, &mut last) => ended,
+        // Joined, as the feeder may hold a message that it still has to tell of.
+        (ended, ()) = async { tokio::join!(
+            until_ended(&process, lines, context, &shared.throttle, &mut last),
+            feed(&process, context, shared, member),
+        ) } => ended,
     };
     outcome(ended, &last, member)
 }
@@ -173,17 +178,14 @@ async fn stop(
 }
 
 /// Writes the messages of the plan and then, if the inbox is open, those of others.
-async fn feed(
-    input: ProcessInput,
-    context: &Context,
-    shared: &Shared,
-    member: &Member,
-) -> Infallible {
+///
+/// Its input ends when the task is asked to stop and has read what waited, and when it has ended.
+async fn feed(process: &Process, context: &Context, shared: &Shared, member: &Member) {
     for text in &member.task.messages {
-        deliver(&input, context, shared, "plan", text).await;
+        deliver(process, context, shared, "plan", text).await;
     }
     if member.task.inbox == PlanInbox::Open {
-        while let Some(message) = context.recv().await {
+        while let Some(message) = next_message(process, context).await {
             let body = &message.body;
             let text = body
                 .as_str()
@@ -193,18 +195,31 @@ async fn feed(
                 Sender::Host => None,
             };
             let from = sender.map_or("host", |sender| sender.task.name.as_str());
-            deliver(&input, context, shared, from, &text).await;
+            deliver(process, context, shared, from, &text).await;
         }
     }
-    input.close().await;
-    pending().await
+    process.input().close().await;
+}
+
+/// Takes a message only while there is a process to read it.
+async fn next_message(process: &Process, context: &Context) -> Option<Message> {
+    tokio::select! {
+        biased;
+        _ = process.wait() => None,
+        message = context.recv() => message,
+    }
 }
 
 /// Writes one message and tells that it was delivered, or that it could not be.
-async fn deliver(input: &ProcessInput, context: &Context, shared: &Shared, from: &str, text: &str) {
-    let label = match input.write_line(text).await {
-        Ok(()) => "message",
-        Err(_) => "message_lost",
+async fn deliver(process: &Process, context: &Context, shared: &Shared, from: &str, text: &str) {
+    let input = process.input();
+    let label = tokio::select! {
+        biased;
+        written = input.write_line(text) => match written {
+            Ok(()) => "message",
+            Err(_) => "message_lost",
+        },
+        _ = process.wait() => "message_lost",
     };
     shared.throttle.enter().await;
     if context
