@@ -47,9 +47,9 @@ impl Supervisor {
                 live.insert((record.depth, record.id), record);
             }
         }
-        // When the clock went back, two tasks may be within the window of one key: the last one
-        // bound holds it.
-        settled.sort_by_key(|record| (record.created_at, record.id));
+        // When the clock went back, two tasks may be within the window of one key. The last one
+        // bound holds it, and numbers of events, other than times, never go back.
+        settled.sort_by_key(|record| record.seq);
         for record in &settled {
             supervisor.recall_key(record);
         }

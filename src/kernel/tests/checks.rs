@@ -42,8 +42,8 @@ pub(super) struct Checks {
     open: BTreeMap<Ticket, Asked>,
     resumes: BTreeMap<Ticket, (TaskId, Payload)>,
     completed: BTreeSet<TaskId>,
-    /// Tasks whose key was given to another one since, as its window was over.
-    keyless: BTreeSet<TaskId>,
+    /// Whether a clock went back: windows tell nothing any more, but for tasks that are held.
+    clock_went_back: bool,
     /// Whether the input at hand is one that must change nothing.
     stale: bool,
 }
@@ -62,7 +62,7 @@ impl Checks {
             open: BTreeMap::new(),
             resumes: BTreeMap::new(),
             completed: BTreeSet::new(),
-            keyless: BTreeSet::new(),
+            clock_went_back: false,
             stale: false,
         }
     }
@@ -281,7 +281,8 @@ impl Checks {
         {
             self.outside.owes(id, data, record.epoch);
         }
-        self.outside.released(released, self.key_window)
+        let window = Some(self.key_window).filter(|_| !self.clock_went_back);
+        self.outside.released(released, window)
     }
 
     /// The process has died and left these records.
@@ -291,6 +292,7 @@ impl Checks {
         self.slots.clear();
         self.open.clear();
         self.resumes.clear();
+        self.clock_went_back |= now < self.now;
         (self.now, self.seq) = (now, seq);
         (self.closing, self.stale) = (false, false);
         let (view, outside) = (&self.view, &self.outside);

@@ -106,14 +106,6 @@ impl Checks {
                 format!("P7: {name} is given to {id} and held by {holder:?}")
             })?;
         }
-        if spec.key.is_some() {
-            let same_key = self
-                .view
-                .tasks
-                .values()
-                .filter(|seen| seen.spec().key == spec.key && seen.spec().scope == spec.scope);
-            self.keyless.extend(same_key.map(|seen| seen.record.id));
-        }
         let record = newest(step, id).ok_or_else(|| "P3: accepted without a record".to_owned())?;
         let classes = self.slots.of(spec);
         let mut record = Record::clone(record);

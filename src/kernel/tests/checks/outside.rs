@@ -82,7 +82,7 @@ impl Outside {
     pub(super) fn released(
         &mut self,
         released: &Released<'_>,
-        window: std::time::Duration,
+        window: Option<std::time::Duration>,
     ) -> Verdict {
         match released.effect {
             Effect::Start {
@@ -116,7 +116,7 @@ impl Outside {
         &mut self,
         id: TaskId,
         released: &Released<'_>,
-        window: std::time::Duration,
+        window: Option<std::time::Duration>,
     ) -> Verdict {
         self.acked.insert(id);
         let record = released.durable.get(&id);
@@ -129,10 +129,8 @@ impl Outside {
         };
         let slot = (record.spec.scope.clone(), key.clone());
         let created = record.created_at;
-        if let Some((first, at)) = self.keys.get(&slot) {
-            // A clock that went back tells nothing about windows.
-            let is_over = created >= at.after(window) || created < *at;
-            let is_over = is_over || self.removed.contains(first);
+        if let (Some((first, at)), Some(window)) = (self.keys.get(&slot), window) {
+            let is_over = created >= at.after(window) || self.removed.contains(first);
             ensure(*first == id || is_over, || {
                 format!("P17: {key} led to {first} and to {id}")
             })?;

@@ -105,13 +105,11 @@ impl Checks {
             let until = seen.record.created_at.after(self.key_window);
             let other = seen.spec();
             let same_key = other.key == spec.key && other.scope == spec.scope;
-            let is_bound = now < until && !self.keyless.contains(&seen.record.id);
+            let is_bound = now < until && !self.clock_went_back;
             same_key && (seen.is_held() || is_bound)
         };
-        let bound = self.view.tasks.values().filter(holds);
-        // Two can be there only when a clock went back.
-        let newest = bound.max_by_key(|seen| (seen.is_held(), seen.record.created_at, seen.born));
-        newest.map(|seen| (seen.record.id, *seen.spec() == *spec))
+        let bound = self.view.tasks.values().find(holds)?;
+        Some((bound.record.id, *bound.spec() == *spec))
     }
 
     /// P4: what a cancel means ends in time; by when, its own records tell.

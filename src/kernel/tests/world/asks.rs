@@ -131,7 +131,9 @@ impl World {
         }
         let newest = TaskId::from_u128(u128::from(self.ids));
         let is_known = self.checks.scope_of(newest).is_some();
-        let repeats = is_known && self.dice.percent(2);
+        let is_late = by.is_some() && self.dice.percent(10);
+        // An id that is used twice must be known for as long as the second request is under way.
+        let repeats = is_known && !is_late && self.dice.percent(2);
         self.ids += u32::from(!repeats);
         let id = TaskId::from_u128(u128::from(self.ids));
         let ticket = self.next_ticket();
@@ -141,7 +143,7 @@ impl World {
             spec,
             by,
         };
-        if by.is_some() && self.dice.percent(10) {
+        if is_late {
             // The request overtakes nothing: it may arrive after the end of the body that made it.
             self.wire.push(input);
             return Ok(());
