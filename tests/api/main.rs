@@ -23,6 +23,7 @@ mod shutdown;
 mod sick;
 mod spawn;
 mod stage;
+mod stale;
 mod storm;
 mod time;
 mod tokens;

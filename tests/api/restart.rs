@@ -1,5 +1,7 @@
 //! An actor of the manager fails, and all start again from the store.
 
+mod bodies;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -1,0 +1,121 @@
+//! What becomes of bodies and messages when the actors start again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use understory::{Context, Event, Failure, Manager, Part, Retry, SendError, State};
+
+use super::{PARTS, break_it};
+use crate::stage::{feed_of, for_ever, reaches, sees, soon, until};
+
+#[tokio::test]
+async fn p8_messages_of_an_interrupted_task_are_counted() {
+    for part in PARTS {
+        let manager = Manager::in_memory();
+        let task = manager.scope("s").task("t").spawn(for_ever).await.unwrap();
+        reaches(&manager, task.id(), State::Running).await;
+        for number in 0..3 {
+            task.send(number).await.unwrap();
+        }
+
+        drop(break_it(&manager, part).await);
+
+        let settled = soon(task.settled()).await.unwrap();
+        assert_eq!(settled.state, State::Interrupted);
+        assert!(
+            matches!(task.send(4).await, Err(SendError::Ended { .. })),
+            "{part:?}"
+        );
+        until(|| manager.live() == 0).await;
+        soon(async {
+            while manager.get(task.id()).unwrap().undelivered != 3 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn inbox_is_closed_when_the_end_was_durable_and_not_carried_out() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let lead = scope.task("lead").spawn(for_ever).await.unwrap();
+    let pending = scope.task("pending").after([lead.id()]);
+    let pending = pending.spawn(for_ever).await.unwrap();
+    pending.send("unread").await.unwrap();
+    drop((go, gone));
+    reaches(&manager, lead.id(), State::Running).await;
+
+    manager.break_part(Part::Carrier);
+    drop(soon(lead.cancel(understory::Cancel::because("enough"))).await);
+
+    until(|| manager.incarnation() == 2).await;
+    let settled = soon(pending.settled()).await.unwrap();
+    assert!(settled.state.is_terminal());
+    until(|| manager.live() == 0).await;
+    let sent = pending.send("late").await;
+    assert!(matches!(sent, Err(SendError::Ended { .. })), "{sent:?}");
+    until(|| manager.get(pending.id()).unwrap().undelivered == 1).await;
+}
+
+/// Counts the bodies that are there at once.
+struct Inside(Arc<AtomicI32>);
+
+impl Inside {
+    fn new(inside: &Arc<AtomicI32>, overlaps: &AtomicU32) -> Self {
+        if inside.fetch_add(1, SeqCst) > 0 {
+            overlaps.fetch_add(1, SeqCst);
+        }
+        Self(Arc::clone(inside))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn p14_attempts_do_not_overlap_across_a_restart() {
+    for _ in 0..30 {
+        let (inside, overlaps) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicU32::new(0)));
+        let executor = {
+            let overlaps = Arc::clone(&overlaps);
+            move |ctx: Context, _: Value| {
+                let (inside, overlaps) = (Arc::clone(&inside), Arc::clone(&overlaps));
+                async move {
+                    let _inside = Inside::new(&inside, &overlaps);
+                    while ctx.attempt() < 4 {
+                        // A body that is busy most of the time, and yields now and then.
+                        for _ in 0..2_000 {
+                            std::hint::spin_loop();
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    Ok::<_, Failure>(json!(ctx.attempt()))
+                }
+            }
+        };
+        let manager = Manager::builder().executor("k", executor).build().unwrap();
+        let task = manager
+            .scope("s")
+            .unnamed()
+            .retry(Retry::fixed(9, Duration::ZERO));
+        let task = task.spawn_kind("k", 1).await.unwrap();
+        let mut feed = feed_of(&manager, task.id()).await;
+
+        for (attempt, part) in (1..).zip([Part::Manager, Part::Writer, Part::Publisher]) {
+            let runs = |event: &Event| (event.attempt, event.state) == (attempt, State::Running);
+            sees(&mut feed, runs).await;
+            drop(break_it(&manager, part).await);
+        }
+
+        assert_eq!(soon(task).await.unwrap(), json!(4));
+        assert_eq!(overlaps.load(SeqCst), 0);
+    }
+}
