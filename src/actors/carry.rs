@@ -120,9 +120,10 @@ impl Carrier {
             self.hub.gate.report(id, epoch, End::Failed(fault), 0);
             return;
         };
-        live.begin(epoch, self.hub.clock.now().as_micros());
+        let signal = live.begin(epoch, self.hub.clock.now().as_micros());
         let attempt = Attempt {
             live,
+            signal,
             epoch,
             number,
             is_last,

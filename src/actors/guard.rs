@@ -199,9 +199,19 @@ impl Watchman {
                 tracing::warn!("an actor does not yield; it is left behind, fenced");
             }
         }
+        self.bodies_gone().await;
         // Their askers learn from the drop that the manager was started anew.
         drop(self.hub.commits.empty());
         drop(self.hub.outbox.empty());
+    }
+
+    /// Waits until no body is left: the next attempt of a task, and whoever waits for the end, must
+    /// not find one at work.
+    async fn bodies_gone(&self) {
+        let gone = self.hub.bodies.closed();
+        if tokio::time::timeout(GOODBYE_MAX, gone).await.is_err() {
+            tracing::warn!("a body does not yield; it is left behind, fenced");
+        }
     }
 
     async fn start(&mut self, myself: &ActorRef<Order>) {
@@ -272,19 +282,18 @@ impl Watchman {
     async fn stop(&mut self) {
         self.is_stopping = true;
         self.hub.gate.close(Shut::Closed);
-        let mut crew = self.crew.drain(..);
+        let mut crew = std::mem::take(&mut self.crew).into_iter();
         if let Some(manager) = crew.next() {
             manager.stop(None);
-            if manager.wait(Some(GOODBYE_MAX)).await.is_err() {
-                tracing::warn!("the manager waits for a body that does not yield");
-            }
+            let _is_late = manager.wait(Some(GOODBYE_MAX)).await.is_err();
         }
+        self.bodies_gone().await;
         for cell in crew {
-            if cell.drain().is_ok() {
+            if cell.drain().is_ok() && cell.wait(Some(GOODBYE_MAX)).await.is_err() {
                 // A sick store may never take the rest; the shutdown does not wait for it.
+                cell.kill();
                 let _is_late = cell.wait(Some(GOODBYE_MAX)).await.is_err();
             }
-            cell.stop(None);
         }
         self.hub.feed.close();
     }
@@ -313,6 +322,10 @@ fn settle_lives(hub: &Hub) {
         };
         if record.state.is_terminal() {
             let _is_first = live.done.set(Arc::clone(&record)).is_ok();
+            let left = live.inbox.close();
+            if left > 0 {
+                hub.gate.undelivered(Arc::clone(&record), left);
+            }
         }
         if !record.is_held() {
             live.discard_work();

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use ractor::ActorRef;
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, watch};
 
 use super::clock::Clock;
 use super::gate::Gate;
@@ -57,6 +57,8 @@ pub(crate) struct Hub {
     pub(super) commits: Mailbox<Commit>,
     pub(super) outbox: Mailbox<Vec<Arc<Event>>>,
     pub(super) guard: SetOnce<ActorRef<Order>>,
+    /// Each body that may still be polled holds a receiver.
+    pub(super) bodies: watch::Sender<()>,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
     /// How often the manager was started; 1 unless an actor of ours failed.
@@ -78,6 +80,7 @@ impl Hub {
             commits: Mailbox::new(),
             outbox: Mailbox::new(),
             guard: SetOnce::new(),
+            bodies: watch::Sender::new(()),
             sickness: RwLock::new(None),
             incarnation: AtomicU64::new(0),
             #[cfg(feature = "testing")]

@@ -126,7 +126,8 @@ impl Desk {
         let input = match letter {
             Letter::Ask(ask) => self.register(ask, commit),
             Letter::Tick => {
-                self.timer = None;
+                // A timer that was replaced may have rung all the same; the one that is armed stays.
+                self.timer.take_if(|(due, _)| *due <= now);
                 Input::Tick
             }
             Letter::Said {

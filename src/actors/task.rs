@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 
 use super::hub::Hub;
 use crate::engine::{self, Attempt, Reporter};
@@ -17,7 +18,12 @@ use crate::engine::{self, Attempt, Reporter};
 struct TaskActor;
 
 /// What the actor needs to run.
-type Errand = (Attempt, Arc<dyn Reporter>);
+struct Errand {
+    attempt: Attempt,
+    reporter: Arc<dyn Reporter>,
+    /// Tells that there is a body, until that has been dropped.
+    presence: watch::Receiver<()>,
+}
 
 impl Actor for TaskActor {
     type Msg = ();
@@ -38,8 +44,13 @@ impl Actor for TaskActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some(errand) = state.take() {
-            let (attempt, reporter) = *errand;
+            let Errand {
+                attempt,
+                reporter,
+                presence,
+            } = *errand;
             engine::run(attempt, reporter).await;
+            drop(presence);
         }
         myself.stop(None);
         Ok(())
@@ -51,7 +62,11 @@ impl Actor for TaskActor {
 /// If it cannot start, as the manager is going down, the attempt is reported lost.
 pub(super) async fn start(hub: &Arc<Hub>, manager: &ActorCell, attempt: Attempt) {
     let reporter: Arc<dyn Reporter> = Arc::<Hub>::clone(hub);
-    let errand = Box::new((attempt.clone(), reporter));
+    let errand = Box::new(Errand {
+        attempt: attempt.clone(),
+        reporter,
+        presence: hub.bodies.subscribe(),
+    });
     if let Err(error) = Actor::spawn_linked(None, TaskActor, errand, manager.clone()).await {
         tracing::warn!(task = %attempt.live.id, %error, "its actor could not start");
         engine::lost(&attempt, &**hub, "its actor could not start");

@@ -153,12 +153,12 @@ impl Context {
 
     /// Whether this attempt was asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.attempt.live.signal().is_asked()
+        self.attempt.signal.is_asked()
     }
 
     /// Why this attempt was asked to stop, if it was.
     pub fn stop(&self) -> Option<Arc<Stop>> {
-        self.attempt.live.signal().stop()
+        self.attempt.signal.stop()
     }
 
     /// Waits until this attempt is asked to stop, and says why.
@@ -186,7 +186,7 @@ impl Context {
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn cancelled(&self) -> Arc<Stop> {
-        self.attempt.live.signal().asked().await
+        self.attempt.signal.asked().await
     }
 
     /// The request to stop as a token, for code that wants one. Cancelling it stops nothing else.
@@ -210,7 +210,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn token(&self) -> CancellationToken {
-        self.attempt.live.signal().token()
+        self.attempt.signal.token()
     }
 
     /// Takes the next message, or waits for one; `None` when there is no inbox, or when the attempt
@@ -245,7 +245,7 @@ impl Context {
     /// # Cancel safety
     /// No message is lost when it is dropped.
     pub async fn recv(&self) -> Option<Message> {
-        let signal = self.attempt.live.signal();
+        let signal = &self.attempt.signal;
         let message = tokio::select! {
             biased;
             // What waits is read before the request to stop is heard.

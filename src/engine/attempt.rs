@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::live::{BodyFuture, Live, Work};
+use super::signal::Signal;
 use super::unwind::{catch, catch_call, dispose};
 use crate::kernel::{End, Epoch, Fault, FaultKind, Payload};
 
@@ -31,6 +32,7 @@ pub(crate) trait Reporter: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct Attempt {
     pub(crate) live: Arc<Live>,
+    pub(crate) signal: Arc<Signal>,
     pub(crate) epoch: Epoch,
     pub(crate) number: u32,
     pub(crate) is_last: bool,
@@ -39,7 +41,7 @@ pub(crate) struct Attempt {
 /// Runs an attempt to its end and reports it.
 pub(crate) async fn run(attempt: Attempt, reporter: Arc<dyn Reporter>) {
     let mut guard = Guard::new(&attempt, reporter);
-    let signal = attempt.live.signal();
+    let signal = Arc::clone(&attempt.signal);
     let work = attempt.live.take_work();
     match catch_call(move || call(work, attempt)) {
         Ok(Some(body)) => guard.body = Some(body),
@@ -94,6 +96,7 @@ fn failed(kind: FaultKind, message: String) -> End {
 struct Guard {
     body: Option<BodyFuture>,
     live: Arc<Live>,
+    signal: Arc<Signal>,
     epoch: Epoch,
     is_last: bool,
     reporter: Option<Arc<dyn Reporter>>,
@@ -101,11 +104,12 @@ struct Guard {
 
 impl Guard {
     fn new(attempt: &Attempt, reporter: Arc<dyn Reporter>) -> Self {
-        let live = Arc::clone(&attempt.live);
+        let (live, signal) = (Arc::clone(&attempt.live), Arc::clone(&attempt.signal));
         let (epoch, is_last) = (attempt.epoch, attempt.is_last);
         Self {
             body: None,
             live,
+            signal,
             epoch,
             is_last,
             reporter: Some(reporter),
@@ -124,17 +128,32 @@ impl Guard {
             (Err(panic), End::Done(_) | End::Suspended(_)) => failed(FaultKind::Panic, panic),
             (_, end) => end,
         };
-        // After a timeout another attempt may follow; what it may read must stay.
-        let stop = self.live.signal().stop();
-        let is_stopping = stop.is_some_and(|stop| !stop.cause.is_timeout());
-        let is_final = match &end {
-            End::Done(_) => true,
-            End::Failed(fault) => self.is_last || is_stopping || fault.kind == FaultKind::Permanent,
-            End::Aborted => self.is_last,
-            End::Suspended(_) => false,
+        let undelivered = if self.is_final(&end) {
+            self.live.inbox.close()
+        } else {
+            0
         };
-        let undelivered = if is_final { self.live.inbox.close() } else { 0 };
         reporter.report(&self.live, self.epoch, end, undelivered);
+    }
+
+    /// Whether no attempt can follow that would read what is left in the inbox.
+    fn is_final(&self, end: &End) -> bool {
+        // After a timeout another attempt may follow; after a cancel none does.
+        let stop = self.signal.stop();
+        let is_cancelled = stop.is_some_and(|stop| !stop.cause.is_timeout());
+        match end {
+            End::Done(_) => true,
+            End::Failed(fault) => match fault.kind {
+                FaultKind::Permanent => true,
+                // Its actors may be gone, too, and nobody would hear what was left.
+                FaultKind::Lost => false,
+                FaultKind::Error | FaultKind::Panic | FaultKind::Timeout => {
+                    self.is_last || is_cancelled
+                }
+            },
+            End::Aborted => self.is_last || is_cancelled,
+            End::Suspended(_) => false,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Live {
     pub(crate) inbox: Inbox,
     pub(crate) done: SetOnce<Arc<Record>>,
     work: Mutex<Work>,
-    /// The signal of the newest attempt; a fresh one replaces it when an attempt follows a timeout.
+    /// The signal of the newest attempt. Each has its own, so that a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
     epoch: AtomicU32,
     /// When it last gave a sign of life, in microseconds of the manager's clock.
@@ -94,19 +94,21 @@ impl Live {
         }
     }
 
-    /// A new attempt begins: its epoch is the current one from here on.
-    pub(crate) fn begin(&self, epoch: Epoch, now_micros: u64) {
-        let mut signal = lock(&self.signal);
-        if !signal.is_quiet() {
-            *signal = Arc::default();
+    /// A new attempt begins: its epoch is the current one from here on. Gives its signal.
+    pub(crate) fn begin(&self, epoch: Epoch, now_micros: u64) -> Arc<Signal> {
+        let mut newest = lock(&self.signal);
+        if epoch > Epoch::default().next() {
+            *newest = Arc::default();
         }
+        let signal = Arc::clone(&newest);
+        drop(newest);
         self.epoch.store(epoch.0, Ordering::Release);
         self.touch(now_micros);
         // A letter of before may have been lost with a manager.
         self.park().is_told = false;
-        drop(signal);
         // What an attempt before left behind may wait for messages that are not for it.
         self.inbox.stir();
+        signal
     }
 
     /// The attempt of this epoch is over: until another begins, none is the current one.

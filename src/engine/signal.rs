@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kernel::Stop;
 
-/// The stop signal of one task.
+/// The stop signal of one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     asked: AtomicBool,
@@ -100,10 +100,5 @@ impl Signal {
 
     fn request(&self) -> MutexGuard<'_, Request> {
         self.request.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is neither a request nor force yet.
-    pub(crate) fn is_quiet(&self) -> bool {
-        !self.is_asked() && !self.forced.load(Ordering::Acquire)
     }
 }

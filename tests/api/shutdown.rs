@@ -1,7 +1,9 @@
 //! The end of a manager.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
@@ -112,6 +114,29 @@ async fn every_caller_gets_the_same_report() {
     for task in tasks {
         let record = manager.get(task).unwrap();
         assert_eq!(record.stop.as_ref().unwrap().cause, Cause::Shutdown);
+    }
+}
+
+#[tokio::test]
+async fn shutdown_that_its_caller_gave_up_goes_on() {
+    for polls in 0..60 {
+        let manager = Manager::in_memory();
+        let scope = manager.scope("s");
+        let task = scope.task("t").spawn(until_cancelled).await.unwrap();
+        let mut given_up = Box::pin(manager.shutdown(Duration::from_secs(5)));
+        for _ in 0..polls {
+            let polled = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx))).await;
+            if polled.is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(given_up);
+
+        let report = soon(manager.shutdown(Duration::from_secs(5))).await;
+
+        let report = report.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
+        assert_eq!(report.cancelled, [task.id()], "after {polls} polls");
     }
 }
 

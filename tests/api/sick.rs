@@ -67,6 +67,12 @@ async fn p20_sick_store_acknowledges_nothing_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn p20_shutdown_does_not_wait_for_a_sick_store() {
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let baseline = alive();
     let store = Arc::new(FaultyStore::new(MemoryStore::default()).with_latency(Latency::Instant));
     let manager = over(&store);
     let task = manager
@@ -84,6 +90,35 @@ async fn p20_shutdown_does_not_wait_for_a_sick_store() {
         "{ended:?}"
     );
     assert!(!task.state().unwrap().is_terminal());
+    until(|| alive() == baseline).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn p20_request_to_stop_that_waits_for_the_store_abandons_nobody() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()).with_latency(Latency::Instant));
+    let manager = over(&store);
+    let scope = manager.scope("s");
+    let task = scope.task("t").spawn(until_cancelled).await.unwrap();
+    let timed = scope.task("timed").timeout(Duration::from_secs(1));
+    let timed = timed.spawn(until_cancelled).await.unwrap();
+    for id in [task.id(), timed.id()] {
+        reaches(&manager, id, State::Running).await;
+    }
+    store.fail_until_healed();
+    let because = Cancel::because("enough").grace(Duration::from_secs(1));
+
+    let cancelled = soon(task.cancel_tree(because)).await;
+    assert!(
+        matches!(cancelled, Err(CancelError::StoreUnavailable(_))),
+        "{cancelled:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    store.heal();
+
+    for (task, state) in [(task, State::Cancelled), (timed, State::TimedOut)] {
+        let record = soon(task.settled()).await.unwrap();
+        assert_eq!((record.state, record.is_abandoned()), (state, false));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use understory::{Context, Event, Failure, Manager, Part, Retry, SendError, State};
+use understory::{
+    Cancel, CancelError, Context, Event, Failure, Manager, Part, Retry, SendError, State,
+};
 
 use super::{PARTS, break_it};
 use crate::stage::{feed_of, for_ever, reaches, sees, soon, until};
@@ -28,13 +30,7 @@ async fn p8_messages_of_an_interrupted_task_are_counted() {
             matches!(task.send(4).await, Err(SendError::Ended { .. })),
             "{part:?}"
         );
-        until(|| manager.live() == 0).await;
-        soon(async {
-            while manager.get(task.id()).unwrap().undelivered != 3 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until(|| manager.get(task.id()).unwrap().undelivered == 3).await;
     }
 }
 
@@ -42,24 +38,24 @@ async fn p8_messages_of_an_interrupted_task_are_counted() {
 async fn inbox_is_closed_when_the_end_was_durable_and_not_carried_out() {
     let manager = Manager::in_memory();
     let scope = manager.scope("s");
-    let (go, gone) = tokio::sync::oneshot::channel::<()>();
-    let lead = scope.task("lead").spawn(for_ever).await.unwrap();
-    let pending = scope.task("pending").after([lead.id()]);
-    let pending = pending.spawn(for_ever).await.unwrap();
-    pending.send("unread").await.unwrap();
-    drop((go, gone));
-    reaches(&manager, lead.id(), State::Running).await;
+    let first = scope.task("first").spawn(for_ever).await.unwrap();
+    let task = scope.task("t").after([first.id()]);
+    let task = task.spawn(for_ever).await.unwrap();
+    task.send("unread").await.unwrap();
+    reaches(&manager, first.id(), State::Running).await;
 
     manager.break_part(Part::Carrier);
-    drop(soon(lead.cancel(understory::Cancel::because("enough"))).await);
+    let cancelled = soon(task.cancel(Cancel::because("enough"))).await;
 
-    until(|| manager.incarnation() == 2).await;
-    let settled = soon(pending.settled()).await.unwrap();
-    assert!(settled.state.is_terminal());
-    until(|| manager.live() == 0).await;
-    let sent = pending.send("late").await;
+    assert!(
+        matches!(cancelled, Err(CancelError::Restarted)),
+        "{cancelled:?}"
+    );
+    let settled = soon(task.settled()).await.unwrap();
+    assert_eq!(settled.state, State::Cancelled);
+    let sent = task.send("late").await;
     assert!(matches!(sent, Err(SendError::Ended { .. })), "{sent:?}");
-    until(|| manager.get(pending.id()).unwrap().undelivered == 1).await;
+    until(|| manager.get(task.id()).unwrap().undelivered == 1).await;
 }
 
 /// Counts the bodies that are there at once.

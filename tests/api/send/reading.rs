@@ -144,6 +144,22 @@ async fn what_the_body_left_is_counted_in_its_end() {
 }
 
 #[tokio::test]
+async fn what_a_body_left_that_was_dropped_by_force_is_counted_in_its_end() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t");
+    let task = task.retry(Retry::fixed(3, Duration::ZERO)).spawn(for_ever);
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+    task.send("unread").await.unwrap();
+
+    soon(task.cancel(now())).await.unwrap();
+
+    let mut feed = feed_of(&manager, task.id()).await;
+    let end = sees(&mut feed, |event| undelivered(event).is_some()).await;
+    assert_eq!((end.attempt, undelivered(&end)), (1, Some(1)));
+}
+
+#[tokio::test]
 async fn what_no_body_could_read_is_told_after_the_end() {
     let manager = Manager::in_memory();
     let scope = manager.scope("s");
