@@ -24,7 +24,7 @@ use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
 use crate::kernel::{Supervisor, Timestamp};
-use crate::store::{Latency, Loaded, StoreError};
+use crate::store::{Loaded, StoreError};
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
 const RESTARTS_MAX: usize = 3;
@@ -230,7 +230,7 @@ impl Watchman {
     /// Reads the store, again and again for a while if it is not available.
     async fn load_patiently(&self) -> Result<Loaded, StoreError> {
         for _ in 1..LOADS_MAX {
-            match load(&self.hub).await {
+            match self.hub.storage.load().await {
                 Err(StoreError::Unavailable { source }) => {
                     tracing::error!(%source, "the store cannot be read; it will be tried again");
                     self.hub.set_sickness(Some(Arc::from(source.to_string())));
@@ -243,7 +243,7 @@ impl Watchman {
             }
             tokio::time::sleep(LOAD_PAUSE).await;
         }
-        load(&self.hub).await
+        self.hub.storage.load().await
     }
 
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
@@ -253,7 +253,7 @@ impl Watchman {
         hub.set_sickness(None);
         hub.index.apply(&loaded.records, &[], loaded.seq);
         settle_lives(hub);
-        republish(hub);
+        republish(hub).await;
         let (supervisor, step) = Supervisor::recover(
             hub.bounds.clone(),
             Clock::dice(),
@@ -299,21 +299,6 @@ impl Watchman {
     }
 }
 
-async fn load(hub: &Arc<Hub>) -> Result<Loaded, StoreError> {
-    match hub.store.latency() {
-        Latency::Instant => hub.store.load(),
-        Latency::Blocking => {
-            let store = Arc::clone(&hub.store);
-            let loaded = tokio::task::spawn_blocking(move || store.load()).await;
-            loaded.unwrap_or_else(|panic| {
-                Err(StoreError::Unavailable {
-                    source: Box::new(panic),
-                })
-            })
-        }
-    }
-}
-
 /// Tasks whose end was durable before the failure, and not yet carried out.
 fn settle_lives(hub: &Hub) {
     hub.lives.retain(|id, live| {
@@ -335,10 +320,10 @@ fn settle_lives(hub: &Hub) {
 }
 
 /// Queues the events that are durable and not in the feed yet.
-fn republish(hub: &Hub) {
+async fn republish(hub: &Hub) {
     let mut newest = hub.feed.newest();
     loop {
-        match hub.store.events(newest, EVENTS_PER_READ) {
+        match hub.storage.events(newest, EVENTS_PER_READ).await {
             Ok(events) => {
                 let Some(last) = events.last() else { return };
                 newest = last.seq;

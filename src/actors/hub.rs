@@ -17,6 +17,7 @@ use super::guard::Order;
 use super::mailbox::Mailbox;
 #[cfg(feature = "testing")]
 use super::sabotage::Sabotage;
+use super::storage::Storage;
 use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
@@ -52,7 +53,7 @@ pub(crate) struct Hub {
     pub(crate) index: Index,
     pub(crate) feed: Arc<Feed>,
     pub(crate) lives: DashMap<TaskId, Arc<Live>>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(super) storage: Storage,
     pub(crate) bounds: Bounds,
     pub(super) commits: Mailbox<Commit>,
     pub(super) outbox: Mailbox<Vec<Arc<Event>>>,
@@ -75,7 +76,7 @@ impl Hub {
             index: Index::new(),
             feed: Feed::new(queues.feed_events, queues.subscribers),
             lives: DashMap::new(),
-            store,
+            storage: Storage::new(store),
             bounds,
             commits: Mailbox::new(),
             outbox: Mailbox::new(),
@@ -109,6 +110,10 @@ impl Hub {
             .sickness
             .write()
             .unwrap_or_else(PoisonError::into_inner) = why;
+        if !self.gate.is_sick() {
+            // Deadlines stood still meanwhile.
+            self.gate.tick();
+        }
     }
 
     pub(crate) fn incarnation(&self) -> u64 {

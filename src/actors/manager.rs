@@ -128,6 +128,9 @@ impl Desk {
             Letter::Tick => {
                 // A timer that was replaced may have rung all the same; the one that is armed stays.
                 self.timer.take_if(|(due, _)| *due <= now);
+                if self.hub.gate.is_sick() {
+                    return;
+                }
                 Input::Tick
             }
             Letter::Said {
@@ -205,7 +208,13 @@ impl Desk {
     }
 
     /// Keeps one timer for the first deadline. A timer that is too early costs one idle tick.
+    ///
+    /// While the store takes nothing, deadlines stand still: what they lead to would run ahead of
+    /// bodies that have not heard of it. When the store works again, a tick comes.
     fn arm(&mut self) {
+        if self.hub.gate.is_sick() {
+            return;
+        }
         let Some(due) = self.supervisor.next_tick() else {
             return;
         };

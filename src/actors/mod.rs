@@ -28,6 +28,7 @@ mod manager;
 mod publisher;
 #[cfg(feature = "testing")]
 mod sabotage;
+mod storage;
 mod task;
 mod writer;
 

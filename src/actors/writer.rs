@@ -20,7 +20,7 @@ use super::hub::Hub;
 use super::mailbox::Wake;
 use crate::engine::Live;
 use crate::kernel::{Reply, Step, Ticket};
-use crate::store::{Batch, Latency, StoreError};
+use crate::store::{Batch, StoreError};
 
 /// Most turns of the manager in one commit.
 const COMMITS_PER_TURN: usize = 64;
@@ -157,7 +157,7 @@ impl Pen {
     async fn make_durable(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            match self.commit(batch).await {
+            match self.hub.storage.commit(batch).await {
                 Ok(()) => {
                     self.hub.set_sickness(None);
                     return Ok(());
@@ -170,21 +170,6 @@ impl Pen {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
-        }
-    }
-
-    async fn commit(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
-        match self.hub.store.latency() {
-            Latency::Instant => self.hub.store.commit(batch),
-            Latency::Blocking => {
-                let (store, batch) = (Arc::clone(&self.hub.store), Arc::clone(batch));
-                let written = tokio::task::spawn_blocking(move || store.commit(&batch)).await;
-                written.unwrap_or_else(|panic| {
-                    Err(StoreError::Unavailable {
-                        source: Box::new(panic),
-                    })
-                })
-            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::cut;
 use crate::kernel::{CancelReport, InvalidText, Reply, Requester, StopAsk, Target, TaskId};
 
 /// Time beyond grace and force after which a cancel that a sick store holds up is reported as such.
-const STORE_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why and how fast to stop.
 ///

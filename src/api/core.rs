@@ -1,8 +1,9 @@
 //! What every handle shares: the hub of the actors and the executors.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use tokio::sync::OnceCell;
+use tokio::sync::SetOnce;
 
 use super::executor::Executors;
 use super::shutdown::{ShutdownError, ShutdownReport};
@@ -13,7 +14,8 @@ use crate::kernel::{Name, Scope, TaskId};
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
     pub(super) executors: Executors,
-    pub(super) shutdown: OnceCell<Result<ShutdownReport, ShutdownError>>,
+    pub(super) is_shutting_down: AtomicBool,
+    pub(super) shutdown: SetOnce<Result<ShutdownReport, ShutdownError>>,
 }
 
 impl Core {
@@ -21,7 +23,8 @@ impl Core {
         Arc::new(Self {
             hub,
             executors,
-            shutdown: OnceCell::new(),
+            is_shutting_down: AtomicBool::new(false),
+            shutdown: SetOnce::new(),
         })
     }
 

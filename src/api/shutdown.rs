@@ -1,9 +1,13 @@
 //! Shutting down: refuse, cancel, settle, tell, stop.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::cancel::STORE_PATIENCE;
+use super::core::Core;
 use super::manager::Manager;
-use crate::actors::{self, Shut};
+use crate::actors::{self, Hub, Shut};
 use crate::kernel::{CancelReport, Reply, Requester, StopAsk};
 
 /// What became of the tasks that lived when the manager was shut down.
@@ -50,54 +54,59 @@ impl Manager {
     /// [`ShutdownError`]; the manager is stopped all the same.
     ///
     /// # Cancel safety
-    /// If every caller is dropped the shutdown pauses until somebody calls again; tasks are stopped
-    /// all the same.
+    /// Dropping the returned future stops the waiting, not the shutting down.
     pub async fn shutdown(&self, grace: Duration) -> Result<ShutdownReport, ShutdownError> {
-        let result = self
-            .core
-            .shutdown
-            .get_or_init(|| self.shut_down(grace))
-            .await;
-        result.clone()
+        let core = &self.core;
+        if !core.is_shutting_down.swap(true, Ordering::AcqRel) {
+            let promise = Promise(Arc::clone(core));
+            tokio::spawn(async move {
+                let result = shut_down(&promise.0.hub, grace).await;
+                promise.keep(result);
+            });
+        }
+        core.shutdown.wait().await.clone()
     }
+}
 
-    async fn shut_down(&self, grace: Duration) -> Result<ShutdownReport, ShutdownError> {
-        let hub = &self.core.hub;
-        let reason = "the manager was shut down".into();
-        let ask = StopAsk {
-            reason,
-            by: Requester::Host,
-            grace: Some(grace),
-        };
-        let patience = hub
-            .bounds
-            .abort_window
-            .saturating_add(Duration::from_millis(500));
-        let longest = grace.saturating_add(patience);
-        let asked = hub.gate.shutdown(ask);
-        tokio::pin!(asked);
-        let report = loop {
-            match tokio::time::timeout(longest, &mut asked).await {
-                Ok(Ok(Reply::Cancelled(report))) => break Ok(report),
-                Ok(Err(Shut::Restarted)) => {
-                    // The actors started anew; what they recovered is cancelled by asking again.
-                    let reason = "the manager was shut down".into();
-                    let by = Requester::Host;
-                    asked.set(hub.gate.shutdown(StopAsk {
-                        reason,
-                        by,
-                        grace: Some(grace),
-                    }));
-                }
-                Ok(Ok(_) | Err(_)) => break Err(ShutdownError::Gone),
-                Err(_) => {
-                    if let Some(why) = hub.sickness() {
-                        break Err(ShutdownError::StoreUnavailable(why.to_string()));
-                    }
+/// Every caller hears what came of it, also when the runtime is dropped before the end.
+struct Promise(Arc<Core>);
+
+impl Promise {
+    fn keep(&self, result: Result<ShutdownReport, ShutdownError>) {
+        // The first result stays: after it was kept, the drop changes nothing.
+        let _is_first = self.0.shutdown.set(result).is_ok();
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.keep(Err(ShutdownError::Gone));
+    }
+}
+
+async fn shut_down(hub: &Hub, grace: Duration) -> Result<ShutdownReport, ShutdownError> {
+    let ask = StopAsk {
+        reason: "the manager was shut down".into(),
+        by: Requester::Host,
+        grace: Some(grace),
+    };
+    let patience = hub.bounds.abort_window.saturating_add(STORE_PATIENCE);
+    let longest = grace.saturating_add(patience);
+    let asked = hub.gate.shutdown(ask.clone());
+    tokio::pin!(asked);
+    let report = loop {
+        match tokio::time::timeout(longest, &mut asked).await {
+            Ok(Ok(Reply::Cancelled(report))) => break Ok(report),
+            // The actors started anew; what they recovered is cancelled by asking again.
+            Ok(Err(Shut::Restarted)) => asked.set(hub.gate.shutdown(ask.clone())),
+            Ok(Ok(_) | Err(_)) => break Err(ShutdownError::Gone),
+            Err(_) => {
+                if let Some(why) = hub.sickness() {
+                    break Err(ShutdownError::StoreUnavailable(why.to_string()));
                 }
             }
-        };
-        actors::stop(hub).await;
-        report
-    }
+        }
+    };
+    actors::stop(hub).await;
+    report
 }

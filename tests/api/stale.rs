@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use understory::{Cause, Context, Limit, Manager, Retry, State};
 
-use crate::stage::{feed_of, reaches, sees, settle_down, soon};
+use crate::stage::{feed_of, sees, settle_down, soon};
 
 #[tokio::test(start_paused = true)]
 async fn attempt_that_was_asked_to_stop_stays_so_while_the_next_one_runs() {
