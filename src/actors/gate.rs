@@ -9,6 +9,7 @@
 //!
 //! *Not here*: any decision about the content of an input (`kernel`).
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -18,7 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 use super::mailbox::{Mailbox, Wake};
 use crate::engine::Live;
 use crate::kernel::{
-    Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Timestamp,
+    Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Ticket,
+    Timestamp,
 };
 
 /// Most cancels that wait for their decision at once; further callers wait for their turn.
@@ -70,6 +72,27 @@ pub(super) enum Ask {
         ask: StopAsk,
         reply: oneshot::Sender<Reply>,
     },
+    /// Any other request: what the kernel is asked, once its ticket is known.
+    Other {
+        input: Request,
+        reply: oneshot::Sender<Reply>,
+        permit: OwnedSemaphorePermit,
+    },
+}
+
+/// A request of the kernel that still needs its ticket.
+pub(super) struct Request(Box<dyn FnOnce(Ticket) -> Input + Send>);
+
+impl Request {
+    pub(super) fn with(self, ticket: Ticket) -> Input {
+        (self.0)(ticket)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Request")
+    }
 }
 
 /// Why the gate takes nothing.
@@ -152,6 +175,25 @@ impl Gate {
             permit,
         };
         self.letters.push(CONTROL, Letter::Ask(ask));
+        self.check_after_push();
+        answer.await.map_err(|_| self.shut())
+    }
+
+    /// Asks anything else, in turn with the spawns, and waits until the answer is durable.
+    #[allow(dead_code, reason = "the verbs that use it follow")]
+    pub(crate) async fn ask(
+        &self,
+        input: impl FnOnce(Ticket) -> Input + Send + 'static,
+    ) -> Result<Reply, Shut> {
+        let permit = self.permit(&self.asks).await?;
+        let (reply, answer) = oneshot::channel();
+        let input = Request(Box::new(input));
+        let ask = Ask::Other {
+            input,
+            reply,
+            permit,
+        };
+        self.letters.push(WORK, Letter::Ask(ask));
         self.check_after_push();
         answer.await.map_err(|_| self.shut())
     }

@@ -201,6 +201,14 @@ impl Desk {
                     },
                 )
             }
+            Ask::Other {
+                input,
+                reply,
+                permit,
+            } => {
+                commit.permits.push(permit);
+                (Asker::Other(reply), input.with(ticket))
+            }
             Ask::Shutdown { ask, reply } => (Asker::Other(reply), Input::Shutdown { ticket, ask }),
         };
         commit.askers.push((ticket, asker));
