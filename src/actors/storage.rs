@@ -45,7 +45,7 @@ impl Storage {
 
     pub(super) async fn load(&self) -> Result<Loaded, StoreError> {
         let turn = self.turn_soon().await?;
-        self.call(turn, |store| store.load()).await
+        self.call(turn, <dyn Store>::load).await
     }
 
     pub(super) async fn events(
