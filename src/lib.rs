@@ -70,7 +70,7 @@ pub use api::{
     Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
     Executor, Manager, NoteError, Once, QueryError, Received, ScopeRef, SendError, ShutdownError,
     ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder, TaskHandle, TaskRef, WaitError,
-    current,
+    WaitTick, Waited, Waiting, current,
 };
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};

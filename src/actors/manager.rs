@@ -126,7 +126,7 @@ impl Desk {
         let input = match letter {
             Letter::Ask(ask) => self.register(ask, commit),
             Letter::Tick => {
-                // A timer that was replaced may have rung all the same; the one that is armed stays.
+                // A timer that was replaced may have rung all the same; the armed one stays.
                 self.timer.take_if(|(due, _)| *due <= now);
                 if self.hub.gate.is_sick() {
                     return;

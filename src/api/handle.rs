@@ -37,6 +37,12 @@ impl TaskRef {
         &self.core
     }
 
+    /// The same, holding on to what the process has of it, also when its record is pruned.
+    pub(super) fn holding(mut self) -> Self {
+        self.live = self.live();
+        self
+    }
+
     pub(super) fn live(&self) -> Option<Arc<Live>> {
         self.live.clone().or_else(|| self.core.hub.live(self.id))
     }

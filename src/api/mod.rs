@@ -25,6 +25,7 @@ mod shutdown;
 mod spawn;
 mod subscribe;
 mod wait;
+mod waiting;
 
 pub use builder::{Again, Once, TaskBuilder};
 pub use cancel::{Cancel, CancelError};
@@ -41,3 +42,4 @@ pub use shutdown::{ShutdownError, ShutdownReport};
 pub use spawn::SpawnError;
 pub use subscribe::{Since, SubscribeError};
 pub use wait::WaitError;
+pub use waiting::{WaitTick, Waited, Waiting};

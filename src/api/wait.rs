@@ -56,6 +56,9 @@ pub enum WaitError {
         /// What does not fit.
         source: serde_json::Error,
     },
+    /// So many subscriptions exist that no more are allowed, and the wait needs one.
+    #[error("{0} subscriptions exist, and no more are allowed; drop one or raise subscribers_max")]
+    Subscribers(usize),
     /// No such task is known, or the manager is gone before it settled.
     #[error("task {0} is unknown, or its manager is gone")]
     Gone(TaskId),
@@ -102,8 +105,7 @@ impl Manager {
         if tasks.is_empty() {
             return Ok(None);
         }
-        let is_ended = |task: &TaskRef| task.live().is_none_or(|live| live.done.get().is_some());
-        let _parked = if tasks.iter().any(is_ended) {
+        let _parked = if tasks.iter().any(is_settled) {
             None
         } else {
             tasks.iter().find_map(park)
@@ -163,7 +165,12 @@ pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
     settled_here(task).await
 }
 
-async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
+/// Whether the latch of a task is set.
+pub(super) fn is_settled(task: &TaskRef) -> bool {
+    task.live().is_none_or(|live| live.done.get().is_some())
+}
+
+pub(super) async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
     let Some(live) = task.live() else {
         let record = task.record().filter(|record| record.state.is_terminal());
         return record.ok_or(WaitError::Gone(task.id()));
@@ -207,10 +214,10 @@ pub(super) async fn value<T: DeserializeOwned>(task: &TaskRef) -> Result<T, Wait
 }
 
 /// While it lives, the body that made it counts as waiting.
-struct Parked(Context);
+pub(super) struct Parked(Context);
 
 /// Parks the current body, if it is another task of the same manager.
-fn park(on: &TaskRef) -> Option<Parked> {
+pub(super) fn park(on: &TaskRef) -> Option<Parked> {
     let here = context::current()?;
     if !Arc::ptr_eq(here.core(), on.core()) || here.id() == on.id() {
         return None;

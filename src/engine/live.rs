@@ -40,7 +40,7 @@ pub(crate) struct Live {
     pub(crate) inbox: Inbox,
     pub(crate) done: SetOnce<Arc<Record>>,
     work: Mutex<Work>,
-    /// The signal of the newest attempt. Each has its own, so that a request to an earlier one stands.
+    /// The signal of the newest attempt. Each has its own: a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
     epoch: AtomicU32,
     /// When it last gave a sign of life, in microseconds of the manager's clock.

@@ -88,6 +88,14 @@ impl Filter {
         self
     }
 
+    /// The same conditions on what a task was asked to be, without those on states and events.
+    pub fn of_tasks(mut self) -> Self {
+        self.states.clear();
+        self.events.clear();
+        self.live_only = false;
+        self
+    }
+
     /// The scope it is narrowed to.
     pub fn scope_wanted(&self) -> Option<&Scope> {
         self.scope.as_ref()

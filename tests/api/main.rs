@@ -27,3 +27,4 @@ mod stale;
 mod storm;
 mod time;
 mod tokens;
+mod wait;

@@ -112,7 +112,7 @@ async fn p20_request_to_stop_that_waits_for_the_store_abandons_nobody() {
         matches!(cancelled, Err(CancelError::StoreUnavailable(_))),
         "{cancelled:?}"
     );
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     store.heal();
 
     for (task, state) in [(task, State::Cancelled), (timed, State::TimedOut)] {

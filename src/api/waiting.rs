@@ -1,0 +1,364 @@
+//! Waiting for several tasks: any or all of them, for a time, from a number of the log on.
+//!
+//! # Invariants
+//! 1. A wait cancels nothing, whatever ends it.
+//! 2. Nothing is lost between two waits: what ended by `Waited::seq` is told by the first one, what
+//!    ends later by the one that is asked for what comes after that number.
+//! 3. What counts is read from the index after its number: a latch that is set earlier than the
+//!    number read is looked at again.
+//!
+//! *Not here*: awaiting one task and its value (`wait`).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use super::core::Core;
+use super::handle::TaskRef;
+use super::manager::Manager;
+use super::subscribe::{Since, SubscribeError};
+use super::wait::{Parked, WaitError, is_settled, park, settled_here};
+use crate::feed::{FeedItem, Subscription};
+use crate::kernel::{Filter, Record, Seq, State, TaskId, Timestamp, What};
+
+/// What a wait for several tasks brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// Those that have settled, in the order given.
+    pub done: Vec<Arc<Record>>,
+    /// Those that are suspended, in the order given, if they were asked for.
+    pub suspended: Vec<Arc<Record>>,
+    /// Those that have neither settled nor count as suspended.
+    pub pending: Vec<TaskId>,
+    /// Whether the time ran out first.
+    pub timed_out: bool,
+    /// How far the log was looked at: [`Waiting::after`] this number misses and repeats nothing.
+    pub seq: Seq,
+}
+
+/// How a wait stands; see [`Waiting::on_tick`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTick {
+    /// Since the wait began.
+    pub elapsed: Duration,
+    /// How many of the tasks have settled or count as suspended.
+    pub done: usize,
+    /// How many have not.
+    pub pending: usize,
+}
+
+type OnTick = Box<dyn FnMut(WaitTick) + Send>;
+
+/// A wait to be: say when it ends, then wait for [`any`](Waiting::any) or [`all`](Waiting::all).
+#[must_use = "it waits only when `any` or `all` is awaited"]
+pub struct Waiting {
+    core: Arc<Core>,
+    tasks: Vec<TaskRef>,
+    timeout: Option<Duration>,
+    after: Option<Seq>,
+    with_suspended: bool,
+    tick: Option<(Duration, OnTick)>,
+}
+
+/// How many of the tasks must have settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quorum {
+    Any,
+    All,
+}
+
+impl Manager {
+    /// Waits for several tasks with a time limit, from a number of the log on, with ticks.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use understory::Manager;
+    ///
+    /// let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let slow = scope
+    ///     .task("slow")
+    ///     .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+    ///     .await?;
+    /// let quick = scope.task("quick").spawn(|_| async { Ok(1) }).await?;
+    /// let both = [slow.task(), quick.task()];
+    /// let waited = manager.wait(&both).timeout(Duration::from_millis(50)).all().await?;
+    /// assert!(waited.timed_out); // and `slow` goes on
+    /// assert_eq!(waited.done[0].id, quick.id());
+    /// assert_eq!(waited.pending, [slow.id()]);
+    ///
+    /// slow.send("go on").await?;
+    /// let later = manager.wait(&both).after(waited.seq).any().await?;
+    /// assert_eq!(later.done[0].id, slow.id()); // `quick` is known already
+    /// # Ok(()) }
+    /// ```
+    pub fn wait(&self, tasks: &[TaskRef]) -> Waiting {
+        // Tasks that live now are held on to, so that a record that is pruned meanwhile is told.
+        let hold = |task: &TaskRef| task.clone().holding();
+        Waiting {
+            core: Arc::clone(&self.core),
+            tasks: tasks.iter().map(hold).collect(),
+            timeout: None,
+            after: None,
+            with_suspended: false,
+            tick: None,
+        }
+    }
+
+    /// Waits until no live task of a group is left: at once if there is none. Conditions on states
+    /// and events are left out; a task of the group that is spawned meanwhile is waited for, too.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Filter, Manager};
+    /// # let manager = Manager::in_memory();
+    /// for name in ["a", "b"] {
+    ///     let task = manager.scope("s").task(name).label("checkpoint", "7");
+    ///     task.spawn(|_| async { Ok(()) }).await?;
+    /// }
+    /// manager.group_settled(Filter::all().label("checkpoint", "7")).await?;
+    /// assert_eq!(manager.live(), 0);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooMany`]: it needs a subscription of its own while it waits.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn group_settled(&self, group: Filter) -> Result<(), SubscribeError> {
+        let group = group.of_tasks().event("accepted").event("settled");
+        'anew: loop {
+            let mut feed = self.subscribe_to(Since::Snapshot, group.clone()).await?;
+            let mut live = BTreeSet::new();
+            loop {
+                match feed.next().await {
+                    Some(FeedItem::Snapshot { records, .. }) => {
+                        live.extend(records.iter().map(|record| record.id));
+                    }
+                    Some(FeedItem::Event(event)) => {
+                        if matches!(event.what, What::Accepted(_)) {
+                            live.insert(event.task);
+                        } else {
+                            live.remove(&event.task);
+                        }
+                    }
+                    Some(FeedItem::Lagged { .. }) => continue 'anew,
+                    None => return Ok(()),
+                }
+                if live.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// Ends the wait after this time, with what there is then. The tasks go on.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Leaves out the tasks whose last event has at most this number: their ends are known.
+    ///
+    /// With the number of an earlier [`Waited`], or of a snapshot, no end is lost in between.
+    pub fn after(mut self, seq: Seq) -> Self {
+        self.after = Some(seq);
+        self
+    }
+
+    /// Lets a task that is suspended count like one that has settled.
+    pub fn or_suspended(mut self) -> Self {
+        self.with_suspended = true;
+        self
+    }
+
+    /// Calls `tick` again and again while it waits, in the future that waits.
+    pub fn on_tick(mut self, every: Duration, tick: impl FnMut(WaitTick) + Send + 'static) -> Self {
+        self.tick = Some((every.max(Duration::from_millis(1)), Box::new(tick)));
+        self
+    }
+
+    /// Waits until at least one of the tasks has settled. Those that already have count at once.
+    /// Without tasks it returns at once.
+    ///
+    /// # Errors
+    /// [`WaitError::Gone`] when a task is unknown, at once, or when the manager is gone;
+    /// [`WaitError::Subscribers`] when suspensions are asked for and there is no room to hear of
+    /// them.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn any(self) -> Result<Waited, WaitError> {
+        self.run(Quorum::Any).await
+    }
+
+    /// Waits until all of the tasks have settled.
+    ///
+    /// # Errors
+    /// [`WaitError::Gone`] when a task is unknown, at once, or when the manager is gone;
+    /// [`WaitError::Subscribers`] when suspensions are asked for and there is no room to hear of
+    /// them.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn all(self) -> Result<Waited, WaitError> {
+        self.run(Quorum::All).await
+    }
+
+    async fn run(mut self, quorum: Quorum) -> Result<Waited, WaitError> {
+        let began = self.core.hub.clock.now();
+        let mut news = self.news()?;
+        let mut limit = self.timeout.map(|limit| Box::pin(sleep(limit)));
+        let mut bell = self.tick.as_ref().map(|(every, _)| Box::pin(sleep(*every)));
+        let mut parked: Option<Parked> = None;
+        loop {
+            let waited = self.look()?;
+            if waited.is_enough(quorum) {
+                return Ok(waited);
+            }
+            if parked.is_none() {
+                parked = self
+                    .tasks
+                    .iter()
+                    .filter(|task| !is_settled(task))
+                    .find_map(park);
+            }
+            tokio::select! {
+                // What has settled goes before the time limit; a bell delays neither.
+                biased;
+                changed = change(&self.tasks, &waited, quorum, &mut news) => changed?,
+                () = rung(&mut limit) => {
+                    return Ok(Waited { timed_out: true, ..self.look()? });
+                }
+                () = rung(&mut bell) => self.ring(began, &waited, &mut bell),
+            }
+        }
+    }
+
+    /// How the tasks stand, at one number of the log.
+    fn look(&self) -> Result<Waited, WaitError> {
+        let index = &self.core.hub.index;
+        let seq = index.seq();
+        let mut waited = Waited {
+            seq,
+            ..Waited::default()
+        };
+        for task in &self.tasks {
+            let latched = || task.live()?.done.get().map(Arc::clone);
+            // A task that was spawned a moment ago is in the index before its handle is out; one
+            // that is pruned is only in its latch.
+            let record = match index.get(task.id()) {
+                Some(record) => record,
+                None => latched().ok_or(WaitError::Gone(task.id()))?,
+            };
+            let is_news = self.after.is_none_or(|after| record.seq > after);
+            let is_suspended = self.with_suspended && record.state == State::Suspended;
+            if record.seq > seq || !(record.state.is_terminal() || is_suspended) {
+                waited.pending.push(record.id);
+            } else if is_suspended {
+                waited.suspended.extend(is_news.then_some(record));
+            } else {
+                waited.done.extend(is_news.then_some(record));
+            }
+        }
+        Ok(waited)
+    }
+
+    /// What tells of suspensions, if they are asked for.
+    fn news(&self) -> Result<Option<Subscription>, WaitError> {
+        if !self.with_suspended {
+            return Ok(None);
+        }
+        let hub = &self.core.hub;
+        let news = hub
+            .feed
+            .subscribe(hub.index.seq(), Filter::all().event("suspended"));
+        news.map(Some)
+            .map_err(|full| WaitError::Subscribers(full.max))
+    }
+
+    fn ring(&mut self, began: Timestamp, waited: &Waited, bell: &mut Option<Pin<Box<Sleep>>>) {
+        let (Some((every, tick)), Some(bell)) = (&mut self.tick, bell) else {
+            return;
+        };
+        tick(WaitTick {
+            elapsed: self.core.hub.clock.now().since(began),
+            done: waited.done.len() + waited.suspended.len(),
+            pending: waited.pending.len(),
+        });
+        bell.set(sleep(*every));
+    }
+}
+
+impl Waited {
+    fn is_enough(&self, quorum: Quorum) -> bool {
+        let has_some = !self.done.is_empty() || !self.suspended.is_empty();
+        self.pending.is_empty() || (quorum == Quorum::Any && has_some)
+    }
+}
+
+/// Waits until it is worth to look again.
+async fn change(
+    tasks: &[TaskRef],
+    waited: &Waited,
+    quorum: Quorum,
+    news: &mut Option<Subscription>,
+) -> Result<(), WaitError> {
+    let is_pending = |task: &&TaskRef| waited.pending.contains(&task.id());
+    let mut pending_tasks = tasks.iter().filter(is_pending);
+    let settles: Vec<_> = match quorum {
+        // One after the other: each has to settle anyway.
+        Quorum::All if news.is_none() => pending_tasks.next().into_iter().collect(),
+        Quorum::All | Quorum::Any => pending_tasks.collect(),
+    };
+    let mut waits: Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>> = Vec::new();
+    for task in settles {
+        waits.push(Box::pin(settled_here(task)));
+    }
+    let settled = poll_fn(|cx| {
+        let ready = waits.iter_mut().map(|wait| wait.as_mut().poll(cx));
+        let first = ready.into_iter().find(Poll::is_ready);
+        first.unwrap_or(Poll::Pending)
+    });
+    tokio::select! {
+        biased;
+        record = settled => record.map(drop),
+        _ = next_of(news) => Ok(()),
+    }
+}
+
+async fn rung(sleep: &mut Option<Pin<Box<Sleep>>>) {
+    match sleep {
+        Some(sleep) => sleep.as_mut().await,
+        None => pending().await,
+    }
+}
+
+async fn next_of(news: &mut Option<Subscription>) -> Option<FeedItem> {
+    match news {
+        Some(news) => news.next().await,
+        None => pending().await,
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting")
+            .field("tasks", &self.tasks)
+            .field("timeout", &self.timeout)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
+    }
+}
