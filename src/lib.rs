@@ -68,9 +68,9 @@ pub mod store;
 pub use actors::Part;
 pub use api::{
     Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
-    Executor, Manager, NoteError, Once, QueryError, Received, ScopeRef, SendError, ShutdownError,
-    ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder, TaskHandle, TaskRef, WaitError,
-    WaitTick, Waited, Waiting, current,
+    Executor, Manager, NoteError, Once, QueryError, Received, ResumeError, ScopeRef, SendError,
+    ShutdownError, ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder, TaskHandle,
+    TaskRef, WaitError, WaitTick, Waited, Waiting, current,
 };
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};

@@ -15,7 +15,7 @@ use super::task;
 use super::writer::Asker;
 use crate::engine::{Attempt, Live};
 use crate::kernel::{
-    Accepted, Effect, End, Epoch, Fault, FaultKind, Reply, TaskId, Ticket, Timestamp,
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Payload, Reply, TaskId, Ticket, Timestamp,
 };
 use crate::store::Batch;
 
@@ -23,6 +23,14 @@ pub(super) struct Carrier {
     hub: Arc<Hub>,
     manager: ActorCell,
     askers: HashMap<Ticket, Asker>,
+}
+
+/// A run of a body that is to start.
+struct Run {
+    epoch: Epoch,
+    number: u32,
+    is_last: bool,
+    resume: Option<Payload>,
 }
 
 impl Carrier {
@@ -80,9 +88,15 @@ impl Carrier {
                 epoch,
                 attempt,
                 is_last,
-                resume: _,
+                resume,
             } => {
-                self.start(id, epoch, attempt, is_last).await;
+                let run = Run {
+                    epoch,
+                    number: attempt,
+                    is_last,
+                    resume,
+                };
+                self.start(id, run).await;
             }
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
@@ -109,7 +123,13 @@ impl Carrier {
         }
     }
 
-    async fn start(&self, id: TaskId, epoch: Epoch, number: u32, is_last: bool) {
+    async fn start(&self, id: TaskId, run: Run) {
+        let Run {
+            epoch,
+            number,
+            is_last,
+            resume,
+        } = run;
         let Some(live) = self.hub.live(id) else {
             // The record came from another process, and nothing here knows how to run it.
             let message = "this process has no body for it".into();
@@ -127,6 +147,9 @@ impl Carrier {
             epoch,
             number,
             is_last,
+            resume,
+            wish: Arc::default(),
+            is_repeatable: false,
         };
         task::start(&self.hub, &self.manager, attempt).await;
     }

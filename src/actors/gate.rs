@@ -180,7 +180,6 @@ impl Gate {
     }
 
     /// Asks anything else, in turn with the spawns, and waits until the answer is durable.
-    #[allow(dead_code, reason = "the verbs that use it follow")]
     pub(crate) async fn ask(
         &self,
         input: impl FnOnce(Ticket) -> Input + Send + 'static,

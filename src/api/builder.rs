@@ -22,14 +22,14 @@ const INBOX_CAPACITY_DEFAULT: u32 = 64;
 /// Marks a builder whose body is called once: there is one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Once;
-/// Marks a builder whose body is called anew for each attempt.
+/// Marks a builder whose body is called anew for each attempt, and when it is resumed.
 #[derive(Clone, Copy, Debug)]
 pub struct Again;
 
 /// A task to be: set what it needs, then [`spawn`](TaskBuilder::spawn) it.
 ///
 /// A value that is not valid (a name with a blank, for instance) is kept and told by `spawn`. After
-/// [`TaskBuilder::retry`] the body must be callable again (`Fn`).
+/// [`TaskBuilder::retry`] or [`TaskBuilder::resumable`] the body must be callable again (`Fn`).
 #[must_use = "a task that is not spawned does not exist"]
 pub struct TaskBuilder<Mode = Once> {
     pub(super) core: Arc<Core>,
@@ -293,7 +293,17 @@ impl<Mode> TaskBuilder<Mode> {
     /// # Ok(()) }
     /// ```
     pub fn retry(self, retry: Retry) -> TaskBuilder<Again> {
-        let this = self.set(|spec| spec.retry = retry);
+        self.set(|spec| spec.retry = retry).again()
+    }
+
+    /// Lets the body suspend itself, as it can be called again (`Fn`) when somebody resumes it. See
+    /// [`Context::suspend`](crate::Context::suspend).
+    pub fn resumable(self) -> TaskBuilder<Again> {
+        self.again()
+    }
+
+    fn again(self) -> TaskBuilder<Again> {
+        let this = self;
         TaskBuilder {
             core: this.core,
             spec: this.spec,

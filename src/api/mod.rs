@@ -24,6 +24,7 @@ mod send;
 mod shutdown;
 mod spawn;
 mod subscribe;
+mod suspend;
 mod wait;
 mod waiting;
 
@@ -41,5 +42,6 @@ pub use send::{Address, SendError};
 pub use shutdown::{ShutdownError, ShutdownReport};
 pub use spawn::SpawnError;
 pub use subscribe::{Since, SubscribeError};
+pub use suspend::ResumeError;
 pub use wait::WaitError;
 pub use waiting::{WaitTick, Waited, Waiting};

@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //! 1. The order is: body over or dropped, inbox closed if the end is final, report.
-//! 2. If the runner itself is dropped, the drop of its guard drops the body first and then reports
+//! 2. A body that asked to be suspended and returned a value is suspended; another error wins.
+//! 3. If the runner itself is dropped, the drop of its guard drops the body first and then reports
 //!    it lost.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::failure::Failure;
 use super::live::{BodyFuture, Live, Work};
@@ -36,13 +37,38 @@ pub(crate) struct Attempt {
     pub(crate) epoch: Epoch,
     pub(crate) number: u32,
     pub(crate) is_last: bool,
+    /// What it was resumed with, if it was.
+    pub(crate) resume: Option<Payload>,
+    /// What the body left behind for the time it is suspended.
+    pub(crate) wish: Arc<Wish>,
+    /// Whether its body can be called again.
+    pub(crate) is_repeatable: bool,
+}
+
+/// The wish of a body to be suspended, with its payload; the newest one counts.
+#[derive(Debug, Default)]
+pub(crate) struct Wish(Mutex<Option<Payload>>);
+
+impl Wish {
+    pub(crate) fn make(&self, payload: Payload) {
+        *self.lock() = Some(payload);
+    }
+
+    fn take(&self) -> Option<Payload> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Payload>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs an attempt to its end and reports it.
-pub(crate) async fn run(attempt: Attempt, reporter: Arc<dyn Reporter>) {
+pub(crate) async fn run(mut attempt: Attempt, reporter: Arc<dyn Reporter>) {
     let mut guard = Guard::new(&attempt, reporter);
-    let signal = Arc::clone(&attempt.signal);
+    let (signal, wish) = (Arc::clone(&attempt.signal), Arc::clone(&attempt.wish));
     let work = attempt.live.take_work();
+    attempt.is_repeatable = matches!(work, Work::Many(_));
     match catch_call(move || call(work, attempt)) {
         Ok(Some(body)) => guard.body = Some(body),
         Ok(None) => {
@@ -63,12 +89,23 @@ pub(crate) async fn run(attempt: Attempt, reporter: Arc<dyn Reporter>) {
         // Force comes first: a body that is always ready must not outrun it.
         () = signal.forced() => End::Aborted,
         verdict = catch(body.as_mut()) => match verdict {
-            Ok(Verdict::Done(value)) => End::Done(value),
-            Ok(Verdict::Failed(failure)) => End::Failed(failure.into_fault()),
+            Ok(verdict) => word(verdict, &wish),
             Err(panic) => failed(FaultKind::Panic, panic),
         },
     };
     guard.finish(end);
+}
+
+/// What the body's own word means, given that it may have asked to be suspended.
+fn word(verdict: Verdict, wish: &Wish) -> End {
+    match (verdict, wish.take()) {
+        (Verdict::Done(value), None) => End::Done(value),
+        (Verdict::Failed(failure), Some(payload)) if failure.is_suspension() => {
+            End::Suspended(payload)
+        }
+        (Verdict::Done(_), Some(payload)) => End::Suspended(payload),
+        (Verdict::Failed(failure), _) => End::Failed(failure.into_fault()),
+    }
 }
 
 /// Reports an attempt that could not even begin.

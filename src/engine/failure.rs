@@ -23,6 +23,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1_024;
 pub struct Failure {
     message: String,
     permanent: bool,
+    is_suspension: bool,
 }
 
 impl Failure {
@@ -31,7 +32,21 @@ impl Failure {
         Self {
             message: message.into(),
             permanent: false,
+            is_suspension: false,
         }
+    }
+
+    /// What a body returns that wants to be suspended.
+    pub(crate) fn suspension() -> Self {
+        Self {
+            message: "it suspends, and returned that from another body".to_owned(),
+            permanent: false,
+            is_suspension: true,
+        }
+    }
+
+    pub(super) fn is_suspension(&self) -> bool {
+        self.is_suspension
     }
 
     /// Marks it as one that no retry can mend: no further attempt follows.

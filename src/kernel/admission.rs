@@ -150,6 +150,14 @@ impl Admission {
         }
     }
 
+    /// Whether each class has a slot now, or the first one that is full.
+    pub(super) fn room(&self, set: &ClassSet) -> Result<(), ClassFull> {
+        match self.blocking(set) {
+            None => Ok(()),
+            Some(at) => Err(self.classes[at as usize].describe()),
+        }
+    }
+
     /// Takes a slot of each class, if all have one.
     pub(super) fn try_take(&mut self, set: &ClassSet) -> bool {
         let free = self.blocking(set).is_none();

@@ -145,7 +145,12 @@ impl Supervisor {
             Input::Said { id, epoch, note } => self.said(id, epoch, note),
             Input::Active { id, epoch, at } => self.active(id, epoch, at),
             Input::Undelivered { record, count } => self.undelivered(&record, count),
-            Input::Resume { ticket, id, data } => self.resume(ticket, id, data),
+            Input::Resume {
+                ticket,
+                id,
+                data,
+                may_wait,
+            } => self.resume(ticket, id, data, may_wait),
             Input::Shutdown { ticket, ask } => self.shutdown(ticket, &ask),
             Input::Tick => self.tick(),
         }

@@ -25,6 +25,7 @@ mod spawn;
 mod stage;
 mod stale;
 mod storm;
+mod suspend;
 mod time;
 mod tokens;
 mod wait;

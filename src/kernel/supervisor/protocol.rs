@@ -97,6 +97,8 @@ pub enum Input {
         id: TaskId,
         /// What the body gets.
         data: Payload,
+        /// Whether it may wait for a slot; otherwise a full class refuses.
+        may_wait: bool,
     },
     /// Refuse new tasks and cancel all.
     Shutdown {
@@ -284,12 +286,16 @@ pub enum Refusal {
 }
 
 /// Why a task was not resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResumeRefusal {
     /// No such task is known.
     Unknown(TaskId),
     /// It is not suspended but in this state.
     NotSuspended(State),
+    /// Somebody else resumed it, and it has not started yet.
+    AlreadyResumed(TaskId),
+    /// A limit class is full, and the caller did not want it to wait.
+    Full(ClassFull),
 }
 
 /// What became of the tasks that a cancel meant.

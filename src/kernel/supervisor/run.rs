@@ -208,20 +208,43 @@ impl Supervisor {
         self.emit(id, what);
     }
 
-    pub(super) fn resume(&mut self, ticket: Ticket, id: TaskId, data: Payload) {
-        let state = self.state(id).or_else(|| self.settled.get(&id).copied());
-        let result = match state {
-            None => Err(ResumeRefusal::Unknown(id)),
-            Some(State::Suspended) => {
-                self.shift(id, Trigger::Resume);
-                self.set_wait(id, None);
-                self.edit(id).resume = Some(data);
-                self.emit(id, What::Resumed);
-                self.ready.push_back(id);
-                Ok(())
-            }
-            Some(other) => Err(ResumeRefusal::NotSuspended(other)),
-        };
+    /// Continues a suspended task; of many callers one wins.
+    pub(super) fn resume(&mut self, ticket: Ticket, id: TaskId, data: Payload, may_wait: bool) {
+        let result = self.check_resume(id, may_wait);
+        if result.is_ok() {
+            self.shift(id, Trigger::Resume);
+            self.set_wait(id, None);
+            self.edit(id).resume = Some(data);
+            self.emit(id, What::Resumed);
+            self.ready.push_back(id);
+        }
         self.answer(ticket, Reply::Resumed(result));
+    }
+
+    fn check_resume(&self, id: TaskId, may_wait: bool) -> Result<(), ResumeRefusal> {
+        let Some(task) = self.tasks.get(&id) else {
+            let settled = self.settled.get(&id).copied();
+            let refusal = settled.map_or(ResumeRefusal::Unknown(id), ResumeRefusal::NotSuspended);
+            return Err(refusal);
+        };
+        match task.record.state {
+            State::Suspended if may_wait => Ok(()),
+            State::Suspended => {
+                let room = self.admission.room(&task.classes);
+                room.map_err(ResumeRefusal::Full)
+            }
+            State::Pending if task.record.resume.is_some() => {
+                Err(ResumeRefusal::AlreadyResumed(id))
+            }
+            other @ (State::Pending
+            | State::Running
+            | State::Waiting
+            | State::CancelRequested
+            | State::Completed
+            | State::Failed
+            | State::TimedOut
+            | State::Cancelled
+            | State::Interrupted) => Err(ResumeRefusal::NotSuspended(other)),
+        }
     }
 }

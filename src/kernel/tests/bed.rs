@@ -197,7 +197,23 @@ impl Bed {
 
     pub(super) fn resume(&mut self, number: u32, text: &str) -> Vec<Effect> {
         let (ticket, id, data) = (self.ticket(), id(number), json(text));
-        self.step(Input::Resume { ticket, id, data })
+        self.step(Input::Resume {
+            ticket,
+            id,
+            data,
+            may_wait: true,
+        })
+    }
+
+    /// Resumes it only if it can start at once.
+    pub(super) fn try_resume(&mut self, number: u32, text: &str) -> Vec<Effect> {
+        let (ticket, id, data) = (self.ticket(), id(number), json(text));
+        self.step(Input::Resume {
+            ticket,
+            id,
+            data,
+            may_wait: false,
+        })
     }
 
     pub(super) fn shutdown(&mut self) -> Vec<Effect> {

@@ -83,7 +83,10 @@ impl Checks {
         self.now = now;
         self.stale = self.is_stale(input);
         self.note_request(now, input);
-        if let Input::Resume { ticket, id, data } = input {
+        if let Input::Resume {
+            ticket, id, data, ..
+        } = input
+        {
             self.resumes.insert(*ticket, (*id, data.clone()));
         }
         if self.stale {

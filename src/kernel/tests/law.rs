@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bed::{Bed, SECOND, answers, done, fault, id, json, key, starts};
 use crate::kernel::{
     Body, Bounds, Class, ClassName, Effect, End, FaultKind, Input, OnParentEnd, Origin, Outcome,
-    Refusal, Reply, Retry, Spec, State, StopPolicy, Wait,
+    Refusal, Reply, ResumeRefusal, Retry, Spec, State, StopPolicy, Wait,
 };
 
 fn below(parent: u32) -> impl Fn(&mut Spec) {
@@ -52,6 +52,42 @@ fn p24_resume_survives_a_crash() {
         None
     });
     assert_eq!(resumed, Some((1, Some(json("\"data\"")))));
+}
+
+/// The refusal of the only answer among the effects.
+fn resume_refusal(effects: &[Effect]) -> Option<ResumeRefusal> {
+    match &answers(effects)[..] {
+        [(_, Reply::Resumed(result))] => result.clone().err(),
+        other => panic!("a resume has one answer: {other:?}"),
+    }
+}
+
+#[test]
+fn p24_second_resume_is_told_what_the_first_one_did() {
+    let mut bed = Bed::new(one_slot());
+    bed.spawn(1, in_one);
+    bed.end(1, End::Suspended(json("1")));
+    bed.spawn(2, in_one);
+
+    let full = resume_refusal(&bed.try_resume(1, "2"));
+    assert!(matches!(full, Some(ResumeRefusal::Full(full)) if full.in_use == 1));
+    assert_eq!(bed.state(1), State::Suspended);
+    assert_eq!(resume_refusal(&bed.resume(1, "3")), None);
+    let second = resume_refusal(&bed.resume(1, "4"));
+    assert_eq!(second, Some(ResumeRefusal::AlreadyResumed(id(1))));
+
+    let effects = bed.end(2, done());
+    let data = effects.iter().find_map(|effect| {
+        if let Effect::Start { resume, .. } = effect {
+            return resume.clone();
+        }
+        None
+    });
+    assert_eq!(data, Some(json("3")));
+    let third = resume_refusal(&bed.resume(1, "5"));
+    assert_eq!(third, Some(ResumeRefusal::NotSuspended(State::Running)));
+    let unknown = resume_refusal(&bed.resume(7, "6"));
+    assert_eq!(unknown, Some(ResumeRefusal::Unknown(id(7))));
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub(super) enum Asked {
     Resume {
         id: TaskId,
         state: Option<State>,
+        /// Whether somebody else has resumed it already.
+        is_resumed: bool,
+        may_wait: bool,
     },
     Cancel {
         target: Target,
@@ -60,9 +63,20 @@ impl Checks {
                 let (id, bound) = (*id, self.bound(now, spec));
                 (*ticket, Asked::Spawn { id, bound, stale })
             }
-            Input::Resume { ticket, id, .. } => {
-                let state = self.view.state(*id);
-                (*ticket, Asked::Resume { id: *id, state })
+            Input::Resume {
+                ticket,
+                id,
+                may_wait,
+                ..
+            } => {
+                let seen = self.view.tasks.get(id);
+                let asked = Asked::Resume {
+                    id: *id,
+                    state: self.view.state(*id),
+                    is_resumed: seen.is_some_and(|seen| seen.record.resume.is_some()),
+                    may_wait: *may_wait,
+                };
+                (*ticket, asked)
             }
             Input::Cancel { ticket, target, .. } => {
                 let asked = Asked::Cancel {
@@ -161,13 +175,25 @@ impl Checks {
             (Asked::Spawn { id, bound, stale }, Reply::Spawned(result)) => {
                 self.spawn_reply(*id, *bound, *stale, result)
             }
-            (Asked::Resume { id, state }, Reply::Resumed(result)) => {
+            (
+                Asked::Resume {
+                    id,
+                    state,
+                    is_resumed,
+                    may_wait,
+                },
+                Reply::Resumed(result),
+            ) => {
                 let expected = match state {
                     None => Err(ResumeRefusal::Unknown(*id)),
                     Some(State::Suspended) => Ok(()),
+                    Some(State::Pending) if *is_resumed => Err(ResumeRefusal::AlreadyResumed(*id)),
                     Some(other) => Err(ResumeRefusal::NotSuspended(*other)),
                 };
-                ensure(*result == expected, || {
+                let is_full = expected.is_ok()
+                    && !may_wait
+                    && matches!(result, Err(ResumeRefusal::Full(full)) if full.in_use >= full.size);
+                ensure(*result == expected || is_full, || {
                     format!("P24: resume of a task that is {state:?}: {result:?}")
                 })
             }

@@ -13,7 +13,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 34] = [
+pub(super) const INPUTS: [Row; 35] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -67,6 +67,8 @@ pub(super) const INPUTS: [Row; 34] = [
     ("the manager shuts down",     |b| { b.shutdown(); },
         "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
     ("somebody resumes it",        |b| { b.resume(1, "3"); },
+        "ppppp rrr wwww rr qqqqqqq CFTXIXX"),
+    ("somebody tries to resume it", |b| { b.try_resume(1, "3"); },
         "ppppp rrr wwww rr qqqqqqq CFTXIXX"),
     ("no time passes",             |b| { b.pass(Duration::ZERO); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),

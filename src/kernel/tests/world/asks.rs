@@ -189,6 +189,12 @@ impl World {
     pub(in crate::kernel_tests) fn resume_task(&mut self, id: TaskId) -> Result<(), String> {
         let ticket = self.next_ticket();
         let data = json(&ticket.0.to_string());
-        self.feed(Input::Resume { ticket, id, data })
+        let may_wait = self.dice.percent(80);
+        self.feed(Input::Resume {
+            ticket,
+            id,
+            data,
+            may_wait,
+        })
     }
 }
