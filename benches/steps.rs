@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use understory::kernel::{
-    Bounds, Effect, End, Epoch, Input, Note, Payload, Scope, Spec, Step, Supervisor, TaskId,
+    Bounds, Effect, End, Epoch, Input, Note, Payload, Reuse, Scope, Spec, Step, Supervisor, TaskId,
     Ticket, Timestamp, What,
 };
 
@@ -62,6 +62,7 @@ impl World {
             id: TaskId::from_u128(u128::from(self.spawned)),
             spec: Arc::clone(&self.spec),
             by: None,
+            reuse: Reuse::Refused,
         });
         for effect in &step.effects {
             if let Effect::Start { id, epoch, .. } = effect {

@@ -67,10 +67,10 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub use actors::Part;
 pub use api::{
-    Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
-    Executor, Manager, NoteError, Once, QueryError, Received, ResumeError, ScopeRef, SendError,
-    ShutdownError, ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder, TaskHandle,
-    TaskRef, WaitError, WaitTick, Waited, Waiting, current,
+    Address, Admitted, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop,
+    Context, Executor, Manager, NoteError, Once, QueryError, Received, ResumeError, ScopeRef,
+    SendError, ShutdownError, ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder,
+    TaskHandle, TaskRef, WaitError, WaitTick, Waited, Waiting, current, labels,
 };
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
@@ -78,9 +78,9 @@ pub use inbox::{Message, Receipt, Sender};
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::{
     Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind, Filter,
-    InvalidText, Jitter, Kind, LateSuccess, Limit, Name, OnParentEnd, Outcome, Payload, Record,
-    Refusal, Requester, Retry, Scope, Seq, State, Stop, StopPolicy, TaskId, Timestamp, Wait, What,
-    WhenFull,
+    InvalidText, Jitter, Kind, LateSuccess, Limit, Name, OnParentEnd, Outcome, Payload, Reach,
+    Record, Refusal, Requester, Retry, Scope, Seq, State, Stop, StopPolicy, TaskId, Timestamp,
+    Wait, What, WhenFull,
 };
 
 /// The code of the README, run as a test.

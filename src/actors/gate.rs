@@ -19,8 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 use super::mailbox::{Mailbox, Wake};
 use crate::engine::Live;
 use crate::kernel::{
-    Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, StopAsk, Target, TaskId, Ticket,
-    Timestamp,
+    Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, Reuse, StopAsk, Target, TaskId,
+    Ticket, Timestamp,
 };
 
 /// Most cancels that wait for their decision at once; further callers wait for their turn.
@@ -53,12 +53,20 @@ pub(super) enum Letter {
     Tick,
 }
 
+impl Letter {
+    /// Whether it may begin another life of an id.
+    pub(super) fn may_reuse(&self) -> bool {
+        matches!(self, Self::Ask(Ask::Spawn { reuse, .. }) if *reuse == Reuse::Allowed)
+    }
+}
+
 /// A request with its way back.
 #[derive(Debug)]
 pub(super) enum Ask {
     Spawn {
         live: Arc<Live>,
         by: Option<(TaskId, Epoch)>,
+        reuse: Reuse,
         reply: oneshot::Sender<SpawnReply>,
         permit: OwnedSemaphorePermit,
     },
@@ -143,6 +151,7 @@ impl Gate {
         &self,
         live: Arc<Live>,
         by: Option<(TaskId, Epoch)>,
+        reuse: Reuse,
     ) -> Result<SpawnReply, (Shut, Arc<Live>)> {
         if self.is_sick() {
             return Err((Shut::Sick, live));
@@ -156,6 +165,7 @@ impl Gate {
         let ask = Ask::Spawn {
             live,
             by,
+            reuse,
             reply,
             permit,
         };

@@ -106,20 +106,34 @@ impl Actor for ManagerActor {
 impl Desk {
     fn turn(&mut self) {
         let now = self.hub.clock.now();
-        let mut commit = Commit {
-            incarnation: self.incarnation,
-            ..Commit::default()
-        };
+        let mut commit = self.new_commit();
         let mut letters = std::mem::take(&mut self.letters);
         for letter in letters.drain(..) {
+            if letter.may_reuse() {
+                // The end of one life is carried out before the next one of the same id begins.
+                let next = self.new_commit();
+                self.hand_over(std::mem::replace(&mut commit, next));
+                commit.is_apart = true;
+            }
             self.open(now, letter, &mut commit);
         }
         self.letters = letters;
+        self.hand_over(commit);
+        self.arm();
+    }
+
+    fn new_commit(&self) -> Commit {
+        Commit {
+            incarnation: self.incarnation,
+            ..Commit::default()
+        }
+    }
+
+    fn hand_over(&mut self, mut commit: Commit) {
         commit.step = self.supervisor.take();
         if !commit.is_empty() {
             self.hub.commits.push(0, commit);
         }
-        self.arm();
     }
 
     fn open(&mut self, now: Timestamp, letter: Letter, commit: &mut Commit) {
@@ -165,6 +179,7 @@ impl Desk {
             Ask::Spawn {
                 live,
                 by,
+                reuse,
                 reply,
                 permit,
             } => {
@@ -181,6 +196,7 @@ impl Desk {
                         id,
                         spec,
                         by,
+                        reuse,
                     },
                 )
             }

@@ -33,6 +33,8 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Commit {
     /// Of the manager that decided it. A manager that was given up may finish its turn late.
     pub(super) incarnation: u64,
+    /// Whether it must not share a batch with what came before.
+    pub(super) is_apart: bool,
     pub(super) step: Step,
     pub(super) askers: Vec<(Ticket, Asker)>,
     /// Given back when the step is durable.
@@ -99,7 +101,7 @@ impl Actor for WriterActor {
         // rest.
         loop {
             let is_more = hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
-            pen.write().await?;
+            pen.write_all().await?;
             if !is_more {
                 return Ok(());
             }
@@ -108,18 +110,30 @@ impl Actor for WriterActor {
 }
 
 impl Pen {
-    async fn write(&mut self) -> Result<(), StoreError> {
+    async fn write_all(&mut self) -> Result<(), StoreError> {
+        let mut commits = std::mem::take(&mut self.commits);
+        while !commits.is_empty() {
+            let apart = commits.iter().skip(1).position(|commit| commit.is_apart);
+            let end = apart.map_or(commits.len(), |at| at + 1);
+            self.write(commits.drain(..end)).await?;
+        }
+        self.commits = commits;
+        Ok(())
+    }
+
+    async fn write(&mut self, commits: impl Iterator<Item = Commit>) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         let mut effects = Vec::new();
         let mut permits = Vec::new();
         let ours = self.incarnation;
         let is_ours = |commit: &Commit| commit.incarnation == ours;
-        for commit in self.commits.drain(..).filter(is_ours) {
+        for commit in commits.filter(is_ours) {
             let Commit {
                 step,
                 askers,
                 permits: held,
                 incarnation: _,
+                is_apart: _,
             } = commit;
             let Step {
                 records,

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::context;
 use super::core::Core;
 use crate::kernel::{
-    ClassName, Epoch, InvalidText, Key, Kind, LateSuccess, Name, OnParentEnd, Retry, Scope, Spec,
-    StopPolicy, TaskId, check_label,
+    ClassName, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd, Retry, Reuse,
+    Scope, Spec, StopPolicy, TaskId, check_label,
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
@@ -36,6 +36,8 @@ pub struct TaskBuilder<Mode = Once> {
     pub(super) spec: Option<Spec>,
     pub(super) mistake: Option<InvalidText>,
     pub(super) id: Option<TaskId>,
+    pub(super) reuse: Reuse,
+    pub(super) inherited: Labels,
     pub(super) by: Option<(TaskId, Epoch)>,
     pub(super) inbox_capacity: u32,
     pub(super) tokens: Vec<CancellationToken>,
@@ -53,6 +55,8 @@ impl TaskBuilder<Once> {
             spec,
             mistake,
             id: None,
+            reuse: Reuse::default(),
+            inherited: Labels::new(),
             by: None,
             inbox_capacity: INBOX_CAPACITY_DEFAULT,
             tokens: Vec::new(),
@@ -67,13 +71,6 @@ impl<Mode> TaskBuilder<Mode> {
     pub fn name(mut self, name: &str) -> Self {
         let name = self.keep(Name::new(name));
         self.set(|spec| spec.name = name)
-    }
-
-    /// Chooses the id; by default it is a new version 7 UUID. An id that was used before is
-    /// refused.
-    pub fn id(mut self, id: TaskId) -> Self {
-        self.id = Some(id);
-        self
     }
 
     /// Hangs it below this task of the same scope, instead of the current one.
@@ -208,32 +205,6 @@ impl<Mode> TaskBuilder<Mode> {
         self.set(|spec| spec.late_success = meaning)
     }
 
-    /// Makes asking twice the same as asking once: the same key and the same wishes give the same
-    /// task.
-    ///
-    /// The key is bound to its task for the manager's key window, longer if the task lives longer.
-    /// Other wishes under the same key are refused. Not compared are the body, the id, linked
-    /// tokens and the capacity of the inbox.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use understory::Manager;
-    /// # let manager = Manager::in_memory();
-    /// let ask = || {
-    ///     let task = manager.scope("mail").task("welcome").key("user-17/welcome");
-    ///     task.spawn(|_| async { Ok("sent".to_owned()) })
-    /// };
-    /// let (first, second) = (ask().await?, ask().await?);
-    /// assert_eq!(first.id(), second.id());
-    /// assert_eq!(second.await?, "sent"); // by the first one
-    /// # Ok(()) }
-    /// ```
-    pub fn key(mut self, key: &str) -> Self {
-        let key = self.keep(Key::new(key));
-        self.set(|spec| spec.key = key)
-    }
-
     /// Sets how many messages may wait for it (64); zero gives it no inbox.
     pub fn inbox_capacity(mut self, messages: u32) -> Self {
         self.inbox_capacity = messages;
@@ -309,6 +280,8 @@ impl<Mode> TaskBuilder<Mode> {
             spec: this.spec,
             mistake: this.mistake,
             id: this.id,
+            reuse: this.reuse,
+            inherited: this.inherited,
             by: this.by,
             inbox_capacity: this.inbox_capacity,
             tokens: this.tokens,
@@ -331,7 +304,7 @@ impl<Mode> TaskBuilder<Mode> {
         let scope = self.spec.as_ref().map(|spec| &spec.scope);
         if is_here && scope == Some(context.scope()) {
             let (id, epoch) = (context.id(), context.epoch());
-            return self.below(id, epoch);
+            return self.below(id, epoch).inheriting(context.spec());
         }
         self
     }
@@ -343,7 +316,7 @@ impl<Mode> TaskBuilder<Mode> {
         self
     }
 
-    fn keep<T>(&mut self, checked: Result<T, InvalidText>) -> Option<T> {
+    pub(super) fn keep<T>(&mut self, checked: Result<T, InvalidText>) -> Option<T> {
         match checked {
             Ok(value) => Some(value),
             Err(mistake) => {

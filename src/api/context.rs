@@ -15,7 +15,7 @@ use super::handle::TaskRef;
 use super::manager::Manager;
 use crate::engine::{Attempt, BodyFuture, Verdict};
 use crate::inbox::Message;
-use crate::kernel::{CancelReport, Epoch, Kind, Scope, Stop, TaskId};
+use crate::kernel::{CancelReport, Epoch, Kind, Scope, Spec, Stop, TaskId};
 
 tokio::task_local! {
     static CURRENT: Context;
@@ -88,6 +88,10 @@ impl Context {
         self.attempt.epoch
     }
 
+    pub(super) fn spec(&self) -> &Spec {
+        &self.attempt.live.spec
+    }
+
     /// The task's id.
     pub fn id(&self) -> TaskId {
         self.attempt.live.id
@@ -124,6 +128,17 @@ impl Context {
         self.attempt.number
     }
 
+    /// Which life of its id this is: 1, unless the id was used [again](TaskBuilder::reuse_id).
+    pub fn incarnation(&self) -> u32 {
+        let record = self.core.hub.index.get(self.id());
+        record.map_or(1, |record| record.incarnation)
+    }
+
+    /// The value of one of the task's labels.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.spec().labels.get(key).map(|value| &**value)
+    }
+
     /// The task above this one.
     pub fn parent(&self) -> Option<TaskId> {
         let record = self.core.hub.index.get(self.id());
@@ -148,7 +163,9 @@ impl Context {
     /// Begins a child without a name.
     pub fn unnamed(&self) -> TaskBuilder<Once> {
         let scope = Ok(self.scope().clone());
-        TaskBuilder::new(Arc::clone(&self.core), scope).below(self.id(), self.epoch())
+        TaskBuilder::new(Arc::clone(&self.core), scope)
+            .below(self.id(), self.epoch())
+            .inheriting(self.spec())
     }
 
     /// Whether this attempt was asked to stop.

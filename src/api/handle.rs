@@ -140,17 +140,37 @@ impl fmt::Debug for TaskRef {
     }
 }
 
+/// What became of a request for a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// It is new, and had started when the answer came.
+    Started,
+    /// It is new, and waits to start: for a slot, its parent, or the tasks it comes after. What for
+    /// is in its record.
+    Queued,
+    /// It was there before: asked for with the same id or key, or in the same flight.
+    Existing,
+}
+
 /// A task that was spawned: await it for its value, or use it as a [`TaskRef`].
 ///
 /// Awaiting is as [`TaskRef::settled`], and gives a [`WaitError`] for any end but a completed one.
 /// Dropping it does not cancel the task; see [`TaskHandle::cancel_on_drop`].
 pub struct TaskHandle<T> {
     task: TaskRef,
+    admitted: Admitted,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> TaskHandle<T> {
     pub(super) fn of_live(core: Arc<Core>, live: Arc<Live>) -> Self {
+        let record = core.hub.index.get(live.id);
+        let has_started = record.is_none_or(|record| record.started_at.is_some());
+        let admitted = if has_started {
+            Admitted::Started
+        } else {
+            Admitted::Queued
+        };
         let task = TaskRef {
             core,
             id: live.id,
@@ -158,6 +178,7 @@ impl<T> TaskHandle<T> {
         };
         Self {
             task,
+            admitted,
             value: PhantomData,
         }
     }
@@ -165,8 +186,19 @@ impl<T> TaskHandle<T> {
     pub(super) fn of_id(core: Arc<Core>, id: TaskId) -> Self {
         Self {
             task: TaskRef::new(core, id),
+            admitted: Admitted::Existing,
             value: PhantomData,
         }
+    }
+
+    /// What became of the request: a task that started, one that waits to start, or an earlier one.
+    pub fn admitted(&self) -> Admitted {
+        self.admitted
+    }
+
+    /// Whether the task came of this request; otherwise it is one that was there before.
+    pub fn is_new(&self) -> bool {
+        self.admitted != Admitted::Existing
     }
 
     /// A reference to the same task.
@@ -238,6 +270,7 @@ impl<T> CancelOnDrop<T> {
         self.is_armed = false;
         TaskHandle {
             task: self.handle.task(),
+            admitted: self.handle.admitted,
             value: PhantomData,
         }
     }

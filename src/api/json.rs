@@ -14,6 +14,9 @@ impl Event {
         object.insert("at_us".into(), self.at.as_micros().into());
         object.insert("event".into(), self.what.name().into());
         object.insert("task".into(), self.task.to_string().into());
+        if self.incarnation > 1 {
+            object.insert("incarnation".into(), self.incarnation.into());
+        }
         object.insert("scope".into(), self.spec.scope.as_str().into());
         if let Some(name) = &self.spec.name {
             object.insert("name".into(), name.as_str().into());
@@ -64,9 +67,11 @@ impl Record {
     pub fn to_json(&self) -> Value {
         json!({
             "id": self.id.to_string(),
+            "incarnation": self.incarnation,
             "scope": self.spec.scope.as_str(),
             "name": self.spec.name.as_ref().map(crate::kernel::Name::as_str),
             "kind": self.spec.kind.as_ref().map(crate::kernel::Kind::as_str),
+            "description": self.spec.description.as_deref(),
             "labels": self.spec.labels.iter().map(|(key, value)| (key.to_string(), json!(**value)))
                 .collect::<Map<_, _>>(),
             "parent": self.parent.map(|id| id.to_string()),

@@ -14,6 +14,7 @@ use super::builder::{Again, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
 use super::handle::TaskHandle;
+use super::identity::inherit;
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
 use crate::inbox::Inbox;
@@ -68,9 +69,11 @@ fn describe(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Closing => "the manager shuts down".to_owned(),
         Refusal::Stale => "the attempt that asks is over".to_owned(),
-        Refusal::DuplicateId(id) => format!("a task with id {id} exists"),
+        Refusal::DuplicateId(id) => format!("the id {id} is that of another task"),
         Refusal::NameTaken(name, holder) => format!("the name {name} is held by task {holder}"),
-        Refusal::KeyConflict(task) => format!("the key is bound to task {task}, asked differently"),
+        Refusal::KeyConflict(task, wish) => {
+            format!("the key is bound to task {task}, which was asked with another {wish}")
+        }
         Refusal::UnknownParent(parent) => format!("no parent {parent} is known"),
         Refusal::ParentClosing(parent) => format!("parent {parent} takes no more children"),
         Refusal::ParentElsewhere(parent, scope) => format!("parent {parent} is in scope {scope}"),
@@ -209,7 +212,10 @@ impl<Mode> TaskBuilder<Mode> {
                 return Err(mistake.into());
             }
             (None, None) => unreachable!("a builder without a spec has a mistake"),
-            (None, Some(spec)) => Arc::new(spec),
+            (None, Some(mut spec)) => {
+                inherit(&mut spec, self.inherited);
+                Arc::new(spec)
+            }
         };
         let live = Arc::new(Live::new(id, spec, Inbox::new(self.inbox_capacity), work));
         let core = self.core;
@@ -218,7 +224,8 @@ impl<Mode> TaskBuilder<Mode> {
             live: Arc::clone(&live),
             tokens: self.tokens,
         };
-        let (other, error) = match core.hub.gate.spawn(Arc::clone(&live), self.by).await {
+        let asked = core.hub.gate.spawn(Arc::clone(&live), self.by, self.reuse);
+        let (other, error) = match asked.await {
             Ok(Ok(Accepted::New(_))) => return Ok(TaskHandle::of_live(core, live)),
             // It may exist: work and links stay.
             Err((Shut::Restarted, _)) => return Err(SpawnError::Unknown(id)),

@@ -103,6 +103,14 @@ impl Narrow {
 impl Order {
     /// Takes in a record that has come in place of the old one.
     pub(super) fn put(&mut self, old: Option<&Record>, new: &Record) {
+        let old = match old {
+            Some(old) if old.incarnation != new.incarnation => {
+                // Another life of the id may stand elsewhere.
+                self.remove(old);
+                None
+            }
+            old => old,
+        };
         if let Some(old) = old {
             self.counts.leave(old.state);
         }

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. Numbers are given in one place (`supervisor`), from 1 on, without a gap.
-//! 2. There is exactly one `Settled` per task.
+//! 2. There is exactly one `Settled` per life of a task's id.
 //!
 //! *Not here*: who is told (`feed`), which JSON it becomes (`api/json.rs`).
 
@@ -23,6 +23,8 @@ pub struct Event {
     pub at: Timestamp,
     /// The task it is about.
     pub task: TaskId,
+    /// Which life of that id it is about, from 1 on.
+    pub incarnation: u32,
     /// What that task was asked to be: scope, name, kind, labels.
     pub spec: Arc<Spec>,
     /// The number of the attempt; zero before the first.

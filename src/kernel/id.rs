@@ -18,7 +18,7 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Longest scope, label value or idempotency key, in bytes.
 pub const SCOPE_BYTES_MAX: usize = 256;
 /// Names that address something else than a task of that name.
-pub const RESERVED_NAMES: [&str; 4] = ["parent", "self", "all", "broadcast"];
+pub const RESERVED_NAMES: [&str; 5] = ["parent", "self", "root", "all", "broadcast"];
 
 /// The identity of a task: a version 7 UUID, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -43,8 +43,8 @@ pub use record::{
 };
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
-    AFTER_MAX, CLASSES_MAX, LABELS_MAX, Labels, LateSuccess, OnParentEnd, Origin, Payload, Spec,
-    StopPolicy,
+    AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, Origin, Payload,
+    Reach, Reuse, Spec, StopPolicy,
 };
 pub use state::{State, Trigger};
 #[cfg(test)]

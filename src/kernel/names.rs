@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. A name of a scope has at most one holder. It is free again only when its holder released it.
-//! 2. Releasing is for the holder: releasing what another task holds changes nothing.
+//! 2. So has a flight.
+//! 3. Releasing is for the holder: releasing what another task holds changes nothing.
 //!
 //! *Not here*: when a name is released (`supervisor`), reading names from outside (the index).
 
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::id::{Key, Name, Scope, TaskId};
-use super::spec::Spec;
+use super::spec::{Flight, Reach, Spec};
+use super::time::Timestamp;
 
 /// Names and keys of all scopes.
 #[derive(Debug, Default)]
@@ -18,8 +20,12 @@ use super::spec::Spec;
 pub(super) struct Names {
     holders: BTreeMap<Scope, BTreeMap<Name, TaskId>>,
     keys: BTreeMap<(Scope, Key), (TaskId, Arc<Spec>)>,
-    key_of: BTreeMap<TaskId, (Scope, Key)>,
+    /// Which key is bound to a task, and until when at least.
+    key_of: BTreeMap<TaskId, (KeySlot, Timestamp)>,
+    flights: BTreeMap<(Option<Scope>, Flight), TaskId>,
 }
+
+type KeySlot = (Scope, Key);
 
 /// What a key says about asking again.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub(super) enum KeyCheck {
     /// The same was asked before and this task came of it.
     Same(TaskId),
     /// Something else was asked with it before.
-    Conflict(TaskId),
+    Conflict(TaskId, &'static str),
 }
 
 impl Names {
@@ -61,20 +67,52 @@ impl Names {
     pub(super) fn check_key(&self, spec: &Spec, key: &Key) -> KeyCheck {
         match self.keys.get(&(spec.scope.clone(), key.clone())) {
             None => KeyCheck::Free,
-            Some((task, bound)) if **bound == *spec => KeyCheck::Same(*task),
-            Some((task, _)) => KeyCheck::Conflict(*task),
+            Some((task, bound)) => match bound.difference(spec) {
+                None => KeyCheck::Same(*task),
+                Some(wish) => KeyCheck::Conflict(*task, wish),
+            },
         }
     }
 
-    pub(super) fn bind_key(&mut self, key: &Key, task: TaskId, spec: &Arc<Spec>) {
+    pub(super) fn bind_key(&mut self, key: &Key, task: TaskId, spec: &Arc<Spec>, until: Timestamp) {
         let slot = (spec.scope.clone(), key.clone());
         self.keys.insert(slot.clone(), (task, Arc::clone(spec)));
-        self.key_of.insert(task, slot);
+        self.key_of.insert(task, (slot, until));
+    }
+
+    /// Frees the key that is bound to a task, if its window is over.
+    pub(super) fn free_key_due(&mut self, task: TaskId, now: Timestamp) {
+        if self
+            .key_of
+            .get(&task)
+            .is_some_and(|(_, until)| *until <= now)
+        {
+            self.free_key(task);
+        }
+    }
+
+    /// The task that a task of this flight would double.
+    pub(super) fn in_flight(&self, spec: &Spec) -> Option<TaskId> {
+        self.flights.get(&flight_slot(spec)?).copied()
+    }
+
+    pub(super) fn take_off(&mut self, spec: &Spec, task: TaskId) {
+        if let Some(slot) = flight_slot(spec) {
+            self.flights.insert(slot, task);
+        }
+    }
+
+    pub(super) fn land(&mut self, spec: &Spec, task: TaskId) {
+        if let Some(slot) = flight_slot(spec)
+            && self.flights.get(&slot) == Some(&task)
+        {
+            self.flights.remove(&slot);
+        }
     }
 
     /// Frees the key that is bound to a task.
     pub(super) fn free_key(&mut self, task: TaskId) {
-        let Some(slot) = self.key_of.remove(&task) else {
+        let Some((slot, _)) = self.key_of.remove(&task) else {
             return;
         };
         if self
@@ -95,4 +133,12 @@ impl Names {
         };
         self.holders.iter().flat_map(of_scope).collect()
     }
+}
+
+fn flight_slot(spec: &Spec) -> Option<(Option<Scope>, Flight)> {
+    let flight = spec.flight.clone()?;
+    Some(match spec.flight_reach {
+        Reach::Scope => (Some(spec.scope.clone()), flight),
+        Reach::Manager => (None, flight),
+    })
 }

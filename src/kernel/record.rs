@@ -34,7 +34,9 @@ pub struct Record {
     pub state: State,
     /// What it waits for, while pending, waiting or suspended.
     pub wait: Option<Wait>,
-    /// The fencing number of its newest run.
+    /// Which life of its id this is: 1, and one more each time that the id is used again.
+    pub incarnation: u32,
+    /// The fencing number of its newest run; it goes on counting through all lives of the id.
     pub epoch: Epoch,
     /// How many attempts have started; a resumed attempt counts once.
     pub attempt: u32,

@@ -72,6 +72,40 @@ pub enum Origin {
     Executor,
 }
 
+/// What at most one live task does at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flight {
+    /// By a key that its asker chose.
+    Canonical(Key),
+    /// By a role and what it works on, when nobody chose a key.
+    Derived {
+        /// What it does.
+        role: Key,
+        /// To what.
+        target: Key,
+    },
+}
+
+/// How far a single flight reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// One task of the scope.
+    #[default]
+    Scope,
+    /// One task of all scopes whose flight reaches as far.
+    Manager,
+}
+
+/// Whether a task may take the id of one that has settled and stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may not.
+    #[default]
+    Refused,
+    /// It may: it is the next life of that id.
+    Allowed,
+}
+
 /// Free key and value pairs, at most [`LABELS_MAX`].
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
 /// Most labels of one task.
@@ -92,6 +126,8 @@ pub struct Spec {
     pub kind: Option<Kind>,
     /// The task it was spawned below.
     pub parent: Option<TaskId>,
+    /// What it is about, in words.
+    pub description: Option<Arc<str>>,
     /// Free key and value pairs.
     pub labels: Labels,
     /// Tasks that must settle as completed before it starts.
@@ -114,6 +150,12 @@ pub struct Spec {
     pub late_success: LateSuccess,
     /// Asking again with the same key and the same spec gives the same task.
     pub key: Option<Key>,
+    /// How long the key stays bound; `None` takes the manager's window.
+    pub key_window: Option<Duration>,
+    /// Of the live tasks with the same flight there is one.
+    pub flight: Option<Flight>,
+    /// How far its flight reaches.
+    pub flight_reach: Reach,
     /// The input of its executor.
     pub input: Option<Payload>,
     /// Where its body comes from.
@@ -128,6 +170,7 @@ impl Spec {
             name: None,
             kind: None,
             parent: None,
+            description: None,
             labels: Labels::new(),
             after: Vec::new(),
             limits: Vec::new(),
@@ -139,9 +182,29 @@ impl Spec {
             stop_policy: StopPolicy::default(),
             late_success: LateSuccess::default(),
             key: None,
+            key_window: None,
+            flight: None,
+            flight_reach: Reach::default(),
             input: None,
             origin: Origin::Closure,
         }
+    }
+
+    /// The first wish in which two specs differ; `None` when they ask for the same.
+    pub fn difference(&self, other: &Self) -> Option<&'static str> {
+        macro_rules! first_of {
+            ($($field:ident)*) => {{
+                // Without `..`, so that no field is forgotten.
+                let Self { $($field: _),* } = self;
+                $(if self.$field != other.$field {
+                    return Some(stringify!($field));
+                })*
+                None
+            }};
+        }
+        first_of!(scope name kind parent description labels after limits retry timeout
+            idle_timeout grace on_parent_end stop_policy late_success key key_window flight
+            flight_reach input origin)
     }
 
     /// The name, or the short form of `id`: this task's segment of a path.

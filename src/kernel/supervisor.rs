@@ -40,7 +40,7 @@ pub use protocol::{
     Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
     Target, Ticket,
 };
-use task::Task;
+use task::{Settled, Task};
 
 /// Everything that is live, and the law that moves it.
 #[derive(Debug)]
@@ -53,8 +53,9 @@ pub struct Supervisor {
     admission: Admission,
     alarms: BTreeSet<(Timestamp, TaskId, Alarm)>,
     /// Settled tasks whose records are kept, by id, and in the order in which they settled.
-    settled: BTreeMap<TaskId, State>,
-    settled_order: VecDeque<TaskId>,
+    settled: BTreeMap<TaskId, Settled>,
+    /// With the incarnation; an entry of an earlier one means nothing any more.
+    settled_order: VecDeque<(TaskId, u32)>,
     watches: BTreeMap<u64, Watch>,
     watches_made: u64,
     seq: Seq,
@@ -122,7 +123,8 @@ impl Supervisor {
                 id,
                 spec,
                 by,
-            } => self.spawn(ticket, id, spec, by),
+                reuse,
+            } => self.spawn(ticket, id, spec, by, reuse),
             Input::Cancel {
                 ticket,
                 target,
@@ -241,6 +243,12 @@ impl Supervisor {
         self.tasks.get(&id).map(|task| task.record.state)
     }
 
+    /// The state of a task that is live, or settled and kept.
+    fn known_state(&self, id: TaskId) -> Option<State> {
+        let settled = || self.settled.get(&id).map(|settled| settled.state);
+        self.state(id).or_else(settled)
+    }
+
     /// Whether this is the live body of a task that has not settled (K3).
     fn is_current(&self, id: TaskId, epoch: Epoch) -> bool {
         let Some(task) = self.tasks.get(&id) else {
@@ -273,10 +281,12 @@ impl Supervisor {
         let record = self.edit(id);
         record.seq = seq;
         let (spec, attempt, state) = (Arc::clone(&record.spec), record.attempt, record.state);
+        let incarnation = record.incarnation;
         self.out.events.push(Arc::new(Event {
             seq,
             at,
             task: id,
+            incarnation,
             spec,
             attempt,
             state,

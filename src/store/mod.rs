@@ -166,7 +166,11 @@ fn check_order(newest: Seq, events: &[Arc<Event>]) -> Result<Seq, StoreError> {
 
 /// Invariant 3, for a record and the one that would take its place.
 fn check_settled(kept: &Record, new: &Record) -> Result<(), StoreError> {
-    if kept.state.is_terminal() && (kept.state != new.state || kept.outcome != new.outcome) {
+    let is_next_life = new.incarnation > kept.incarnation;
+    if kept.state.is_terminal()
+        && !is_next_life
+        && (kept.state != new.state || kept.outcome != new.outcome)
+    {
         return Err(StoreError::Conflict {
             task: kept.id,
             kept: kept.state,

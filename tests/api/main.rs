@@ -8,6 +8,8 @@
 mod cancel;
 mod family;
 mod feed;
+mod flight;
+mod identity;
 mod idle;
 mod json;
 mod limits;

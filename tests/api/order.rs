@@ -202,14 +202,15 @@ async fn key_with_other_wishes_is_a_conflict() {
     let task = || manager.scope("s").task("t").key("k").label("run", "1");
     let first = task().spawn(until_cancelled).await.unwrap().id();
 
-    for other in [
-        task().label("run", "2"),
-        task().name("u"),
-        task().timeout(Duration::MAX),
+    for (other, wish) in [
+        (task().label("run", "2"), "labels"),
+        (task().name("u"), "name"),
+        (task().timeout(Duration::MAX), "timeout"),
     ] {
         let refused = other.spawn(nothing).await;
         assert!(
-            matches!(refused, Err(SpawnError::Refused(Refusal::KeyConflict(t))) if t == first),
+            matches!(refused, Err(SpawnError::Refused(Refusal::KeyConflict(t, w)))
+                if t == first && w == wish),
             "{refused:?}"
         );
     }

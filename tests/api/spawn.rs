@@ -140,12 +140,12 @@ async fn id_is_taken_once() {
     let id = TaskId::from_u128(7);
 
     let first = scope.unnamed().id(id).spawn(until_cancelled).await.unwrap();
-    let live = scope.unnamed().id(id).spawn(nothing).await;
+    let live = scope.task("other").id(id).spawn(nothing).await;
     first
         .cancel_tree(understory::Cancel::because("enough"))
         .await
         .unwrap();
-    let settled = scope.unnamed().id(id).spawn(nothing).await;
+    let settled = scope.task("other").id(id).spawn(nothing).await;
 
     assert_eq!(first.id(), id);
     for refused in [live, settled] {

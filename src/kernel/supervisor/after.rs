@@ -30,8 +30,7 @@ impl Supervisor {
     pub(super) fn check_after(&self, spec: &Spec) -> Result<After, Refusal> {
         let (mut unmet, mut failed) = (BTreeSet::new(), None);
         for dependency in &spec.after {
-            let live = self.state(*dependency);
-            let state = live.or_else(|| self.settled.get(dependency).copied());
+            let state = self.known_state(*dependency);
             let state = state.ok_or(Refusal::UnknownDependency(*dependency))?;
             if !state.is_terminal() {
                 unmet.insert(*dependency);

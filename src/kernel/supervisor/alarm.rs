@@ -154,7 +154,7 @@ impl Supervisor {
     fn key_window_over(&mut self, id: TaskId) {
         // A live task keeps its key; it is freed with the task.
         if !self.tasks.contains_key(&id) {
-            self.names.free_key(id);
+            self.names.free_key_due(id, self.now);
         }
     }
 }

@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::super::id::{Epoch, TaskId};
+use super::super::id::TaskId;
 use super::super::record::{Body, Wait};
 use super::super::state::State;
 use super::Supervisor;
 use super::alarm::Alarm;
-use super::task::{Slot, Task};
+use super::task::{Settled, Slot, Task};
 
 type Verdict = Result<(), String>;
 
@@ -57,7 +57,7 @@ impl Supervisor {
             let wait = record.wait.as_ref().map(std::mem::discriminant);
             let mut alarms: Vec<_> = task.alarms.iter().map(|(_, alarm)| *alarm).collect();
             alarms.sort_unstable();
-            let started = (record.attempt, record.epoch > Epoch::default());
+            let started = (record.attempt, record.started_at.is_some());
             let kept = (
                 record.resume.is_some(),
                 record.stop.is_some(),
@@ -76,7 +76,10 @@ impl Supervisor {
                 task.watches.is_empty(),
             );
         }
-        let _ = write!(facts, "{:?}{}", self.settled, self.closing);
+        for (id, settled) in &self.settled {
+            let _ = write!(facts, "{id}{}{};", settled.state, settled.incarnation);
+        }
+        let _ = write!(facts, "{}", self.closing);
         facts
     }
 
@@ -142,7 +145,7 @@ impl Supervisor {
             format!("the forest says {place:?}")
         })?;
         let retries = record.state == State::Pending
-            && record.epoch > Epoch::default()
+            && record.started_at.is_some()
             && record.resume.is_none();
         let closes =
             retries || record.conclusion.is_some() || record.state == State::CancelRequested;
@@ -223,13 +226,15 @@ impl Supervisor {
     }
 
     fn audit_settled(&self) -> Verdict {
-        let order: BTreeSet<_> = self.settled_order.iter().collect();
+        let kept = |(id, life): &&(TaskId, u32)| self.is_kept(*id, *life);
+        let listed: Vec<_> = self.settled_order.iter().filter(kept).collect();
+        let order: BTreeSet<_> = listed.iter().map(|(id, _)| id).collect();
         ensure(
-            order.len() == self.settled_order.len() && order.into_iter().eq(self.settled.keys()),
+            order.len() == listed.len() && order.into_iter().eq(self.settled.keys()),
             || "the settled tasks and their order differ".to_owned(),
         )?;
-        let known = |(id, state): (&TaskId, &State)| match self.tasks.get(id) {
-            Some(task) => task.record.state == *state,
+        let known = |(id, settled): (&TaskId, &Settled)| match self.tasks.get(id) {
+            Some(task) => task.record.state == settled.state,
             None => true,
         };
         ensure(self.settled.iter().all(known), || {

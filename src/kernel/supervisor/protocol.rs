@@ -11,7 +11,7 @@ use super::super::admission::ClassFull;
 use super::super::event::Event;
 use super::super::id::{ClassName, Epoch, Name, Scope, TaskId};
 use super::super::record::{Cause, Fault, Record, Requester, Stop, Wait};
-use super::super::spec::{Payload, Spec};
+use super::super::spec::{Payload, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
 
@@ -32,6 +32,8 @@ pub enum Input {
         spec: Arc<Spec>,
         /// The attempt that asks, when a body does.
         by: Option<(TaskId, Epoch)>,
+        /// Whether the id may be that of a settled task.
+        reuse: Reuse,
     },
     /// Somebody asks for a stop.
     Cancel {
@@ -249,7 +251,8 @@ pub enum Reply {
 pub enum Accepted {
     /// It is new.
     New(TaskId),
-    /// The same key and spec were asked before; this is that task.
+    /// This one was asked for before: with the same key or id and the same spec, or it is in the
+    /// same flight.
     Existing(TaskId),
 }
 
@@ -260,12 +263,12 @@ pub enum Refusal {
     Closing,
     /// The body that asks is not the current run of its task.
     Stale,
-    /// The id is taken.
+    /// The id is that of a task which was asked differently, or has settled.
     DuplicateId(TaskId),
     /// The name is held by this live task.
     NameTaken(Name, TaskId),
-    /// The key is bound to this task, which was asked differently.
-    KeyConflict(TaskId),
+    /// The key is bound to this task, which was asked differently: in this wish.
+    KeyConflict(TaskId, &'static str),
     /// No such parent is known.
     UnknownParent(TaskId),
     /// The parent takes no more children: it was asked to stop, or its body is over.

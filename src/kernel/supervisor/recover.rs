@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::super::bounds::Bounds;
 use super::super::event::What;
-use super::super::id::{Epoch, Seq, TaskId};
+use super::super::id::{Seq, TaskId};
 use super::super::record::{Body, Conclusion, Fault, FaultKind, Outcome, Record, Wait};
 use super::super::spec::Origin;
 use super::super::state::State;
@@ -19,7 +19,7 @@ use super::super::time::Timestamp;
 use super::alarm::Alarm;
 use super::protocol::Step;
 use super::report::Ending;
-use super::task::Task;
+use super::task::{Settled, Task};
 use super::{Cause, Supervisor};
 
 impl Supervisor {
@@ -76,25 +76,25 @@ impl Supervisor {
     }
 
     fn recall(&mut self, record: &Record) {
-        let (id, state, body) = (record.id, record.state, record.body);
+        let (id, body) = (record.id, record.body);
         if body == Body::Live {
             self.tasks
                 .insert(id, Box::new(Task::new(record.clone(), Vec::new())));
-            self.settled.insert(id, state);
-            self.settled_order.push_back(id);
+            self.settled.insert(id, Settled::of(record));
+            self.settled_order.push_back((id, record.incarnation));
             self.edit(id).body = Body::Absent;
             self.emit(id, What::BodyStopped);
             self.free(id);
         } else {
-            self.remember(id, state);
+            self.remember(id, Settled::of(record));
         }
     }
 
     fn recall_key(&mut self, record: &Record) {
         let Some(key) = &record.spec.key else { return };
-        let until = record.created_at.after(self.bounds.key_window);
+        let until = self.key_bound_until(record);
         if until > self.now || !record.state.is_terminal() {
-            self.names.bind_key(key, record.id, &record.spec);
+            self.names.bind_key(key, record.id, &record.spec, until);
             self.alarms.insert((until, record.id, Alarm::Key));
         }
     }
@@ -110,6 +110,7 @@ impl Supervisor {
         if let Some(name) = &record.spec.name {
             self.names.reserve(&record.spec.scope, name, id);
         }
+        self.names.take_off(&record.spec, id);
         // A class that is no longer configured does not strand its tasks: the others still hold.
         let classes = self.admission.classes_of(&record.spec).unwrap_or_default();
         self.admission.join(&classes);
@@ -143,7 +144,7 @@ impl Supervisor {
         let record = &self.task(id).record;
         let is_over = record.conclusion.is_some();
         let retries = record.state == State::Pending
-            && record.epoch > Epoch::default()
+            && record.started_at.is_some()
             && record.resume.is_none();
         if is_over || retries {
             self.forest.close(id);
@@ -156,12 +157,12 @@ impl Supervisor {
     /// Links a pending task to the dependencies that are still to come.
     fn relink(&mut self, id: TaskId) {
         let record = Arc::clone(&self.task(id).record);
-        if record.state != State::Pending || record.epoch > Epoch::default() {
+        if record.state != State::Pending || record.started_at.is_some() {
             return;
         }
         let mut unmet = BTreeSet::new();
         for dependency in &record.spec.after {
-            let settled = self.settled.get(dependency).copied();
+            let settled = self.settled.get(dependency).map(|settled| settled.state);
             if self.tasks.contains_key(dependency) {
                 unmet.insert(*dependency);
             } else if settled.is_some_and(|state| state != State::Completed) {

@@ -51,7 +51,7 @@ impl Supervisor {
             // It was stopped since it was admitted; settling gives the slots back.
             return;
         }
-        let is_first = self.task(id).record.epoch == Epoch::default();
+        let is_first = self.task(id).record.started_at.is_none();
         let is_planted = self.planted(Bug::AttemptNotCounted) && !is_first;
         let drops_resume = self.planted(Bug::ResumeLost);
         let now = self.now;
@@ -223,7 +223,7 @@ impl Supervisor {
 
     fn check_resume(&self, id: TaskId, may_wait: bool) -> Result<(), ResumeRefusal> {
         let Some(task) = self.tasks.get(&id) else {
-            let settled = self.settled.get(&id).copied();
+            let settled = self.settled.get(&id).map(|settled| settled.state);
             let refusal = settled.map_or(ResumeRefusal::Unknown(id), ResumeRefusal::NotSuspended);
             return Err(refusal);
         };

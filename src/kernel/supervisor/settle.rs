@@ -15,7 +15,10 @@ use super::Bug;
 use super::Supervisor;
 use super::protocol::Effect;
 use super::report::Ending;
-use super::task::Task;
+use super::task::{Settled, Task};
+
+/// Places of earlier lives in the order of settled tasks that are let be.
+const EARLIER_LIVES_MAX: usize = 64;
 
 impl Supervisor {
     /// Writes the terminal record and tells everybody who waits for it.
@@ -43,7 +46,8 @@ impl Supervisor {
         if let Some(parent) = self.forest.remove(id) {
             self.due.push_back(parent);
         }
-        self.remember(id, state);
+        let settled = Settled::of(&self.task(id).record);
+        self.remember(id, settled);
         self.tell_dependents(id, state);
         self.tell_watches(id, is_abandoned);
         self.out.effects.push(Effect::Close(id));
@@ -80,8 +84,9 @@ impl Supervisor {
         if let Some(name) = &spec.name {
             self.names.release(&spec.scope, name, id);
         }
-        if spec.key.is_some() && record.created_at.after(self.bounds.key_window) <= self.now {
-            self.names.free_key(id);
+        self.names.land(spec, id);
+        if spec.key.is_some() {
+            self.names.free_key_due(id, self.now);
         }
         self.admission.leave(&task.classes);
         self.out.records.push(record);
@@ -89,23 +94,47 @@ impl Supervisor {
     }
 
     /// Keeps the settled state, and drops the oldest one when there are too many.
-    pub(super) fn remember(&mut self, id: TaskId, state: State) {
-        self.settled.insert(id, state);
-        self.settled_order.push_back(id);
+    pub(super) fn remember(&mut self, id: TaskId, settled: Settled) {
+        self.settled_order.push_back((id, settled.incarnation));
+        self.settled.insert(id, settled);
+        self.forget_earlier_lives();
         let mut left = self.settled_order.len();
         while self.settled.len() > self.bounds.settled_max && left > 0 {
             left -= 1;
-            let Some(oldest) = self.settled_order.pop_front() else {
+            let Some((oldest, incarnation)) = self.settled_order.pop_front() else {
                 return;
             };
+            if !self.is_kept(oldest, incarnation) {
+                continue;
+            }
             if self.tasks.contains_key(&oldest) {
                 // An abandoned body still runs: its record stays until that has stopped.
-                self.settled_order.push_back(oldest);
+                self.settled_order.push_back((oldest, incarnation));
                 continue;
             }
             self.settled.remove(&oldest);
             self.names.free_key(oldest);
             self.out.removed.push(oldest);
+        }
+    }
+
+    /// Whether the settled record of this life is the one that is kept of its id.
+    pub(super) fn is_kept(&self, id: TaskId, incarnation: u32) -> bool {
+        let settled = self.settled.get(&id);
+        settled.is_some_and(|settled| settled.incarnation == incarnation)
+    }
+
+    /// Places in the order that earlier lives of an id left are dropped before they outnumber the
+    /// others.
+    fn forget_earlier_lives(&mut self) {
+        if self.settled_order.len() > 2 * self.settled.len() + EARLIER_LIVES_MAX {
+            let settled = &self.settled;
+            let is_kept = |(id, incarnation): &(TaskId, u32)| {
+                settled
+                    .get(id)
+                    .is_some_and(|it| it.incarnation == *incarnation)
+            };
+            self.settled_order.retain(is_kept);
         }
     }
 
@@ -132,7 +161,7 @@ impl Supervisor {
     /// `record` is its settled record, which the kernel does not keep.
     pub(super) fn undelivered(&mut self, record: &Record, count: u32) {
         let id = record.id;
-        if count == 0 || !self.settled.contains_key(&id) {
+        if count == 0 || !self.is_kept(id, record.incarnation) {
             return;
         }
         if self.tasks.contains_key(&id) {

@@ -11,14 +11,15 @@ use super::super::event::What;
 use super::super::id::{Epoch, Seq, TaskId};
 use super::super::names::KeyCheck;
 use super::super::record::{Body, Cause, Record};
-use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Spec};
+use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Reuse, Spec};
 use super::super::state::State;
+use super::super::time::Timestamp;
 use super::Bug;
 use super::Supervisor;
 use super::after::After;
 use super::alarm::Alarm;
 use super::protocol::{Accepted, Effect, Refusal, Reply, Ticket};
-use super::task::Task;
+use super::task::{Settled, Task};
 
 /// What the checks found out on the way.
 struct Checked {
@@ -33,10 +34,11 @@ impl Supervisor {
         id: TaskId,
         spec: Arc<Spec>,
         by: Option<(TaskId, Epoch)>,
+        reuse: Reuse,
     ) {
-        let taken = match self.check_key(&spec) {
+        let taken = match self.check_known(id, &spec, reuse) {
             Some(decided) => decided,
-            None => self.check(id, &spec, by).map(|checked| {
+            None => self.check(&spec, by).map(|checked| {
                 self.accept(id, spec, by.map(|(task, _)| task), checked);
                 Accepted::New(id)
             }),
@@ -48,29 +50,51 @@ impl Supervisor {
         }
     }
 
+    /// What was asked before under the same key, id or flight decides, in this order.
+    fn check_known(
+        &self,
+        id: TaskId,
+        spec: &Spec,
+        reuse: Reuse,
+    ) -> Option<Result<Accepted, Refusal>> {
+        let in_flight = || Some(Ok(Accepted::Existing(self.names.in_flight(spec)?)));
+        self.check_key(spec)
+            .or_else(|| self.check_id(id, spec, reuse))
+            .or_else(in_flight)
+    }
+
+    fn check_id(&self, id: TaskId, spec: &Spec, reuse: Reuse) -> Option<Result<Accepted, Refusal>> {
+        let (known, may_follow) = match (self.tasks.get(&id), self.settled.get(&id)) {
+            (Some(task), _) => (&task.record.spec, false),
+            (None, Some(settled)) => (&settled.spec, reuse == Reuse::Allowed),
+            (None, None) => return None,
+        };
+        // An id of another scope is nobody else's.
+        if may_follow && known.scope == spec.scope {
+            return None;
+        }
+        Some(if **known == *spec && !may_follow {
+            Ok(Accepted::Existing(id))
+        } else {
+            Err(Refusal::DuplicateId(id))
+        })
+    }
+
     fn check_key(&self, spec: &Spec) -> Option<Result<Accepted, Refusal>> {
         let key = spec.key.as_ref()?;
         match self.names.check_key(spec, key) {
             KeyCheck::Free => None,
             KeyCheck::Same(task) => Some(Ok(Accepted::Existing(task))),
-            KeyCheck::Conflict(task) => Some(Err(Refusal::KeyConflict(task))),
+            KeyCheck::Conflict(task, wish) => Some(Err(Refusal::KeyConflict(task, wish))),
         }
     }
 
-    fn check(
-        &mut self,
-        id: TaskId,
-        spec: &Spec,
-        by: Option<(TaskId, Epoch)>,
-    ) -> Result<Checked, Refusal> {
+    fn check(&mut self, spec: &Spec, by: Option<(TaskId, Epoch)>) -> Result<Checked, Refusal> {
         if self.closing {
             return Err(Refusal::Closing);
         }
         if by.is_some_and(|(task, epoch)| !self.is_current(task, epoch)) {
             return Err(Refusal::Stale);
-        }
-        if self.tasks.contains_key(&id) || self.settled.contains_key(&id) {
-            return Err(Refusal::DuplicateId(id));
         }
         self.check_bounds(spec)?;
         if let Some(name) = &spec.name
@@ -146,21 +170,31 @@ impl Supervisor {
         spawned_by: Option<TaskId>,
         checked: Checked,
     ) {
+        let earlier = self.settled.remove(&id);
+        if earlier.is_some() {
+            // What was asked with the key before has gone with that life's record.
+            self.names.free_key(id);
+        }
         self.forest.insert(id, spec.parent);
+        self.names.take_off(&spec, id);
         if let Some(name) = &spec.name {
             self.names.reserve(&spec.scope, name, id);
         }
         if let Some(key) = &spec.key
             && !self.planted(Bug::KeyNotBound)
         {
-            self.names.bind_key(key, id, &spec);
-            let until = self.now.after(self.bounds.key_window);
+            let window = spec.key_window.unwrap_or(self.bounds.key_window);
+            let until = self.now.after(window);
+            self.names.bind_key(key, id, &spec, until);
             self.alarms.insert((until, id, Alarm::Key));
         }
         let awaits_parent = spec
             .parent
             .is_some_and(|parent| self.has_not_started(parent));
-        let mut task = Task::new(self.new_record(id, spec, spawned_by), checked.classes);
+        let mut task = Task::new(
+            self.new_record(id, spec, spawned_by, earlier.as_ref()),
+            checked.classes,
+        );
         task.awaits_parent = awaits_parent;
         self.admission.join(&task.classes);
         self.tasks.insert(id, Box::new(task));
@@ -173,7 +207,13 @@ impl Supervisor {
         }
     }
 
-    fn new_record(&self, id: TaskId, spec: Arc<Spec>, spawned_by: Option<TaskId>) -> Record {
+    fn new_record(
+        &self,
+        id: TaskId,
+        spec: Arc<Spec>,
+        spawned_by: Option<TaskId>,
+        earlier: Option<&Settled>,
+    ) -> Record {
         Record {
             id,
             parent: spec.parent,
@@ -183,7 +223,9 @@ impl Supervisor {
             spec,
             state: State::Pending,
             wait: None,
-            epoch: Epoch::default(),
+            incarnation: earlier.map_or(1, |earlier| earlier.incarnation + 1),
+            // Bodies of an earlier life stay fenced: the numbers of runs go on.
+            epoch: earlier.map_or(Epoch::default(), |earlier| earlier.epoch),
             attempt: 0,
             body: Body::Absent,
             stop: None,
@@ -199,11 +241,17 @@ impl Supervisor {
         }
     }
 
+    /// Until when the key of a task stays bound at least.
+    pub(super) fn key_bound_until(&self, record: &Record) -> Timestamp {
+        let window = record.spec.key_window.unwrap_or(self.bounds.key_window);
+        record.created_at.after(window)
+    }
+
     /// Whether the task is pending and has never run.
     pub(super) fn has_not_started(&self, id: TaskId) -> bool {
         let task = self.tasks.get(&id);
         task.is_some_and(|task| {
-            task.record.state == State::Pending && task.record.epoch == Epoch::default()
+            task.record.state == State::Pending && task.record.started_at.is_none()
         })
     }
 

@@ -8,8 +8,10 @@
 use std::sync::Arc;
 
 use super::super::admission::{self, ClassSet};
-use super::super::id::TaskId;
+use super::super::id::{Epoch, TaskId};
 use super::super::record::Record;
+use super::super::spec::Spec;
+use super::super::state::State;
 use super::super::time::Timestamp;
 use super::alarm::Alarm;
 
@@ -31,6 +33,26 @@ pub(super) struct Task {
     pub(super) watches: Vec<u64>,
     pub(super) park_turn: u64,
     pub(super) dirty: bool,
+}
+
+/// What is kept of a task that has settled.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    pub(super) state: State,
+    pub(super) epoch: Epoch,
+    pub(super) incarnation: u32,
+    pub(super) spec: Arc<Spec>,
+}
+
+impl Settled {
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            state: record.state,
+            epoch: record.epoch,
+            incarnation: record.incarnation,
+            spec: Arc::clone(&record.spec),
+        }
+    }
 }
 
 /// Whether the task holds its slots.

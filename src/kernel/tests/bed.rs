@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::checks::{Checks, Released};
 use crate::kernel::{
     Bounds, Effect, End, Epoch, Event, Fault, FaultKind, Input, Key, Name, Note, Origin, Payload,
-    Record, Reply, Requester, Scope, Seq, Spec, State, Step, StopAsk, Supervisor, Target, TaskId,
-    Ticket, Timestamp, Wait,
+    Record, Reply, Requester, Reuse, Scope, Seq, Spec, State, Step, StopAsk, Supervisor, Target,
+    TaskId, Ticket, Timestamp, Wait,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -140,6 +140,21 @@ impl Bed {
             id,
             spec,
             by,
+            reuse: Reuse::Refused,
+        })
+    }
+
+    /// Spawns an executor's task in the place of a settled one.
+    pub(super) fn reuse(&mut self, number: u32) -> Vec<Effect> {
+        let mut spec = Spec::new(scope("s"));
+        spec.origin = Origin::Executor;
+        let (ticket, spec) = (self.ticket(), Arc::new(spec));
+        self.step(Input::Spawn {
+            ticket,
+            id: id(number),
+            spec,
+            by: None,
+            reuse: Reuse::Allowed,
         })
     }
 

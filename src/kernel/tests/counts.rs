@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::bed::{ask, scope};
 use crate::kernel::{
-    Body, Bounds, Effect, End, Epoch, Input, Record, Reply, Seq, Spec, Step, Supervisor, Target,
-    TaskId, Ticket, Timestamp,
+    Body, Bounds, Effect, End, Epoch, Input, Record, Reply, Reuse, Seq, Spec, Step, Supervisor,
+    Target, TaskId, Ticket, Timestamp,
 };
 
 const STACK_BYTES: usize = 128 * 1024;
@@ -60,6 +60,7 @@ fn forest(count: usize, parent: impl Fn(usize) -> usize) -> Supervisor {
                 id: id(number),
                 spec: Arc::new(spec),
                 by: None,
+                reuse: Reuse::Refused,
             },
         );
         assert_eq!(step.events.len(), 2, "accepted and started");

@@ -122,7 +122,7 @@ fn every_input_in_every_situation_leads_where_the_table_says() {
             input(&mut bed);
             let state = bed.record(1).state;
             told.push(letter(state));
-            if before.state.is_terminal() {
+            if before.state.is_terminal() && before.incarnation == bed.record(1).incarnation {
                 assert_eq!(bed.record(1).outcome, before.outcome, "{name}");
             }
             drain(&mut bed);

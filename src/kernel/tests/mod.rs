@@ -8,6 +8,7 @@ mod bed;
 mod checks;
 mod counts;
 mod exhaustive;
+mod identity;
 mod law;
 mod model;
 mod planted;

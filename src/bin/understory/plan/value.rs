@@ -14,7 +14,7 @@ use super::{MESSAGE_BYTES_MAX, PlanParentEnd, PlanRetry};
 
 const RETRY_KEYS: [&str; 4] = ["count", "delay", "factor", "cap"];
 /// Names that address something else than a task of that name.
-const RESERVED_NAMES: [&str; 4] = ["parent", "self", "all", "broadcast"];
+const RESERVED_NAMES: [&str; 5] = ["parent", "self", "root", "all", "broadcast"];
 /// Variables that understory itself sets begin with this.
 const OWN_VARIABLES: &str = "UNDERSTORY_";
 const NAME_BYTES_MAX: usize = 128;

@@ -87,9 +87,12 @@ impl Checks {
 
     fn accepted(&mut self, event: &Event, step: &Step) -> Verdict {
         let (id, spec) = (event.task, &event.spec);
-        ensure(!self.view.tasks.contains_key(&id), || {
-            format!("P2: {id} is accepted twice")
-        })?;
+        let earlier = self.view.tasks.get(&id);
+        let follows = earlier.is_none_or(|earlier| {
+            !earlier.is_held() && event.incarnation == earlier.record.incarnation + 1
+        });
+        ensure(follows, || format!("P2: {id} is accepted twice"))?;
+        let epoch = earlier.map_or(Epoch::default(), |earlier| earlier.record.epoch);
         if let Some(parent) = spec.parent {
             let above = self.view.tasks.get(&parent);
             ensure(above.is_some_and(Seen::is_open), || {
@@ -110,7 +113,7 @@ impl Checks {
         let classes = self.slots.of(spec);
         let mut record = Record::clone(record);
         // The step may have gone on since; as accepted it had nothing of this yet.
-        (record.epoch, record.attempt) = (Epoch::default(), 0);
+        (record.epoch, record.attempt, record.started_at) = (epoch, 0, None);
         record.seq = Seq::default();
         self.view.insert(Arc::new(record), classes);
         let seen = self.view.tasks.get_mut(&id).expect("it was just inserted");
@@ -127,10 +130,10 @@ impl Checks {
             format!("P14: {id} starts while a body of it runs")
         })?;
         let spec = seen.spec();
-        let is_first = seen.record.epoch == Epoch::default();
+        let is_first = seen.record.started_at.is_none();
         if let (Some(parent), true) = (seen.parent, is_first) {
             let above = &self.view.tasks[&parent];
-            let has_started = above.record.epoch > Epoch::default() || above.is_live;
+            let has_started = above.record.started_at.is_some() || above.is_live;
             ensure(has_started, || {
                 format!("rule 3: {id} starts before its parent {parent}")
             })?;

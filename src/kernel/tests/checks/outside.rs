@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::world::Body;
 use super::replies::ensure;
@@ -25,7 +26,7 @@ pub(in crate::kernel_tests) struct Released<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outside {
     acked: BTreeSet<TaskId>,
-    keys: BTreeMap<(Scope, Key), (TaskId, Timestamp)>,
+    keys: BTreeMap<(Scope, Key), (TaskId, Timestamp, Option<Duration>)>,
     /// Per task: how many attempts were started, and the newest epoch.
     ran: BTreeMap<TaskId, (u32, Epoch)>,
     /// Tasks whose resume was answered, and the epoch that they had then.
@@ -40,6 +41,11 @@ pub(super) struct Outside {
 impl Outside {
     /// A batch is durable: what had ended stays as it ended.
     pub(super) fn durable(&mut self, step: &Step) -> Verdict {
+        for event in &step.events {
+            if event.incarnation > 1 && matches!(event.what, What::Accepted(_)) {
+                self.begin_next_life(event.task);
+            }
+        }
         for record in &step.records {
             if let Some(end) = self.ends.get(&record.id) {
                 let same = record.state == end.state
@@ -55,6 +61,16 @@ impl Outside {
         }
         self.removed.extend(&step.removed);
         Ok(())
+    }
+
+    /// An id is used again: what its task did and had before counts no more, but its runs do.
+    fn begin_next_life(&mut self, id: TaskId) {
+        self.ends.remove(&id);
+        self.ended.remove(&id);
+        self.keys.retain(|_, (task, ..)| *task != id);
+        if let Some((attempts, _)) = self.ran.get_mut(&id) {
+            *attempts = 0;
+        }
     }
 
     /// A batch is told to subscribers: numbered without a gap, after its records.
@@ -82,7 +98,7 @@ impl Outside {
     pub(super) fn released(
         &mut self,
         released: &Released<'_>,
-        window: Option<std::time::Duration>,
+        window: Option<Duration>,
     ) -> Verdict {
         match released.effect {
             Effect::Start {
@@ -112,12 +128,7 @@ impl Outside {
         }
     }
 
-    fn accept(
-        &mut self,
-        id: TaskId,
-        released: &Released<'_>,
-        window: Option<std::time::Duration>,
-    ) -> Verdict {
+    fn accept(&mut self, id: TaskId, released: &Released<'_>, window: Option<Duration>) -> Verdict {
         self.acked.insert(id);
         let record = released.durable.get(&id);
         ensure(record.is_some() || self.removed.contains(&id), || {
@@ -129,13 +140,15 @@ impl Outside {
         };
         let slot = (record.spec.scope.clone(), key.clone());
         let created = record.created_at;
-        if let (Some((first, at)), Some(window)) = (self.keys.get(&slot), window) {
+        if let (Some((first, at, own)), Some(window)) = (self.keys.get(&slot), window) {
+            let window = own.unwrap_or(window);
             let is_over = created >= at.after(window) || self.removed.contains(first);
             ensure(*first == id || is_over, || {
                 format!("P17: {key} led to {first} and to {id}")
             })?;
         }
-        self.keys.insert(slot, (id, created));
+        self.keys
+            .insert(slot, (id, created, record.spec.key_window));
         Ok(())
     }
 

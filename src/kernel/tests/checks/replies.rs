@@ -14,8 +14,8 @@ use crate::kernel::{
 pub(super) enum Asked {
     Spawn {
         id: TaskId,
-        /// The task that its key was bound to, and whether that was asked for in the same way.
-        bound: Option<(TaskId, bool)>,
+        /// The task that its key was bound to, and in which wish that was asked for differently.
+        bound: Option<(TaskId, Option<&'static str>)>,
         stale: bool,
     },
     Resume {
@@ -55,6 +55,7 @@ impl Checks {
                 id,
                 spec,
                 by,
+                reuse: _,
             } => {
                 let stale = by.is_some_and(|(task, epoch)| {
                     let seen = self.view.tasks.get(&task);
@@ -113,17 +114,18 @@ impl Checks {
     }
 
     /// The task that a key must lead to: one that is held, or whose window is not over.
-    fn bound(&self, now: Timestamp, spec: &Spec) -> Option<(TaskId, bool)> {
+    fn bound(&self, now: Timestamp, spec: &Spec) -> Option<(TaskId, Option<&'static str>)> {
         spec.key.as_ref()?;
         let holds = |seen: &&Seen| {
-            let until = seen.record.created_at.after(self.key_window);
             let other = seen.spec();
+            let window = other.key_window.unwrap_or(self.key_window);
+            let until = seen.record.created_at.after(window);
             let same_key = other.key == spec.key && other.scope == spec.scope;
             let is_bound = now < until && !self.clock_went_back;
             same_key && (seen.is_held() || is_bound)
         };
         let bound = self.view.tasks.values().find(holds)?;
-        Some((bound.record.id, *bound.spec() == *spec))
+        Some((bound.record.id, bound.spec().difference(spec)))
     }
 
     /// P4: what a cancel means ends in time; by when, its own records tell.
@@ -216,16 +218,15 @@ impl Checks {
     fn spawn_reply(
         &mut self,
         id: TaskId,
-        bound: Option<(TaskId, bool)>,
+        bound: Option<(TaskId, Option<&'static str>)>,
         stale: bool,
         result: &Result<Accepted, Refusal>,
     ) -> Verdict {
         let is_new = *result == Ok(Accepted::New(id));
-        if let Some((task, is_same)) = bound {
-            let expected = if is_same {
-                Ok(Accepted::Existing(task))
-            } else {
-                Err(Refusal::KeyConflict(task))
+        if let Some((task, differs)) = bound {
+            let expected = match differs {
+                None => Ok(Accepted::Existing(task)),
+                Some(wish) => Err(Refusal::KeyConflict(task, wish)),
             };
             return ensure(*result == expected, || {
                 format!("P17: a bound key led to {result:?}, not {expected:?}")

@@ -78,7 +78,7 @@ impl Seen {
     pub(super) fn is_open(&self) -> bool {
         let record = &self.record;
         let retries = record.state == State::Pending
-            && record.epoch > Epoch::default()
+            && record.started_at.is_some()
             && record.resume.is_none();
         let stops = self.state == State::CancelRequested || self.is_settled();
         !stops && record.conclusion.is_none() && !retries

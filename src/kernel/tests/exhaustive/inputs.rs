@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, done, fault, id, json, scope};
 use crate::kernel::{
-    Effect, End, Epoch, FaultKind, Input, Note, Origin, Spec, State, Target, Wait,
+    Effect, End, Epoch, FaultKind, Input, Note, Origin, Reuse, Spec, State, Target, Wait,
 };
 
 type Row = (&'static str, fn(&mut Bed), &'static str);
@@ -13,7 +13,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 35] = [
+pub(super) const INPUTS: [Row; 36] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -84,6 +84,8 @@ pub(super) const INPUTS: [Row; 35] = [
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its id is asked for again",  |b| { b.spawn(1, |_| {}); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("its id is used again",       |b| { b.reuse(1); },
+        "ppppp rrr wwww ss qqqqqqq rrrrrXX"),
 ];
 
 /// What must change nothing in any situation.
@@ -144,6 +146,7 @@ fn spawn_by_body(bed: &mut Bed) {
         id,
         spec,
         by,
+        reuse: Reuse::Refused,
     });
 }
 

@@ -7,7 +7,7 @@ use super::super::bed::{ask, json, key, name};
 use super::World;
 use super::rates::{class_name, kind, scope};
 use crate::kernel::{
-    Epoch, Input, LateSuccess, OnParentEnd, Origin, Retry, Spec, StopPolicy, Target, TaskId,
+    Epoch, Input, LateSuccess, OnParentEnd, Origin, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -142,6 +142,7 @@ impl World {
             id,
             spec,
             by,
+            reuse: Reuse::Refused,
         };
         if is_late {
             // The request overtakes nothing: it may arrive after the end of the body that made it.

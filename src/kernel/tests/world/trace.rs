@@ -11,6 +11,7 @@ pub(super) fn input(input: &Input) -> String {
         id,
         spec,
         by,
+        reuse: _,
     } = input
     {
         return format!("Spawn {ticket:?} {id} by {by:?}: {}", self::spec(spec));
