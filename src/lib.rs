@@ -83,6 +83,10 @@ pub use kernel::{
     Wait, What, WhenFull,
 };
 
+// What a host rules with: limits, budgets, scopes, kept records.
+pub use api::{Batch, BatchItem, ControlError, LimitReached};
+pub use kernel::Capacity;
+
 /// The code of the README, run as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

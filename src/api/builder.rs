@@ -154,6 +154,13 @@ impl<Mode> TaskBuilder<Mode> {
         self.set(|spec| spec.limits.extend(class))
     }
 
+    /// Lets it go ahead of tasks of lower priority (0 by default) that wait for the same slots in
+    /// its scope; equal ones go in the order in which they came. Between scopes the turn goes
+    /// round, whatever the priorities.
+    pub fn priority(self, priority: i16) -> Self {
+        self.set(|spec| spec.priority = priority)
+    }
+
     /// Ends an attempt that takes longer: it is asked to stop, and forced after its grace. Zero
     /// means no limit.
     pub fn timeout(self, timeout: Duration) -> Self {

@@ -1,11 +1,13 @@
 //! How a manager is set up.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
 use super::executor::{Executor, Executors};
+use super::hooks::{Hooks, LimitReached};
 use super::manager::Manager;
 use crate::actors::{self, Hub, Queues};
 use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope};
@@ -52,6 +54,7 @@ pub struct Builder {
     bounds: Bounds,
     queues: Queues,
     executors: Executors,
+    hooks: Hooks,
     store: Option<Arc<dyn Store>>,
     mistake: Option<InvalidText>,
 }
@@ -62,6 +65,7 @@ impl Builder {
             bounds: Bounds::default(),
             queues: Queues::default(),
             executors: Executors::default(),
+            hooks: Hooks::default(),
             store: None,
             mistake: None,
         }
@@ -118,6 +122,39 @@ impl Builder {
             self.executors
                 .register(Some(scope), kind, Arc::new(executor));
         }
+        self
+    }
+
+    /// Is told of each task that a full limit refused.
+    ///
+    /// It runs in a task of its own, for at most five seconds, after the refusal; a panic or an
+    /// overrun of it is logged and stops nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Class, Manager};
+    /// # use tokio::sync::mpsc;
+    /// let (refused, mut told) = mpsc::unbounded_channel();
+    /// let manager = Manager::builder()
+    ///     .global_limit(Class::refuse(1))
+    ///     .on_limit_reached(move |reached| {
+    ///         refused.send(reached.full.class).ok();
+    ///         async {}
+    ///     })
+    ///     .build()?;
+    /// let scope = manager.scope("s");
+    /// scope.task("a").spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) }).await?;
+    /// assert!(scope.task("b").spawn(|_| async { Ok(()) }).await.is_err());
+    /// assert_eq!(told.recv().await.as_deref(), Some("all tasks"));
+    /// # Ok(()) }
+    /// ```
+    pub fn on_limit_reached<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(LimitReached) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.on_limit(hook);
         self
     }
 
@@ -209,7 +246,7 @@ impl Builder {
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let hub = Arc::new(Hub::new(self.bounds, self.queues, store));
         actors::boot(&hub);
-        Ok(Manager::over(Core::new(hub, self.executors)))
+        Ok(Manager::over(Core::new(hub, self.executors, self.hooks)))
     }
 
     /// Keeps a valid name; the first one that is not fails the build.

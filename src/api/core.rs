@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::SetOnce;
 
 use super::executor::Executors;
+use super::hooks::Hooks;
 use super::shutdown::{ShutdownError, ShutdownReport};
 use crate::actors::Hub;
 use crate::kernel::{Name, Scope, TaskId};
@@ -14,15 +15,17 @@ use crate::kernel::{Name, Scope, TaskId};
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
     pub(super) executors: Executors,
+    pub(super) hooks: Hooks,
     pub(super) is_shutting_down: AtomicBool,
     pub(super) shutdown: SetOnce<Result<ShutdownReport, ShutdownError>>,
 }
 
 impl Core {
-    pub(super) fn new(hub: Arc<Hub>, executors: Executors) -> Arc<Self> {
+    pub(super) fn new(hub: Arc<Hub>, executors: Executors, hooks: Hooks) -> Arc<Self> {
         Arc::new(Self {
             hub,
             executors,
+            hooks,
             is_shutting_down: AtomicBool::new(false),
             shutdown: SetOnce::new(),
         })

@@ -67,6 +67,12 @@ impl TaskRef {
         self.record().map(|record| record.state)
     }
 
+    /// Whether it was taken above a full limit of [`WhenFull::Inline`](crate::WhenFull::Inline):
+    /// it runs without a slot of that limit, and its spawn returned after its end.
+    pub fn is_inline(&self) -> bool {
+        self.record().is_some_and(|record| record.inline)
+    }
+
     /// Sends a message to its inbox, where it waits until the body receives it.
     ///
     /// ```
@@ -199,6 +205,15 @@ impl<T> TaskHandle<T> {
     /// Whether the task came of this request; otherwise it is one that was there before.
     pub fn is_new(&self) -> bool {
         self.admitted != Admitted::Existing
+    }
+
+    /// The same task, whose value is read as another type.
+    pub(super) fn read_as<U>(self) -> TaskHandle<U> {
+        TaskHandle {
+            task: self.task,
+            admitted: self.admitted,
+            value: PhantomData,
+        }
     }
 
     /// A reference to the same task.

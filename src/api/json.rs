@@ -79,6 +79,8 @@ impl Record {
             "state": self.state.as_str(),
             "wait": self.wait.as_ref().map(wait),
             "attempt": self.attempt,
+            "priority": self.spec.priority,
+            "inline": self.inline,
             "stop": self.stop.as_deref().map(stop),
             "outcome": self.outcome.as_deref().map(outcome),
             "abandoned": self.is_abandoned(),

@@ -8,13 +8,17 @@
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).
 
+mod batch;
 mod builder;
 mod cancel;
+mod capacity;
 mod config;
 mod context;
+mod control;
 mod core;
 mod executor;
 mod handle;
+mod hooks;
 mod identity;
 mod json;
 mod manager;
@@ -29,12 +33,15 @@ mod suspend;
 mod wait;
 mod waiting;
 
+pub use batch::{Batch, BatchItem};
 pub use builder::{Again, Once, TaskBuilder};
 pub use cancel::{Cancel, CancelError};
 pub use config::{BuildError, Builder};
 pub use context::{Context, Received, current};
+pub use control::ControlError;
 pub use executor::{BoxFuture, Executor};
 pub use handle::{Admitted, CancelOnDrop, TaskHandle, TaskRef};
+pub use hooks::LimitReached;
 pub use identity::labels;
 pub use manager::Manager;
 pub use note::NoteError;

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::builder::{Again, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
-use super::handle::TaskHandle;
+use super::handle::{TaskHandle, TaskRef};
+use super::hooks::LimitReached;
 use super::identity::inherit;
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
@@ -70,7 +71,9 @@ fn describe(refusal: &Refusal) -> String {
         Refusal::Closing => "the manager shuts down".to_owned(),
         Refusal::Stale => "the attempt that asks is over".to_owned(),
         Refusal::DuplicateId(id) => format!("the id {id} is that of another task"),
-        Refusal::NameTaken(name, holder) => format!("the name {name} is held by task {holder}"),
+        Refusal::NameTaken(name, holder) => {
+            format!("the name {name} is held by task {holder}; choose another or wait for its end")
+        }
         Refusal::KeyConflict(task, wish) => {
             format!("the key is bound to task {task}, which was asked with another {wish}")
         }
@@ -79,17 +82,22 @@ fn describe(refusal: &Refusal) -> String {
         Refusal::ParentElsewhere(parent, scope) => format!("parent {parent} is in scope {scope}"),
         Refusal::UnknownDependency(task) => format!("no task {task} is known to come after"),
         Refusal::DependencyAbove(task) => format!("{task} is above the task and waits for it"),
-        Refusal::UnknownLimit(name) => format!("no limit {name} is configured"),
+        Refusal::UnknownLimit(name) => {
+            format!("no limit {name} is configured; add it with Builder::limit")
+        }
         Refusal::LimitReached(full) => format!("{} is full", full.class),
-        Refusal::Bound(what, max) => format!("at most {max} {what} are allowed"),
+        Refusal::Bound(what, max) => {
+            format!("at most {max} {what} are allowed, and that many there are; ask for fewer")
+        }
     }
 }
 
 impl TaskBuilder<Once> {
     /// Starts the body as soon as its dependencies, its parent and its limits allow.
     ///
-    /// Returns when the task's record is durable, whether or not the body runs yet. The value of
-    /// the body is kept as JSON, at most 1 MiB of it.
+    /// Returns when the task's record is durable, whether or not the body runs yet; above a full
+    /// limit of [`WhenFull::Inline`](crate::WhenFull::Inline) only when the task has ended. The
+    /// value of the body is kept as JSON, at most 1 MiB of it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -219,6 +227,7 @@ impl<Mode> TaskBuilder<Mode> {
         };
         let live = Arc::new(Live::new(id, spec, Inbox::new(self.inbox_capacity), work));
         let core = self.core;
+        let scope = live.spec.scope.clone();
         let mut links = Links {
             core: Arc::clone(&core),
             live: Arc::clone(&live),
@@ -226,7 +235,12 @@ impl<Mode> TaskBuilder<Mode> {
         };
         let asked = core.hub.gate.spawn(Arc::clone(&live), self.by, self.reuse);
         let (other, error) = match asked.await {
-            Ok(Ok(Accepted::New(_))) => return Ok(TaskHandle::of_live(core, live)),
+            Ok(Ok(Accepted::New(_))) => {
+                drop(links);
+                let handle = TaskHandle::of_live(core, live);
+                wait_if_inline(&handle.task()).await;
+                return Ok(handle);
+            }
             // It may exist: work and links stay.
             Err((Shut::Restarted, _)) => return Err(SpawnError::Unknown(id)),
             Ok(Ok(Accepted::Existing(id))) => (Some(id), None),
@@ -236,9 +250,26 @@ impl<Mode> TaskBuilder<Mode> {
         links.tokens.clear();
         live.discard_work();
         match (other, error) {
-            (_, Some(error)) => Err(error),
+            (_, Some(error)) => {
+                if let SpawnError::LimitReached(full) = &error {
+                    core.hooks.limit_reached(LimitReached {
+                        id,
+                        scope,
+                        full: full.clone(),
+                    });
+                }
+                Err(error)
+            }
             (other, None) => Ok(TaskHandle::of_id(core, other.unwrap_or(id))),
         }
+    }
+}
+
+/// The back pressure of a full limit that lets tasks run inline: who asks waits for the end.
+async fn wait_if_inline(task: &TaskRef) {
+    if task.is_inline() {
+        // How it ended is told by its handle, also when the manager went before it did.
+        let _ended = task.settled().await.is_ok();
     }
 }
 

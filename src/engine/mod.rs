@@ -20,3 +20,4 @@ pub(crate) use attempt::{Attempt, Reporter, Verdict, lost, run};
 pub use failure::Failure;
 pub(crate) use failure::cut;
 pub(crate) use live::{BodyFuture, Live, Work};
+pub(crate) use unwind::{catch, catch_call, dispose};

@@ -16,7 +16,7 @@ use super::failure::cut;
 const PAYLOAD_DROPS_MAX: u32 = 8;
 
 /// Polls `future` to its end; a panic becomes its message.
-pub(super) async fn catch<T>(
+pub(crate) async fn catch<T>(
     mut future: Pin<&mut (dyn Future<Output = T> + Send)>,
 ) -> Result<T, String> {
     poll_fn(
@@ -30,7 +30,7 @@ pub(super) async fn catch<T>(
 }
 
 /// Calls `make`; a panic becomes its message.
-pub(super) fn catch_call<T>(make: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch_call<T>(make: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(make)).map_err(message_of)
 }
 

@@ -1,13 +1,15 @@
 //! May a task run now, must it wait, or is it refused: limit classes and their slots.
 //!
 //! A task takes one slot of each class it belongs to, all at once or none. Tasks of one scope that
-//! need the same classes stand in one **lane**, first in first out. A lane that cannot move is
+//! need the same classes stand in one **lane**, first in first out among those of one priority, the
+//! higher ones first. A lane that cannot move is
 //! parked at one class that is full; when that class gets room, its lanes are tried, scope after
 //! scope in turn.
 //!
 //! # Invariants
 //! 1. A lane with tasks is parked at exactly one class, and that class is full.
-//! 2. Within a lane nobody overtakes; between scopes at a class the turn goes round.
+//! 2. Within a lane nobody overtakes but by priority; between scopes at a class the turn goes
+//!    round, whatever the priorities.
 //! 3. `in_use` counts held slots; a slot that comes back from a parked body may raise it above the
 //!    size, and then nobody is admitted until it is below again.
 //!
@@ -18,22 +20,26 @@
 mod audit;
 mod class;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::bounds::{Bounds, Class, WhenFull};
 use super::id::{ClassName, Scope, TaskId};
 use super::spec::Spec;
-pub use class::ClassFull;
+pub use class::{Capacity, ClassFull};
 use class::{ClassKey, ClassState};
 
 /// The classes of a task, as indices into [`Admission::classes`], in a fixed order.
 pub(super) type ClassSet = Vec<u32>;
 type LaneKey = (Scope, ClassSet);
 
+/// A place in a lane: the higher priority first, then who came first.
+type Place = (Reverse<i16>, u64);
+
 /// Where a waiting task stands, to take it out again.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Ticket(u64);
+pub(super) struct Ticket(Place);
 
 /// Slots and queues of all limit classes.
 #[derive(Debug)]
@@ -45,7 +51,7 @@ pub(super) struct Admission {
     index: BTreeMap<ClassKey, u32>,
     per_scope: Option<Class>,
     scopes: BTreeMap<Scope, Class>,
-    lanes: BTreeMap<LaneKey, BTreeMap<u64, TaskId>>,
+    lanes: BTreeMap<LaneKey, BTreeMap<Place, TaskId>>,
     tickets: u64,
 }
 
@@ -132,13 +138,57 @@ impl Admission {
         Ok(set)
     }
 
+    /// If a class of the set that lets tasks run inline is full, takes all such classes out of it,
+    /// and tells so.
+    pub(super) fn waive_if_full(&mut self, set: &mut ClassSet) -> bool {
+        let is_full = |at: &u32| {
+            let state = &self.classes[*at as usize];
+            state.class.when_full == WhenFull::Inline && state.is_spoken_for()
+        };
+        let waives = set.iter().any(is_full);
+        if waives {
+            self.waive(set);
+        }
+        waives
+    }
+
+    /// Takes the classes that let tasks run inline out of the set.
+    pub(super) fn waive(&mut self, set: &mut ClassSet) {
+        let is_inline = |at: &u32| self.classes[*at as usize].class.when_full == WhenFull::Inline;
+        let (waived, kept) = set.iter().partition::<ClassSet, _>(|at| is_inline(at));
+        *set = kept;
+        self.prune(&waived);
+    }
+
+    /// How each class stands that is for this scope, or for all.
+    pub(super) fn capacity(&self, scope: Option<&Scope>) -> Vec<Capacity> {
+        let mut found = Vec::new();
+        for (key, at) in &self.index {
+            let is_meant = match key {
+                ClassKey::Scope(of) => scope == Some(of),
+                ClassKey::Global | ClassKey::Kind(_) | ClassKey::Named(_) => true,
+            };
+            if is_meant {
+                found.push(self.classes[*at as usize].capacity());
+            }
+        }
+        // The class of a scope in which nothing lives is made when something does.
+        if let Some(scope) = scope
+            && let key = ClassKey::Scope(scope.clone())
+            && !self.index.contains_key(&key)
+            && let Some(class) = self.scopes.get(scope).copied().or(self.per_scope)
+        {
+            found.push(ClassState::new(key, class).capacity());
+        }
+        found
+    }
+
     /// Whether a class of the set refuses a new task.
     pub(super) fn check(&self, set: &ClassSet) -> Result<(), ClassFull> {
         let refuses = |state: &&ClassState| match state.class.when_full {
-            WhenFull::Refuse => state.in_use + state.waiting >= state.class.size,
-            WhenFull::Queue { waiting_max } => {
-                state.in_use >= state.class.size && state.waiting >= waiting_max
-            }
+            WhenFull::Refuse => state.is_spoken_for(),
+            WhenFull::Queue { waiting_max } => !state.has_room() && state.waiting >= waiting_max,
+            WhenFull::Inline => false,
         };
         match set
             .iter()
@@ -175,9 +225,15 @@ impl Admission {
     }
 
     /// Queues a task that found no room.
-    pub(super) fn enqueue(&mut self, task: TaskId, scope: &Scope, set: &ClassSet) -> Ticket {
+    pub(super) fn enqueue(
+        &mut self,
+        task: TaskId,
+        scope: &Scope,
+        set: &ClassSet,
+        priority: i16,
+    ) -> Ticket {
         self.tickets += 1;
-        let ticket = self.tickets;
+        let ticket = (Reverse(priority), self.tickets);
         let lane = self.lanes.entry((scope.clone(), set.clone())).or_default();
         let was_empty = lane.is_empty();
         lane.insert(ticket, task);
@@ -258,7 +314,7 @@ impl Admission {
         }
     }
 
-    /// Takes the lane whose turn it is at a class: the next scope's lane with the oldest head.
+    /// Takes the lane whose turn it is at a class: the next scope's lane with the first head.
     fn next_lane(&mut self, at: u32) -> Option<LaneKey> {
         let state = &mut self.classes[at as usize];
         let scope = state.turns.pop_front()?;
@@ -271,8 +327,8 @@ impl Admission {
             lane.and_then(|lane| lane.first_key_value())
                 .map(|(ticket, _)| *ticket)
         };
-        let oldest = (0..lanes.len()).min_by_key(|i| head(&lanes[*i]))?;
-        let set = lanes.swap_remove(oldest);
+        let first = (0..lanes.len()).min_by_key(|i| head(&lanes[*i]))?;
+        let set = lanes.swap_remove(first);
         if lanes.is_empty() {
             state.parked.remove(&scope);
         } else {

@@ -82,6 +82,14 @@ impl Class {
             when_full: WhenFull::Refuse,
         }
     }
+
+    /// `size` at once; others run all the same, without a slot, and who asked waits for their end.
+    pub const fn inline(size: u32) -> Self {
+        Self {
+            size,
+            when_full: WhenFull::Inline,
+        }
+    }
 }
 
 /// What happens to a task when a limit class is full.
@@ -94,4 +102,7 @@ pub enum WhenFull {
     },
     /// It is refused.
     Refuse,
+    /// It is taken and runs without a slot, while who asked for it waits for its end: so many more
+    /// run as there are callers, and no caller gets ahead of its work.
+    Inline,
 }

@@ -30,7 +30,7 @@ mod state;
 mod supervisor;
 mod time;
 
-pub use admission::ClassFull;
+pub use admission::{Capacity, ClassFull};
 pub use bounds::{Bounds, Class, WhenFull};
 pub use event::{Event, What};
 pub use filter::{Filter, TERMS_MAX};
@@ -54,7 +54,7 @@ pub use state::{State, Trigger};
 )]
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
-    Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
-    Supervisor, Target, Ticket,
+    Accepted, CancelReport, Control, Controlled, Effect, End, Input, Note, Refusal, Reply,
+    ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket,
 };
 pub use time::Timestamp;

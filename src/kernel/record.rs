@@ -42,6 +42,8 @@ pub struct Record {
     pub attempt: u32,
     /// Whether a body of it may still run.
     pub body: Body,
+    /// Whether it was taken above a full limit and runs without a slot of those that allow it.
+    pub inline: bool,
     /// Why and by whom it was asked to stop.
     pub stop: Option<Arc<Stop>>,
     /// Its body's last word, while live children keep it from settling.

@@ -134,6 +134,8 @@ pub struct Spec {
     pub after: Vec<TaskId>,
     /// Named limit classes it takes a slot of, beside the global, scope and kind classes.
     pub limits: Vec<ClassName>,
+    /// Among the tasks of its scope that wait for the same slots, higher ones go first.
+    pub priority: i16,
     /// Whether and when a failed attempt is followed by another.
     pub retry: Retry,
     /// Longest time of one attempt; `None` is unlimited.
@@ -174,6 +176,7 @@ impl Spec {
             labels: Labels::new(),
             after: Vec::new(),
             limits: Vec::new(),
+            priority: 0,
             retry: Retry::never(),
             timeout: None,
             idle_timeout: None,
@@ -202,7 +205,7 @@ impl Spec {
                 None
             }};
         }
-        first_of!(scope name kind parent description labels after limits retry timeout
+        first_of!(scope name kind parent description labels after limits priority retry timeout
             idle_timeout grace on_parent_end stop_policy late_success key key_window flight
             flight_reach input origin)
     }

@@ -12,6 +12,7 @@ mod alarm;
 mod audit;
 mod bug;
 mod cancel;
+mod control;
 mod protocol;
 mod recover;
 mod report;
@@ -36,6 +37,7 @@ use super::time::Timestamp;
 use alarm::Alarm;
 pub(crate) use bug::Bug;
 use cancel::Watch;
+pub use control::{Control, Controlled};
 pub use protocol::{
     Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
     Target, Ticket,
@@ -153,6 +155,7 @@ impl Supervisor {
                 data,
                 may_wait,
             } => self.resume(ticket, id, data, may_wait),
+            Input::Control { ticket, ask } => self.control(ticket, ask),
             Input::Shutdown { ticket, ask } => self.shutdown(ticket, &ask),
             Input::Tick => self.tick(),
         }

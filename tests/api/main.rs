@@ -6,6 +6,7 @@
 )]
 
 mod cancel;
+mod control;
 mod family;
 mod feed;
 mod flight;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::super::bounds::Class;
+use super::super::bounds::{Class, WhenFull};
 use super::super::id::{ClassName, Kind, Scope};
 use super::ClassSet;
 
@@ -19,6 +19,30 @@ pub struct ClassFull {
     pub size: u32,
     /// Tasks that wait for one.
     pub waiting: u32,
+}
+
+/// How a limit class stands: what there is room for before anything is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// The class, as a person would name it: `all tasks`, `scope s`, `kind k`, `limit llm`.
+    pub class: String,
+    /// Slots in all.
+    pub max: u32,
+    /// Slots in use. Bodies that came back from waiting may raise it above `max` for a while.
+    pub in_use: u32,
+    /// Tasks that wait for one.
+    pub queued: u32,
+    /// How many more may wait; zero for a class that does not queue.
+    pub queue_room: u32,
+    /// What happens to a task that finds no room.
+    pub when_full: WhenFull,
+}
+
+impl Capacity {
+    /// How many more tasks could start at once.
+    pub fn free(&self) -> u32 {
+        self.max.saturating_sub(self.in_use + self.queued)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,13 +86,37 @@ impl ClassState {
         self.in_use < self.class.size
     }
 
-    pub(super) fn describe(&self) -> ClassFull {
-        let class = match &self.key {
+    /// Whether every slot is in use or waited for.
+    pub(super) fn is_spoken_for(&self) -> bool {
+        self.in_use + self.waiting >= self.class.size
+    }
+
+    fn name(&self) -> String {
+        match &self.key {
             ClassKey::Global => "all tasks".to_owned(),
             ClassKey::Scope(scope) => format!("scope {scope}"),
             ClassKey::Kind(kind) => format!("kind {kind}"),
             ClassKey::Named(name) => format!("limit {name}"),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> Capacity {
+        let queue_room = match self.class.when_full {
+            WhenFull::Queue { waiting_max } => waiting_max.saturating_sub(self.waiting),
+            WhenFull::Refuse | WhenFull::Inline => 0,
         };
+        Capacity {
+            class: self.name(),
+            max: self.class.size,
+            in_use: self.in_use,
+            queued: self.waiting,
+            queue_room,
+            when_full: self.class.when_full,
+        }
+    }
+
+    pub(super) fn describe(&self) -> ClassFull {
+        let class = self.name();
         let (in_use, waiting, size) = (self.in_use, self.waiting, self.class.size);
         ClassFull {
             class,

@@ -14,6 +14,7 @@ use super::super::record::{Cause, Fault, Record, Requester, Stop, Wait};
 use super::super::spec::{Payload, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
+use super::control::{Control, Controlled};
 
 /// Links a request to its answer; chosen by the caller of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +102,13 @@ pub enum Input {
         data: Payload,
         /// Whether it may wait for a slot; otherwise a full class refuses.
         may_wait: bool,
+    },
+    /// Somebody asks something of limits, budgets, scopes or kept records.
+    Control {
+        /// For the answer.
+        ticket: Ticket,
+        /// What is asked.
+        ask: Control,
     },
     /// Refuse new tasks and cancel all.
     Shutdown {
@@ -244,6 +252,8 @@ pub enum Reply {
     Unknown(TaskId),
     /// To a resume.
     Resumed(Result<(), ResumeRefusal>),
+    /// To a [`Input::Control`].
+    Controlled(Controlled),
 }
 
 /// A task that was taken.

@@ -112,7 +112,11 @@ impl Supervisor {
         }
         self.names.take_off(&record.spec, id);
         // A class that is no longer configured does not strand its tasks: the others still hold.
-        let classes = self.admission.classes_of(&record.spec).unwrap_or_default();
+        let mut classes = self.admission.classes_of(&record.spec).unwrap_or_default();
+        if record.inline {
+            // Who waited for it is gone; it goes on as it was taken.
+            self.admission.waive(&mut classes);
+        }
         self.admission.join(&classes);
         let awaits_parent = parent.is_some_and(|parent| self.has_not_started(parent));
         let mut task = Task::new(record.clone(), classes);

@@ -37,9 +37,9 @@ impl Supervisor {
             self.starts.push_back(id);
             return;
         }
-        let ticket = self
-            .admission
-            .enqueue(id, &record.spec.scope, &task.classes);
+        let ticket =
+            self.admission
+                .enqueue(id, &record.spec.scope, &task.classes, record.spec.priority);
         self.task(id).queued = Some(ticket);
         self.set_wait(id, Some(Wait::Slot));
         self.emit(id, What::Pending(Wait::Slot));

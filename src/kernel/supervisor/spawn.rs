@@ -24,6 +24,7 @@ use super::task::{Settled, Task};
 /// What the checks found out on the way.
 struct Checked {
     classes: ClassSet,
+    inline: bool,
     after: After,
 }
 
@@ -106,12 +107,17 @@ impl Supervisor {
             self.check_parent(parent, spec)?;
         }
         let after = self.check_after(spec)?;
-        let classes = self
+        let mut classes = self
             .admission
             .classes_of(spec)
             .map_err(Refusal::UnknownLimit)?;
+        let inline = self.admission.waive_if_full(&mut classes);
         match self.admission.check(&classes) {
-            Ok(()) => Ok(Checked { classes, after }),
+            Ok(()) => Ok(Checked {
+                classes,
+                inline,
+                after,
+            }),
             Err(full) => {
                 self.admission.prune(&classes);
                 Err(Refusal::LimitReached(full))
@@ -191,10 +197,9 @@ impl Supervisor {
         let awaits_parent = spec
             .parent
             .is_some_and(|parent| self.has_not_started(parent));
-        let mut task = Task::new(
-            self.new_record(id, spec, spawned_by, earlier.as_ref()),
-            checked.classes,
-        );
+        let mut record = self.new_record(id, spec, spawned_by, earlier.as_ref());
+        record.inline = checked.inline;
+        let mut task = Task::new(record, checked.classes);
         task.awaits_parent = awaits_parent;
         self.admission.join(&task.classes);
         self.tasks.insert(id, Box::new(task));
@@ -228,6 +233,7 @@ impl Supervisor {
             epoch: earlier.map_or(Epoch::default(), |earlier| earlier.epoch),
             attempt: 0,
             body: Body::Absent,
+            inline: false,
             stop: None,
             conclusion: None,
             outcome: None,

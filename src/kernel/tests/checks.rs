@@ -113,6 +113,7 @@ impl Checks {
             | Input::Active { .. }
             | Input::Undelivered { .. }
             | Input::Resume { .. }
+            | Input::Control { .. }
             | Input::Shutdown { .. }
             | Input::Tick => {}
         }
@@ -136,6 +137,7 @@ impl Checks {
             | Input::Cancel { .. }
             | Input::Undelivered { .. }
             | Input::Resume { .. }
+            | Input::Control { .. }
             | Input::Shutdown { .. }
             | Input::Tick => false,
         }
@@ -184,6 +186,7 @@ impl Checks {
                 | Input::Said { .. }
                 | Input::Active { .. }
                 | Input::Undelivered { .. }
+                | Input::Control { .. }
                 | Input::Resume { .. },
             )
             | None => Ok(()),
@@ -291,7 +294,7 @@ impl Checks {
     /// The process has died and left these records.
     pub(super) fn crashed(&mut self, now: Timestamp, durable: &[Arc<Record>], seq: Seq) -> Verdict {
         self.outside.crashed(durable)?;
-        self.view = View::rebuild(durable, |spec| self.slots.of(spec));
+        self.view = View::rebuild(durable, |record| self.slots.of(record));
         self.slots.clear();
         self.open.clear();
         self.resumes.clear();

@@ -6,6 +6,7 @@
 
 mod bed;
 mod checks;
+mod control;
 mod counts;
 mod exhaustive;
 mod identity;

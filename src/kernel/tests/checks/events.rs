@@ -110,7 +110,7 @@ impl Checks {
             })?;
         }
         let record = newest(step, id).ok_or_else(|| "P3: accepted without a record".to_owned())?;
-        let classes = self.slots.of(spec);
+        let classes = self.slots.of(record);
         let mut record = Record::clone(record);
         // The step may have gone on since; as accepted it had nothing of this yet.
         (record.epoch, record.attempt, record.started_at) = (epoch, 0, None);

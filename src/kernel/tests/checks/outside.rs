@@ -118,7 +118,10 @@ impl Outside {
                     }
                     Ok(())
                 }
-                Reply::Spawned(Err(_)) | Reply::Unknown(_) | Reply::Resumed(_) => Ok(()),
+                Reply::Spawned(Err(_))
+                | Reply::Unknown(_)
+                | Reply::Resumed(_)
+                | Reply::Controlled(_) => Ok(()),
             },
             Effect::Signal { .. }
             | Effect::Abort { .. }

@@ -25,6 +25,8 @@ pub(super) enum Asked {
         is_resumed: bool,
         may_wait: bool,
     },
+    /// Answered in the same step.
+    Control,
     Cancel {
         target: Target,
         meant: BTreeSet<TaskId>,
@@ -87,6 +89,7 @@ impl Checks {
                 };
                 (*ticket, asked)
             }
+            Input::Control { ticket, .. } => (*ticket, Asked::Control),
             Input::Shutdown { ticket, .. } => {
                 self.closing = true;
                 let target = Target::All;
@@ -208,9 +211,14 @@ impl Checks {
                     format!("{target:?} is unknown")
                 })
             }
+            (Asked::Control, Reply::Controlled(_)) => Ok(()),
             (
-                Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Cancel { .. },
-                Reply::Spawned(_) | Reply::Resumed(_) | Reply::Cancelled(_) | Reply::Unknown(_),
+                Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Cancel { .. } | Asked::Control,
+                Reply::Spawned(_)
+                | Reply::Resumed(_)
+                | Reply::Cancelled(_)
+                | Reply::Controlled(_)
+                | Reply::Unknown(_),
             ) => Err(format!("{asked:?} is answered with {reply:?}")),
         }
     }

@@ -1,8 +1,8 @@
 //! P16: how many slots of each class are in use, counted from starts, reports and parks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kernel::{Bounds, Class, Spec};
+use crate::kernel::{Bounds, Class, Record, WhenFull};
 
 /// The classes, in the order of their bits.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub(super) struct Slots {
     /// Name as the kernel describes it, size, slots in use.
     classes: Vec<(String, u32, i64)>,
     index: BTreeMap<String, usize>,
+    /// Those that an inline task takes no slot of.
+    inline: BTreeSet<usize>,
 }
 
 impl Slots {
@@ -17,6 +19,7 @@ impl Slots {
         let mut slots = Self {
             classes: Vec::new(),
             index: BTreeMap::new(),
+            inline: BTreeSet::new(),
         };
         slots.add("all tasks".to_owned(), bounds.global);
         for text in scopes {
@@ -35,16 +38,22 @@ impl Slots {
     fn add(&mut self, name: String, class: Option<Class>) {
         if let Some(class) = class {
             self.index.insert(name.clone(), self.classes.len());
+            if class.when_full == WhenFull::Inline {
+                self.inline.insert(self.classes.len());
+            }
             self.classes.push((name, class.size, 0));
         }
     }
 
     /// The classes of a task, as bits.
-    pub(super) fn of(&self, spec: &Spec) -> u32 {
+    pub(super) fn of(&self, record: &Record) -> u32 {
+        let spec = &record.spec;
         let mut names = vec!["all tasks".to_owned(), format!("scope {}", spec.scope)];
         names.extend(spec.kind.iter().map(|kind| format!("kind {kind}")));
         names.extend(spec.limits.iter().map(|name| format!("limit {name}")));
         let bits = names.iter().filter_map(|name| self.index.get(name));
+        let is_due = |at: &&usize| !(record.inline && self.inline.contains(at));
+        let bits = bits.filter(is_due);
         bits.fold(0, |bits, at| bits | 1 << at)
     }
 

@@ -171,13 +171,13 @@ impl View {
     }
 
     /// What is left of a life after a crash: the durable records.
-    pub(super) fn rebuild(records: &[Arc<Record>], classes: impl Fn(&Spec) -> u32) -> Self {
+    pub(super) fn rebuild(records: &[Arc<Record>], classes: impl Fn(&Record) -> u32) -> Self {
         let mut view = Self::default();
         let mut sorted: Vec<_> = records.iter().collect();
         sorted.sort_by_key(|record| (record.depth, record.id));
         for record in &sorted {
             view.born += 1;
-            let (id, classes) = (record.id, classes(&record.spec));
+            let (id, classes) = (record.id, classes(record));
             let mut seen = Seen::new(Arc::clone(record), view.born, classes);
             let retries = matches!(record.conclusion, Some(Conclusion::Retry(_)));
             seen.doomed &= !retries;

@@ -65,6 +65,7 @@ impl World {
         }
         if self.dice.percent(self.rates.limited) {
             spec.kind = Some(kind());
+            spec.priority = self.dice.pick(&[-1, 0, 0, 2]).copied().unwrap_or(0);
         }
         if self.dice.percent(self.rates.timed) {
             spec.timeout = Some(self.time(100));

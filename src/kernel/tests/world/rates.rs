@@ -149,6 +149,7 @@ fn class(dice: &mut Dice, often: u32) -> Option<Class> {
     let when_full = match dice.below(6) {
         0 => WhenFull::Refuse,
         1 => WhenFull::Queue { waiting_max: 2 },
+        2 => WhenFull::Inline,
         _ => return Some(Class::queue(size)),
     };
     Some(Class { size, when_full })

@@ -1,0 +1,87 @@
+//! Callbacks of the host that decide nothing about a task: isolated and limited in time.
+//!
+//! # Invariants
+//! 1. A callback runs in a tokio task of its own, under `catch_unwind`, for at most [`HOOK_MAX`].
+//! 2. What it does, or fails to do, holds up nobody but who asked for its answer.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::executor::BoxFuture;
+use crate::engine::{catch, catch_call, dispose};
+use crate::kernel::{ClassFull, Scope, TaskId};
+
+/// How long a callback may take.
+pub(super) const HOOK_MAX: Duration = Duration::from_secs(5);
+
+/// A task that a full limit refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitReached {
+    /// The id that it would have had.
+    pub id: TaskId,
+    /// The scope that it was asked for in.
+    pub scope: Scope,
+    /// Which limit, and how much of it is in use.
+    pub full: ClassFull,
+}
+
+type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
+
+/// The callbacks of one manager.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    limit_reached: Option<Hook<LimitReached, ()>>,
+}
+
+impl Hooks {
+    pub(super) fn on_limit<F, Fut>(&mut self, hook: F)
+    where
+        F: Fn(LimitReached) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.limit_reached = Some(boxed(hook));
+    }
+
+    /// Tells of a refusal, and does not wait for what the host makes of it.
+    pub(super) fn limit_reached(&self, reached: LimitReached) {
+        let (Some(hook), Ok(runtime)) = (self.limit_reached.clone(), Handle::try_current()) else {
+            return;
+        };
+        runtime.spawn(async move {
+            if let Err(why) = call(hook, reached).await {
+                tracing::warn!(why, "the hook for reached limits failed");
+            }
+        });
+    }
+}
+
+fn boxed<A, T, F, Fut>(hook: F) -> Hook<A, T>
+where
+    F: Fn(A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    Arc::new(move |asked| Box::pin(hook(asked)))
+}
+
+/// Calls a callback: its answer, or why there is none.
+async fn call<A, T>(hook: Hook<A, T>, asked: A) -> Result<T, String> {
+    let mut answer = catch_call(|| hook(asked))?;
+    let answered = timeout(HOOK_MAX, catch(answer.as_mut())).await;
+    // Its destructors are the host's, too.
+    let dropped = dispose(answer);
+    let answered = answered.unwrap_or_else(|_| Err("it took too long".to_owned()))?;
+    dropped.map(|()| answered)
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("limit_reached", &self.limit_reached.is_some())
+            .finish()
+    }
+}

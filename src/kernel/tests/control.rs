@@ -1,0 +1,3 @@
+//! What hosts ask of limits, budgets, scopes and kept records, each line of its law as a test.
+
+mod admission;

@@ -1,0 +1,4 @@
+//! What hosts ask of limits, budgets, scopes and kept records.
+
+mod admission;
+mod batch;
