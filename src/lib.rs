@@ -66,6 +66,7 @@ pub mod store;
 
 #[cfg(feature = "testing")]
 pub use actors::Part;
+pub use api::FilterError;
 pub use api::{
     Address, Admitted, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop,
     Context, Executor, Manager, NoteError, Once, QueryError, Received, ResumeError, ScopeRef,
@@ -76,6 +77,7 @@ pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
 pub use inbox::{Message, Receipt, Sender};
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
+pub use kernel::Date;
 pub use kernel::{
     Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind, Filter,
     InvalidText, Jitter, Kind, LateSuccess, Limit, Name, OnParentEnd, Outcome, Payload, Reach,

@@ -49,7 +49,9 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         undelivered: 0,
         created_at: at,
         started_at,
+        suspended_at: (state == State::Suspended).then_some(at),
         ended_at: is_over.then_some(at),
+        events: 1,
         seq: Seq(seq),
     })
 }
@@ -69,6 +71,8 @@ pub(crate) fn event(seq: u64, record: &Record) -> Arc<Event> {
         at: Timestamp::from_micros(seq),
         task: record.id,
         incarnation: record.incarnation,
+        task_seq: record.events,
+        root: record.root,
         spec: Arc::clone(&record.spec),
         attempt: record.attempt,
         state: record.state,

@@ -17,6 +17,8 @@ impl Event {
         if self.incarnation > 1 {
             object.insert("incarnation".into(), self.incarnation.into());
         }
+        object.insert("task_seq".into(), self.task_seq.into());
+        object.insert("root".into(), self.root.to_string().into());
         object.insert("scope".into(), self.spec.scope.as_str().into());
         if let Some(name) = &self.spec.name {
             object.insert("name".into(), name.as_str().into());
@@ -88,7 +90,9 @@ impl Record {
             "undelivered": self.undelivered,
             "created_at_us": self.created_at.as_micros(),
             "started_at_us": self.started_at.map(crate::kernel::Timestamp::as_micros),
+            "suspended_at_us": self.suspended_at.map(crate::kernel::Timestamp::as_micros),
             "ended_at_us": self.ended_at.map(crate::kernel::Timestamp::as_micros),
+            "events": self.events,
             "seq": self.seq.0,
         })
     }

@@ -81,9 +81,12 @@ impl Index {
     /// A filter of nothing but scope, parent and live costs as much as the page is long, and
     /// `total` with a parent as much as there are children. Any other filter costs a scan of the
     /// tasks that scope, parent and live leave over, in chunks; a task that changes during the
-    /// scan may be seen before or after its change.
+    /// scan may be seen before or after its change. So does a page by number or ordered by a date.
     pub(crate) fn list(&self, filter: &Filter, page: &Page) -> Listing {
         let narrow = Narrow::of(filter);
+        if !page.is_plain() {
+            return page.cut(self.all_of(&narrow, filter));
+        }
         let known = narrow.is_all_of(filter).then(|| self.read().len(&narrow));
         // When the total is known there is no need to look at what lies before the page.
         let mut from = page.start().filter(|_| known.is_some());
@@ -103,6 +106,20 @@ impl Index {
         }
         found.total = known.unwrap_or(found.total);
         found
+    }
+
+    /// Every task that matches, oldest first.
+    fn all_of(&self, narrow: &Narrow, filter: &Filter) -> Vec<Arc<Record>> {
+        let (mut from, mut records) = (None, Vec::new());
+        loop {
+            let ids = self.read().chunk(narrow, from, Page::OLDEST_FIRST, CHUNK);
+            let matching = self.get_all(&ids).into_iter();
+            records.extend(matching.filter(|record| filter.matches(record)));
+            from = ids.last().copied();
+            if ids.len() < CHUNK {
+                return records;
+            }
+        }
     }
 
     /// The live tasks that match, oldest first, exactly as they stood at the number given back.

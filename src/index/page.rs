@@ -2,11 +2,12 @@
 //!
 //! *Not here*: where the records come from (`mod`).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::kernel::{InvalidText, Record, State, TaskId};
+use crate::kernel::{Date, InvalidText, Record, State, TaskId, Timestamp};
 
 /// Most records of one page: enough for a screen, and some hundred kilobytes at most.
 pub const PAGE_MAX: usize = 500;
@@ -16,7 +17,9 @@ pub const PAGE_MAX: usize = 500;
 pub struct Page {
     limit: usize,
     order: Direction,
+    by: Option<Date>,
     after: Option<Cursor>,
+    number: usize,
 }
 
 /// Which end of a list comes first.
@@ -28,7 +31,11 @@ pub(super) enum Direction {
 
 /// Where a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(TaskId);
+pub struct Cursor {
+    id: TaskId,
+    /// The date that the list is ordered by.
+    at: Option<Timestamp>,
+}
 
 /// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +56,18 @@ impl Page {
         Self {
             limit: limit.clamp(1, PAGE_MAX),
             order: Direction::NewestFirst,
+            by: None,
             after: None,
+            number: 0,
+        }
+    }
+
+    /// The page of this number, from 0 on, when all have `limit` tasks. A list that changes between
+    /// two pages can show a task twice or leave one out, which [`Page::after`] cannot.
+    pub fn number(number: usize, limit: usize) -> Self {
+        Self {
+            number,
+            ..Self::first(limit)
         }
     }
 
@@ -71,6 +89,60 @@ impl Page {
         self
     }
 
+    /// In the order of this date, and of ids where it is the same. Tasks whose date has not come
+    /// are last in both directions. It costs a scan of all that match.
+    pub fn order_by(mut self, date: Date) -> Self {
+        self.by = Some(date);
+        self
+    }
+
+    /// Whether it can be cut out of the ids in their order, without a look at what lies before.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.by.is_none() && self.number == 0
+    }
+
+    /// The page of these tasks, which are all that match.
+    pub(super) fn cut(&self, mut records: Vec<Arc<Record>>) -> Listing {
+        let total = records.len();
+        records.sort_by(|one, other| self.compare(self.cursor(one), self.cursor(other)));
+        let after = self.after.map_or(0, |start| {
+            let is_before = |record: &Arc<Record>| self.compare(self.cursor(record), start).is_le();
+            records.partition_point(is_before)
+        });
+        let skip = after
+            .saturating_add(self.number.saturating_mul(self.limit))
+            .min(total);
+        let mut records = records.split_off(skip);
+        let is_more = records.len() > self.limit;
+        records.truncate(self.limit);
+        let next = records
+            .last()
+            .filter(|_| is_more)
+            .map(|last| self.cursor(last));
+        Listing {
+            records,
+            total,
+            next,
+        }
+    }
+
+    fn cursor(&self, record: &Record) -> Cursor {
+        let at = self.by.and_then(|date| record.date(date));
+        Cursor { id: record.id, at }
+    }
+
+    fn compare(&self, one: Cursor, other: Cursor) -> Ordering {
+        let forward = |ordering: Ordering| match self.order {
+            Direction::OldestFirst => ordering,
+            Direction::NewestFirst => ordering.reverse(),
+        };
+        let dates = match (one.at, other.at) {
+            (Some(one), Some(other)) => forward(one.cmp(&other)),
+            (one, other) => one.is_none().cmp(&other.is_none()),
+        };
+        dates.then_with(|| forward(one.id.cmp(&other.id)))
+    }
+
     pub(super) const fn limit(&self) -> usize {
         self.limit
     }
@@ -80,7 +152,7 @@ impl Page {
     }
 
     pub(super) fn start(&self) -> Option<TaskId> {
-        self.after.map(|cursor| cursor.0)
+        self.after.map(|cursor| cursor.id)
     }
 
     /// Whether the task lies behind the start of the page.
@@ -109,14 +181,17 @@ impl Listing {
         if self.records.len() < page.limit {
             self.records.push(record);
         } else {
-            self.next = self.records.last().map(|last| Cursor(last.id));
+            self.next = self.records.last().map(|last| page.cursor(last));
         }
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.at {
+            Some(at) => write!(f, "{}@{}", self.id, at.as_micros()),
+            None => self.id.fmt(f),
+        }
     }
 }
 
@@ -124,7 +199,22 @@ impl FromStr for Cursor {
     type Err = InvalidText;
 
     fn from_str(text: &str) -> Result<Self, InvalidText> {
-        text.parse().map(Self)
+        let (id, at) = match text.split_once('@') {
+            Some((id, micros)) => (id, Some(micros)),
+            None => (text, None),
+        };
+        let at = at.map(|micros| micros.parse().map(Timestamp::from_micros));
+        match at.transpose() {
+            Ok(at) => Ok(Self {
+                id: id.parse()?,
+                at,
+            }),
+            // The whole text is no id: that is what the error says.
+            Err(_) => Err(text
+                .parse::<TaskId>()
+                .err()
+                .unwrap_or_else(|| unreachable!("an id has no @ in it"))),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! # Invariants
 //! 1. Numbers are given in one place (`supervisor`), from 1 on, without a gap.
 //! 2. There is exactly one `Settled` per life of a task's id.
+//! 3. `What::NAMES` has the name of every variant.
 //!
 //! *Not here*: who is told (`feed`), which JSON it becomes (`api/json.rs`).
 
@@ -25,6 +26,10 @@ pub struct Event {
     pub task: TaskId,
     /// Which life of that id it is about, from 1 on.
     pub incarnation: u32,
+    /// Its number among the events of that task, from 1 on.
+    pub task_seq: u64,
+    /// The root of the task's tree.
+    pub root: TaskId,
     /// What that task was asked to be: scope, name, kind, labels.
     pub spec: Arc<Spec>,
     /// The number of the attempt; zero before the first.
@@ -87,6 +92,27 @@ pub enum What {
 }
 
 impl What {
+    /// The type of every event, in the order of the variants.
+    pub const NAMES: &[&str] = &[
+        "accepted",
+        "pending",
+        "started",
+        "waiting",
+        "unparked",
+        "suspended",
+        "resumed",
+        "stop_asked",
+        "aborted",
+        "attempt_failed",
+        "progress",
+        "output",
+        "emitted",
+        "detached",
+        "settled",
+        "undelivered",
+        "body_stopped",
+    ];
+
     /// The type of the event on every wire and in filters.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,17 +1,37 @@
 //! Which tasks and events somebody wants to see: a conjunction of plain conditions.
 //!
+//! # Invariants
+//! 1. Conditions on what a task was asked to be hold for its events, too. Those on how it stands
+//!    now (live, what it waits for, dates) are about tasks alone, those on types about events
+//!    alone.
+//!
 //! *Not here*: reading filters from text, which is a door's business.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::event::Event;
-use super::id::{Kind, Name, Scope, TaskId};
-use super::record::Record;
+use super::id::{Key, Kind, Name, Scope, TaskId};
+use super::record::{Record, Wait};
 use super::spec::Spec;
 use super::state::State;
+use super::time::Timestamp;
 
 /// Most conditions of one kind in a filter.
 pub const TERMS_MAX: usize = 64;
+
+/// A date of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Date {
+    /// When it was accepted.
+    Created,
+    /// When its newest attempt started.
+    Started,
+    /// When it was last suspended.
+    Suspended,
+    /// When it settled.
+    Ended,
+}
 
 /// A conjunction of conditions; the empty filter matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,10 +39,14 @@ pub struct Filter {
     scope: Option<Scope>,
     name: Option<Name>,
     kind: Option<Kind>,
+    key: Option<Key>,
     task: Option<TaskId>,
     parent: Option<TaskId>,
+    root: Option<TaskId>,
     states: BTreeSet<State>,
+    waits: BTreeSet<&'static str>,
     labels: Vec<(String, String)>,
+    dates: Vec<(Date, Range<Timestamp>)>,
     events: BTreeSet<&'static str>,
     live_only: bool,
 }
@@ -51,6 +75,12 @@ impl Filter {
         self
     }
 
+    /// Only tasks that were asked for with this key.
+    pub fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Only this task.
     pub fn task(mut self, task: TaskId) -> Self {
         self.task = Some(task);
@@ -60,6 +90,12 @@ impl Filter {
     /// Only tasks that were spawned directly below this one.
     pub fn parent(mut self, parent: TaskId) -> Self {
         self.parent = Some(parent);
+        self
+    }
+
+    /// Only the tasks of the tree with this root, the root itself among them.
+    pub fn root(mut self, root: TaskId) -> Self {
+        self.root = Some(root);
         self
     }
 
@@ -75,9 +111,23 @@ impl Filter {
         self
     }
 
+    /// Only tasks that wait for one of these (see [`Wait::name`]); repeated calls add to them.
+    /// Events are not touched by this.
+    pub fn waits_for(mut self, what: &'static str) -> Self {
+        self.waits.insert(what);
+        self
+    }
+
     /// Only tasks with this label; past [`TERMS_MAX`] labels the filter matches nothing.
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Only tasks with this date in this range, whose end is not part of it; several ranges must
+    /// all hold, [`TERMS_MAX`] of them at most. Events are not touched by this.
+    pub fn date(mut self, date: Date, range: Range<Timestamp>) -> Self {
+        self.dates.push((date, range));
         self
     }
 
@@ -88,9 +138,12 @@ impl Filter {
         self
     }
 
-    /// The same conditions on what a task was asked to be, without those on states and events.
+    /// The same conditions on what a task was asked to be, without those on how it stands and on
+    /// events.
     pub fn of_tasks(mut self) -> Self {
         self.states.clear();
+        self.waits.clear();
+        self.dates.clear();
         self.events.clear();
         self.live_only = false;
         self
@@ -116,17 +169,27 @@ impl Filter {
     pub fn matches(&self, record: &Record) -> bool {
         let state_fits = self.states.is_empty() || self.states.contains(&record.state);
         let live_fits = !self.live_only || !record.state.is_terminal();
-        state_fits && live_fits && self.matches_spec(record.id, &record.spec)
+        let on = record.wait.as_ref().map(Wait::name);
+        let wait_fits = self.waits.is_empty() || on.is_some_and(|on| self.waits.contains(on));
+        let in_range = |(date, range): &(Date, Range<Timestamp>)| {
+            record.date(*date).is_some_and(|at| range.contains(&at))
+        };
+        state_fits
+            && live_fits
+            && wait_fits
+            && self.dates.len() <= TERMS_MAX
+            && self.dates.iter().all(in_range)
+            && self.matches_spec(record.id, record.root, &record.spec)
     }
 
     /// Whether the event matches.
     pub fn matches_event(&self, event: &Event) -> bool {
         let state_fits = self.states.is_empty() || self.states.contains(&event.state);
         let type_fits = self.events.is_empty() || self.events.contains(event.what.name());
-        state_fits && type_fits && self.matches_spec(event.task, &event.spec)
+        state_fits && type_fits && self.matches_spec(event.task, event.root, &event.spec)
     }
 
-    fn matches_spec(&self, id: TaskId, spec: &Spec) -> bool {
+    fn matches_spec(&self, id: TaskId, root: TaskId, spec: &Spec) -> bool {
         let wanted = |key: &String, value: &String| {
             spec.labels
                 .get(key.as_str())
@@ -135,8 +198,10 @@ impl Filter {
         self.scope.as_ref().is_none_or(|scope| *scope == spec.scope)
             && (self.name.is_none() || self.name == spec.name)
             && (self.kind.is_none() || self.kind == spec.kind)
+            && (self.key.is_none() || self.key == spec.key)
             && self.task.is_none_or(|task| task == id)
             && (self.parent.is_none() || self.parent == spec.parent)
+            && self.root.is_none_or(|wanted| wanted == root)
             && self.labels.len() <= TERMS_MAX
             && self.labels.iter().all(|(key, value)| wanted(key, value))
     }

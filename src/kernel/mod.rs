@@ -33,7 +33,7 @@ mod time;
 pub use admission::{Capacity, ClassFull};
 pub use bounds::{Bounds, Class, WhenFull};
 pub use event::{Event, What};
-pub use filter::{Filter, TERMS_MAX};
+pub use filter::{Date, Filter, TERMS_MAX};
 pub use id::{
     ClassName, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
     SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,

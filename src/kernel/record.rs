@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::filter::Date;
 use super::id::{Epoch, Scope, Seq, TaskId};
 use super::spec::{Payload, Spec};
 use super::state::State;
@@ -60,8 +61,12 @@ pub struct Record {
     pub created_at: Timestamp,
     /// When its newest attempt started.
     pub started_at: Option<Timestamp>,
+    /// When it was last suspended.
+    pub suspended_at: Option<Timestamp>,
     /// When it settled.
     pub ended_at: Option<Timestamp>,
+    /// How many events it has had: the number of its newest one among its own.
+    pub events: u64,
     /// The last event that changed this record.
     pub seq: Seq,
 }
@@ -70,6 +75,16 @@ impl Record {
     /// Who owns it.
     pub fn scope(&self) -> &Scope {
         &self.spec.scope
+    }
+
+    /// That date, once it has come.
+    pub fn date(&self, date: Date) -> Option<Timestamp> {
+        match date {
+            Date::Created => Some(self.created_at),
+            Date::Started => self.started_at,
+            Date::Suspended => self.suspended_at,
+            Date::Ended => self.ended_at,
+        }
     }
 
     /// Whether it settled while a body of it may still run.
@@ -111,6 +126,34 @@ pub enum Wait {
     Children,
     /// Suspended with this payload.
     Resume(Payload),
+}
+
+impl Wait {
+    /// What is waited for, in one word, on every wire and in filters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::After(_) => "after",
+            Self::ParentStart => "parent_start",
+            Self::Slot => "slot",
+            Self::Backoff(_) => "backoff",
+            Self::Task(_) => "task",
+            Self::Parked => "parked",
+            Self::Children => "children",
+            Self::Resume(_) => "resume",
+        }
+    }
+
+    /// Every such word.
+    pub const NAMES: &[&str] = &[
+        "after",
+        "parent_start",
+        "slot",
+        "backoff",
+        "task",
+        "parked",
+        "children",
+        "resume",
+    ];
 }
 
 /// What a body's end leads to once no child lives.

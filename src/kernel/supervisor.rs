@@ -268,6 +268,10 @@ impl Supervisor {
         let state = record.state;
         let next = state.next(trigger);
         record.state = next.unwrap_or_else(|| panic!("K2: {trigger:?} cannot happen in {state}"));
+        if record.state == State::Suspended {
+            let now = self.now;
+            self.edit(id).suspended_at = Some(now);
+        }
     }
 
     fn set_wait(&mut self, id: TaskId, wait: Option<Wait>) {
@@ -283,6 +287,8 @@ impl Supervisor {
         let (seq, at) = (self.seq, self.now);
         let record = self.edit(id);
         record.seq = seq;
+        record.events += 1;
+        let (task_seq, root) = (record.events, record.root);
         let (spec, attempt, state) = (Arc::clone(&record.spec), record.attempt, record.state);
         let incarnation = record.incarnation;
         self.out.events.push(Arc::new(Event {
@@ -290,6 +296,8 @@ impl Supervisor {
             at,
             task: id,
             incarnation,
+            task_seq,
+            root,
             spec,
             attempt,
             state,

@@ -173,11 +173,14 @@ fn every_type_of_event_has_its_shape() {
     let mut whats = next_type(None);
     while let Some(first) = whats.first() {
         let name = first.name();
+        assert!(What::NAMES.contains(&name), "What::NAMES lacks {name}");
         let events = whats.iter().map(|what| Event {
             seq: Seq(17),
             at: Timestamp::from_micros(1_700_000_000_000_000),
             task: TASK,
             incarnation: 1,
+            task_seq: 3,
+            root: TASK,
             spec: Arc::clone(&spec),
             attempt: 1,
             state: State::Running,
@@ -196,6 +199,8 @@ fn task_without_a_name_and_a_kind_has_neither_in_its_events() {
         at: Timestamp::from_micros(0),
         task: TASK,
         incarnation: 1,
+        task_seq: 1,
+        root: TASK,
         spec: Arc::new(Spec::new(Scope::new("s").unwrap())),
         attempt: 0,
         state: State::Pending,
@@ -203,8 +208,8 @@ fn task_without_a_name_and_a_kind_has_neither_in_its_events() {
     };
 
     let wanted = json!({
-        "seq": 1, "at_us": 0, "event": "accepted", "task": TASK.to_string(), "scope": "s",
-        "attempt": 0, "state": "pending", "data": { "wait": null },
+        "seq": 1, "at_us": 0, "event": "accepted", "task": TASK.to_string(),
+        "task_seq": 1, "root": TASK.to_string(), "scope": "s", "attempt": 0, "state": "pending", "data": { "wait": null },
     });
     assert_eq!(event.to_json(), wanted);
 }

@@ -9,6 +9,7 @@ mod cancel;
 mod control;
 mod family;
 mod feed;
+mod filter;
 mod flight;
 mod identity;
 mod idle;

@@ -242,7 +242,9 @@ impl Supervisor {
             undelivered: 0,
             created_at: self.now,
             started_at: None,
+            suspended_at: None,
             ended_at: None,
+            events: 0,
             seq: Seq::default(),
         }
     }
