@@ -86,8 +86,8 @@ pub use kernel::{
 };
 
 // What a host rules with: limits, budgets, scopes, kept records.
-pub use api::{Batch, BatchItem, ControlError, LimitReached};
-pub use kernel::Capacity;
+pub use api::{Batch, BatchItem, BudgetError, ControlError, LimitReached};
+pub use kernel::{Budget, Capacity, Charge, Counter, Remaining};
 
 /// The code of the README, run as a test.
 #[cfg(doctest)]

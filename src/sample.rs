@@ -40,6 +40,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         epoch: Epoch(u32::from(started_at.is_some())),
         attempt: u32::from(started_at.is_some()),
         body: if runs { Body::Live } else { Body::Absent },
+        budgets: crate::kernel::Budgets::new(),
         inline: false,
         stop: (state == State::CancelRequested).then(|| stop(at)),
         conclusion: None,

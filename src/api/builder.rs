@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::context;
 use super::core::Core;
 use crate::kernel::{
-    ClassName, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd, Retry, Reuse,
-    Scope, Spec, StopPolicy, TaskId, check_label,
+    ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd, Retry,
+    Reuse, Scope, Spec, StopPolicy, TaskId, check_label,
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
@@ -152,6 +152,14 @@ impl<Mode> TaskBuilder<Mode> {
     pub fn limit(mut self, class: &str) -> Self {
         let class = self.keep(ClassName::new(class));
         self.set(|spec| spec.limits.extend(class))
+    }
+
+    /// Lets it and everything below it use at most `limit` of this counter (tokens, turns, cents):
+    /// see [`Context::charge`](crate::Context::charge). A charge that does not fit cancels it as a
+    /// tree.
+    pub fn budget(mut self, counter: &str, limit: u64) -> Self {
+        let counter = self.keep(Counter::new(counter));
+        self.set(|spec| spec.budgets.extend(counter.map(|counter| (counter, limit))))
     }
 
     /// Lets it go ahead of tasks of lower priority (0 by default) that wait for the same slots in

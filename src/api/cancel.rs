@@ -216,6 +216,38 @@ impl Manager {
     }
 }
 
+impl Manager {
+    /// Cancels every task with this label `run`, with everything below it, and waits until none
+    /// runs. See [`TaskRef::cancel_tree`].
+    ///
+    /// Unlike a cancelled scope, the run is over: tasks of it that are asked for later are refused.
+    /// Of the runs cancelled last as many are remembered as
+    /// [`Builder::cancelled_runs_max`](crate::Builder::cancelled_runs_max) says; after a restart
+    /// those of which a task was cancelled and its record is kept.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager};
+    /// # let manager = Manager::in_memory();
+    /// let ask = || manager.scope("s").unnamed().label("run", "42");
+    /// ask().spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) }).await?;
+    /// let report = manager.cancel_run("42", Cancel::because("user pressed stop")).await?;
+    /// assert_eq!(report.cancelled.len(), 1);
+    /// assert!(ask().spawn(|_| async { Ok(()) }).await.is_err()); // too late
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CancelError`]; see its variants for whether anything was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future stops the waiting, not the cancelling.
+    pub async fn cancel_run(&self, run: &str, cancel: Cancel) -> Result<CancelReport, CancelError> {
+        ask(&self.core, Target::Run(run.into()), cancel.ask()).await
+    }
+}
+
 async fn ask(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, CancelError> {
     let hub = &core.hub;
     let grace = ask.grace.unwrap_or(hub.bounds.grace);

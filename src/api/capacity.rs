@@ -50,7 +50,8 @@ impl ScopeRef {
 }
 
 async fn ask(manager: &Manager, ask: Control) -> Result<Vec<Capacity>, ControlError> {
-    match control::ask(&manager.core, ask).await? {
-        Controlled::Capacity(classes) => Ok(classes),
-    }
+    let Controlled::Capacity(classes) = control::ask(&manager.core, ask).await? else {
+        unreachable!("capacity is answered as such");
+    };
+    Ok(classes)
 }

@@ -207,6 +207,12 @@ impl Builder {
         self
     }
 
+    /// Bounds how many cancelled runs are remembered, to refuse their late tasks (1,024).
+    pub fn cancelled_runs_max(mut self, runs: usize) -> Self {
+        self.bounds.cancelled_runs_max = runs;
+        self
+    }
+
     /// Bounds how many spawns wait for their answers at once; further callers wait their turn
     /// (4,096).
     pub fn asks_max(mut self, asks: usize) -> Self {

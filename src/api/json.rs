@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::kernel::{
-    Cause, Event, Fault, FaultKind, Limit, Outcome, Payload, Record, Requester, Stop, Wait, What,
+    Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Limit, Outcome, Payload, Record,
+    Requester, Stop, Wait, What,
 };
 
 impl Event {
@@ -54,6 +55,10 @@ fn data(what: &What) -> Option<Value> {
         } => json!({
             "outcome": outcome(how), "undelivered": undelivered, "abandoned": abandoned,
         }),
+        What::Charged(charge) | What::BudgetExhausted(charge) => json!({
+            "counter": charge.counter.as_str(), "amount": charge.amount,
+            "by": charge.by.to_string(), "used": charge.used, "limit": charge.limit,
+        }),
         What::Undelivered(count) => json!({ "undelivered": count }),
         What::Started
         | What::Unparked
@@ -83,6 +88,7 @@ impl Record {
             "attempt": self.attempt,
             "priority": self.spec.priority,
             "inline": self.inline,
+            "budgets": budgets(&self.budgets),
             "stop": self.stop.as_deref().map(stop),
             "outcome": self.outcome.as_deref().map(outcome),
             "abandoned": self.is_abandoned(),
@@ -96,6 +102,16 @@ impl Record {
             "seq": self.seq.0,
         })
     }
+}
+
+fn budgets(budgets: &Budgets) -> Value {
+    let row = |(counter, budget): (&Counter, &Budget)| {
+        let shape = json!({
+            "limit": budget.limit, "used": budget.used, "exhausted": budget.exhausted,
+        });
+        (counter.to_string(), shape)
+    };
+    Value::Object(budgets.iter().map(row).collect())
 }
 
 fn wait(on: &Wait) -> Value {
@@ -118,6 +134,8 @@ fn stop(asked: &Stop) -> Value {
         Cause::ParentEnded(task) => ("parent_ended", Some(task)),
         Cause::Dependency(task) => ("dependency", Some(task)),
         Cause::Shutdown => ("shutdown", None),
+        Cause::Run => ("run", None),
+        Cause::Budget => ("budget", None),
         Cause::Timeout(Limit::Attempt) => ("attempt_timeout", None),
         Cause::Timeout(Limit::Idle) => ("idle_timeout", None),
     };

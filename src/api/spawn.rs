@@ -85,6 +85,9 @@ fn describe(refusal: &Refusal) -> String {
         Refusal::UnknownLimit(name) => {
             format!("no limit {name} is configured; add it with Builder::limit")
         }
+        Refusal::RunCancelled(run) => {
+            format!("run {run} was cancelled and takes no more tasks; use another run")
+        }
         Refusal::LimitReached(full) => format!("{} is full", full.class),
         Refusal::Bound(what, max) => {
             format!("at most {max} {what} are allowed, and that many there are; ask for fewer")

@@ -18,6 +18,8 @@ pub struct Bounds {
     pub children_max: usize,
     /// Most settled records that are kept; the oldest go first, and their keys with them.
     pub settled_max: usize,
+    /// How many cancelled runs are remembered, to refuse their late tasks; the oldest go first.
+    pub cancelled_runs_max: usize,
     /// Grace of a stop when neither the task nor the request names one.
     pub grace: Duration,
     /// Time that a body has between being dropped by force and being abandoned.
@@ -43,6 +45,7 @@ impl Default for Bounds {
             depth_max: 64,
             children_max: 10_000,
             settled_max: 1_000_000,
+            cancelled_runs_max: 1_024,
             grace: Duration::from_secs(5),
             abort_window: Duration::from_millis(500),
             key_window: Duration::from_hours(24),

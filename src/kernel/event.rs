@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::budget::Charge;
 use super::id::{Seq, TaskId};
 use super::record::{Fault, Outcome, Stop, Wait};
 use super::spec::{Payload, Spec};
@@ -89,6 +90,10 @@ pub enum What {
     Undelivered(u32),
     /// The body of an abandoned task has stopped; its slot and name are free.
     BodyStopped,
+    /// Its budget was charged, by its own body or by one below it.
+    Charged(Arc<Charge>),
+    /// A charge did not fit its budget: it and everything below it is stopped.
+    BudgetExhausted(Arc<Charge>),
 }
 
 impl What {
@@ -111,6 +116,8 @@ impl What {
         "settled",
         "undelivered",
         "body_stopped",
+        "charged",
+        "budget_exhausted",
     ];
 
     /// The type of the event on every wire and in filters.
@@ -133,6 +140,8 @@ impl What {
             Self::Settled { .. } => "settled",
             Self::Undelivered(_) => "undelivered",
             Self::BodyStopped => "body_stopped",
+            Self::Charged(_) => "charged",
+            Self::BudgetExhausted(_) => "budget_exhausted",
         }
     }
 }

@@ -175,6 +175,21 @@ impl Forest {
         })
     }
 
+    /// The first nodes that fit on each way down from a root, parents before children.
+    pub(super) fn tops(&self, root: TaskId, fits: impl Fn(TaskId) -> bool) -> Vec<TaskId> {
+        let mut found = Vec::new();
+        let mut stack = vec![root];
+        while let Some(id) = stack.pop() {
+            self.visited();
+            if fits(id) {
+                found.push(id);
+            } else {
+                stack.extend(self.children(id));
+            }
+        }
+        found
+    }
+
     fn walk(&self, root: TaskId, enters: impl Fn(TaskId) -> bool) -> Vec<TaskId> {
         let mut order = Vec::new();
         let mut stack = vec![root];

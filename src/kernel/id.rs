@@ -254,6 +254,10 @@ text!(
     ClassName, "limit class", NAME_BYTES_MAX, is_name_byte, NAME_RULE, false
 );
 text!(
+    /// What a budget counts: tokens, turns, cents.
+    Counter, "counter", NAME_BYTES_MAX, is_name_byte, NAME_RULE, false
+);
+text!(
     /// A caller's key that makes asking twice the same as asking once.
     Key, "key", SCOPE_BYTES_MAX, is_scope_byte, SCOPE_RULE, false
 );

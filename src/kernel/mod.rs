@@ -18,6 +18,7 @@
 
 mod admission;
 mod bounds;
+mod budget;
 mod event;
 mod filter;
 mod forest;
@@ -32,10 +33,11 @@ mod time;
 
 pub use admission::{Capacity, ClassFull};
 pub use bounds::{Bounds, Class, WhenFull};
+pub use budget::{BUDGETS_MAX, Budget, Budgets, Charge, ChargeRefusal, Remaining};
 pub use event::{Event, What};
 pub use filter::{Date, Filter, TERMS_MAX};
 pub use id::{
-    ClassName, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
+    ClassName, Counter, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
     SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,
 };
 pub use record::{

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Budgets;
 use super::filter::Date;
 use super::id::{Epoch, Scope, Seq, TaskId};
 use super::spec::{Payload, Spec};
@@ -43,6 +44,8 @@ pub struct Record {
     pub attempt: u32,
     /// Whether a body of it may still run.
     pub body: Body,
+    /// What it and everything below it may use, and have used.
+    pub budgets: Budgets,
     /// Whether it was taken above a full limit and runs without a slot of those that allow it.
     pub inline: bool,
     /// Why and by whom it was asked to stop.
@@ -193,6 +196,10 @@ pub enum Cause {
     Dependency(TaskId),
     /// The manager shuts down.
     Shutdown,
+    /// Its run was cancelled.
+    Run,
+    /// A budget of it was used up; the record says which.
+    Budget,
     /// A time limit was hit.
     Timeout(Limit),
 }

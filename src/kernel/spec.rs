@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::id::{ClassName, Key, Kind, Name, Scope, TaskId};
+use super::id::{ClassName, Counter, Key, Kind, Name, Scope, TaskId};
 use super::retry::Retry;
 
 /// JSON text that the kernel carries and never reads: inputs, values, progress, output.
@@ -134,6 +134,8 @@ pub struct Spec {
     pub after: Vec<TaskId>,
     /// Named limit classes it takes a slot of, beside the global, scope and kind classes.
     pub limits: Vec<ClassName>,
+    /// How much of each counter it and everything below it may use.
+    pub budgets: BTreeMap<Counter, u64>,
     /// Among the tasks of its scope that wait for the same slots, higher ones go first.
     pub priority: i16,
     /// Whether and when a failed attempt is followed by another.
@@ -176,6 +178,7 @@ impl Spec {
             labels: Labels::new(),
             after: Vec::new(),
             limits: Vec::new(),
+            budgets: BTreeMap::new(),
             priority: 0,
             retry: Retry::never(),
             timeout: None,
@@ -205,8 +208,8 @@ impl Spec {
                 None
             }};
         }
-        first_of!(scope name kind parent description labels after limits priority retry timeout
-            idle_timeout grace on_parent_end stop_policy late_success key key_window flight
+        first_of!(scope name kind parent description labels after limits budgets priority retry
+            timeout idle_timeout grace on_parent_end stop_policy late_success key key_window flight
             flight_reach input origin)
     }
 

@@ -12,11 +12,13 @@ mod alarm;
 mod audit;
 mod bug;
 mod cancel;
+mod charge;
 mod control;
 mod protocol;
 mod recover;
 mod report;
 mod run;
+mod runs;
 mod settle;
 mod spawn;
 mod stop;
@@ -42,6 +44,7 @@ pub use protocol::{
     Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
     Target, Ticket,
 };
+use runs::Runs;
 use task::{Settled, Task};
 
 /// Everything that is live, and the law that moves it.
@@ -58,6 +61,7 @@ pub struct Supervisor {
     settled: BTreeMap<TaskId, Settled>,
     /// With the incarnation; an entry of an earlier one means nothing any more.
     settled_order: VecDeque<(TaskId, u32)>,
+    runs: Runs,
     watches: BTreeMap<u64, Watch>,
     watches_made: u64,
     seq: Seq,
@@ -83,6 +87,7 @@ impl Supervisor {
     pub fn new(bounds: Bounds, dice: u64) -> Self {
         Self {
             admission: Admission::new(&bounds),
+            runs: Runs::new(bounds.cancelled_runs_max),
             bounds,
             tasks: BTreeMap::new(),
             forest: Forest::default(),

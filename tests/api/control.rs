@@ -2,3 +2,5 @@
 
 mod admission;
 mod batch;
+mod budgets;
+mod runs;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use understory::kernel::{Kind, Name, Spec};
 use understory::{
-    Body, Cancel, Cause, Context, Event, Failure, Fault, FaultKind, Limit, Manager, Outcome,
-    Payload, Record, Requester, Retry, Scope, Seq, State, Stop, TaskBuilder, TaskId, Timestamp,
-    Wait, What,
+    Body, Cancel, Cause, Charge, Context, Counter, Event, Failure, Fault, FaultKind, Limit,
+    Manager, Outcome, Payload, Record, Requester, Retry, Scope, Seq, State, Stop, TaskBuilder,
+    TaskId, Timestamp, Wait, What,
 };
 
 use crate::stage::{feed_of, for_ever, sees, settle_down, soon, until, until_cancelled};
@@ -93,6 +93,8 @@ fn stops() -> Vec<Arc<Stop>> {
         stop(Cause::ParentEnded(OTHER), Requester::Manager),
         stop(Cause::Dependency(OTHER), Requester::Manager),
         stop(Cause::Shutdown, Requester::Manager),
+        stop(Cause::Run, Requester::Host),
+        stop(Cause::Budget, Requester::Manager),
         stop(Cause::Timeout(Limit::Attempt), Requester::Manager),
         stop(Cause::Timeout(Limit::Idle), Requester::Manager),
     ]
@@ -122,6 +124,16 @@ fn outcomes() -> Vec<Outcome> {
     ];
     outcomes.extend(faults().into_iter().map(Outcome::Failed));
     outcomes
+}
+
+fn charge() -> Arc<Charge> {
+    Arc::new(Charge {
+        counter: Counter::new("tokens").unwrap(),
+        amount: 120,
+        by: OTHER,
+        used: 9_950,
+        limit: 10_000,
+    })
 }
 
 fn settled(outcome: Outcome) -> What {
@@ -160,7 +172,9 @@ fn next_type(what: Option<&What>) -> Vec<What> {
         What::Detached => outcomes().into_iter().map(settled).collect(),
         What::Settled { .. } => vec![What::Undelivered(2)],
         What::Undelivered(_) => vec![What::BodyStopped],
-        What::BodyStopped => Vec::new(),
+        What::BodyStopped => vec![What::Charged(charge())],
+        What::Charged(_) => vec![What::BudgetExhausted(charge())],
+        What::BudgetExhausted(_) => Vec::new(),
     }
 }
 

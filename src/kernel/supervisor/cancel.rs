@@ -52,6 +52,11 @@ impl Supervisor {
                 let roots: Vec<_> = self.forest.roots().rev().filter(in_scope).collect();
                 self.cancel_trees(ticket, &roots, ask, Cause::Asked);
             }
+            Target::Run(run) => {
+                self.runs.note(run);
+                let roots = self.tops_of_run(run);
+                self.cancel_trees(ticket, &roots, ask, Cause::Run);
+            }
             Target::All => {
                 let roots: Vec<_> = self.forest.roots().rev().collect();
                 self.cancel_trees(ticket, &roots, ask, Cause::Asked);
@@ -158,6 +163,8 @@ fn below(cause: Cause, root: TaskId) -> Cause {
         | Cause::Ancestor(_)
         | Cause::ParentEnded(_)
         | Cause::Dependency(_)
+        | Cause::Run
+        | Cause::Budget
         | Cause::Timeout(_) => Cause::Ancestor(root),
     }
 }

@@ -6,7 +6,8 @@
 //! *Not here*: how each is decided, which is in a file of its own where it takes more than a line.
 
 use super::super::admission::Capacity;
-use super::super::id::Scope;
+use super::super::budget::{ChargeRefusal, Remaining};
+use super::super::id::{Counter, Epoch, Scope, TaskId};
 use super::Supervisor;
 use super::protocol::{Reply, Ticket};
 
@@ -15,6 +16,17 @@ use super::protocol::{Reply, Ticket};
 pub enum Control {
     /// How do the limit classes stand, those of this scope among them?
     Capacity(Option<Scope>),
+    /// A body charges the budgets of a counter, from its task up to the root.
+    Charge {
+        /// Its task.
+        id: TaskId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// What it counts.
+        counter: Counter,
+        /// How much.
+        amount: u64,
+    },
 }
 
 /// What came of it.
@@ -22,6 +34,8 @@ pub enum Control {
 pub enum Controlled {
     /// The classes, in a fixed order.
     Capacity(Vec<Capacity>),
+    /// What is left, or why nothing was charged.
+    Charged(Result<Remaining, ChargeRefusal>),
 }
 
 impl Supervisor {
@@ -30,6 +44,12 @@ impl Supervisor {
             Control::Capacity(scope) => {
                 Controlled::Capacity(self.admission.capacity(scope.as_ref()))
             }
+            Control::Charge {
+                id,
+                epoch,
+                counter,
+                amount,
+            } => Controlled::Charged(self.charge(id, epoch, counter, amount)),
         };
         self.answer(ticket, Reply::Controlled(answer));
     }

@@ -130,6 +130,8 @@ pub enum Target {
     Tree(TaskId),
     /// Every task of a scope.
     Scope(Scope),
+    /// Every task with this label `run`, with everything below it; late ones are refused.
+    Run(Arc<str>),
     /// Every task.
     All,
 }
@@ -292,6 +294,8 @@ pub enum Refusal {
     DependencyAbove(TaskId),
     /// No limit class of that name is configured.
     UnknownLimit(ClassName),
+    /// The run that it says it belongs to was cancelled.
+    RunCancelled(Arc<str>),
     /// A limit class is full and refuses.
     LimitReached(ClassFull),
     /// A bound of the manager: which, and its value.

@@ -37,6 +37,7 @@ impl Supervisor {
         let mut supervisor = Self::new(bounds, dice);
         supervisor.now = now;
         supervisor.seq = seq;
+        supervisor.recall_runs(&records);
         let mut settled: Vec<_> = Vec::new();
         let mut live = BTreeMap::new();
         for record in records {

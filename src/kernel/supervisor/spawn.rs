@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::super::admission::ClassSet;
+use super::super::budget::{BUDGETS_MAX, Budget};
 use super::super::event::What;
-use super::super::id::{Epoch, Seq, TaskId};
+use super::super::id::{Counter, Epoch, Seq, TaskId};
 use super::super::names::KeyCheck;
 use super::super::record::{Body, Cause, Record};
 use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Reuse, Spec};
@@ -19,6 +20,7 @@ use super::Supervisor;
 use super::after::After;
 use super::alarm::Alarm;
 use super::protocol::{Accepted, Effect, Refusal, Reply, Ticket};
+use super::runs::RUN_LABEL;
 use super::task::{Settled, Task};
 
 /// What the checks found out on the way.
@@ -97,6 +99,11 @@ impl Supervisor {
         if by.is_some_and(|(task, epoch)| !self.is_current(task, epoch)) {
             return Err(Refusal::Stale);
         }
+        if let Some(run) = spec.labels.get(RUN_LABEL)
+            && self.runs.has(run)
+        {
+            return Err(Refusal::RunCancelled(Arc::clone(run)));
+        }
         self.check_bounds(spec)?;
         if let Some(name) = &spec.name
             && let Some(holder) = self.names.holder(&spec.scope, name)
@@ -131,6 +138,7 @@ impl Supervisor {
             ("labels of a task", spec.labels.len(), LABELS_MAX),
             ("dependencies of a task", spec.after.len(), AFTER_MAX),
             ("limit classes of a task", spec.limits.len(), CLASSES_MAX),
+            ("budgets of a task", spec.budgets.len(), BUDGETS_MAX),
         ];
         match bounds.into_iter().find(|(_, wanted, max)| wanted > max) {
             Some((bound, _, max)) => Err(Refusal::Bound(bound, max)),
@@ -219,6 +227,8 @@ impl Supervisor {
         spawned_by: Option<TaskId>,
         earlier: Option<&Settled>,
     ) -> Record {
+        let budget = |(counter, limit): (&Counter, &u64)| (counter.clone(), Budget::new(*limit));
+        let budgets = spec.budgets.iter().map(budget).collect();
         Record {
             id,
             parent: spec.parent,
@@ -233,6 +243,7 @@ impl Supervisor {
             epoch: earlier.map_or(Epoch::default(), |earlier| earlier.epoch),
             attempt: 0,
             body: Body::Absent,
+            budgets,
             inline: false,
             stop: None,
             conclusion: None,

@@ -33,14 +33,17 @@ pub(super) enum Below {
 impl Supervisor {
     /// Cancels a child and everything below it, as `cause` says.
     pub(super) fn stop_tree(&mut self, root: TaskId, cause: Cause) {
-        let ask = manager_ask(cause);
+        self.stop_tree_as(root, cause, &manager_ask(cause));
+    }
+
+    pub(super) fn stop_tree_as(&mut self, root: TaskId, cause: Cause, ask: &StopAsk) {
         for id in self.forest.not_asked(root) {
             let cause = if id == root {
                 cause
             } else {
                 Cause::Ancestor(root)
             };
-            self.ask_stop_within(id, cause, &ask);
+            self.ask_stop_within(id, cause, ask);
         }
     }
 
@@ -190,7 +193,8 @@ impl Supervisor {
 /// The request that understory itself makes for a cause.
 fn manager_ask(cause: Cause) -> StopAsk {
     let reason: Arc<str> = match cause {
-        Cause::Asked | Cause::Ancestor(_) => "cancelled".into(),
+        Cause::Asked | Cause::Ancestor(_) | Cause::Run => "cancelled".into(),
+        Cause::Budget => "a budget is used up".into(),
         Cause::ParentEnded(parent) => format!("its parent {parent} ended").into(),
         Cause::Dependency(task) => format!("{task}, which it comes after, did not complete").into(),
         Cause::Shutdown => "the manager shuts down".into(),

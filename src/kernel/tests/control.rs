@@ -1,3 +1,5 @@
 //! What hosts ask of limits, budgets, scopes and kept records, each line of its law as a test.
 
 mod admission;
+mod budgets;
+mod runs;

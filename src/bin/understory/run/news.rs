@@ -51,7 +51,8 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
             ))
         }
         What::Detached => note("detached from its parent".to_owned()),
-        What::Aborted | What::Undelivered(_) | What::BodyStopped => None,
+        What::BudgetExhausted(charge) => note(format!("used up its {}", charge.counter)),
+        What::Aborted | What::Charged(_) | What::Undelivered(_) | What::BodyStopped => None,
     }
 }
 
@@ -94,7 +95,9 @@ fn stop_text(stop: &Stop, crew: &Crew) -> String {
             format!("{}, which it comes after, did not complete", name(task))
         }
         Cause::Timeout(limit) => limit_text(limit).to_owned(),
-        Cause::Asked | Cause::Ancestor(_) | Cause::Shutdown => stop.reason.to_string(),
+        Cause::Asked | Cause::Ancestor(_) | Cause::Run | Cause::Budget | Cause::Shutdown => {
+            stop.reason.to_string()
+        }
     }
 }
 

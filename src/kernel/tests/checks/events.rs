@@ -63,6 +63,12 @@ impl Checks {
                 }
             }
             What::Detached => self.detached(id),
+            What::Charged(charge) => {
+                let before = seen.record.budgets.get(&charge.counter);
+                let is_right = before
+                    .is_some_and(|before| before.used < charge.used && charge.used <= charge.limit);
+                ensure(is_right, || format!("P16: {charge:?} on {before:?}"))?;
+            }
             What::Aborted => self.aborted(id)?,
             What::BodyStopped => {
                 ensure(!seen.is_live, || "P16: a body stopped unheard".to_owned())?;
@@ -78,6 +84,7 @@ impl Checks {
             | What::Progress(_)
             | What::Output(_)
             | What::Emitted { .. }
+            | What::BudgetExhausted(_)
             | What::Undelivered(_) => {}
         }
         let seen = self.view.tasks.get_mut(&id).expect("it was there above");
@@ -171,7 +178,7 @@ impl Checks {
             })?;
         }
         let cascade = match ask.cause {
-            Cause::Asked | Cause::Shutdown => Some(Cascade::Request),
+            Cause::Asked | Cause::Shutdown | Cause::Run | Cause::Budget => Some(Cascade::Request),
             Cause::ParentEnded(_) => Some(Cascade::ParentEnded),
             Cause::Ancestor(root) => Some(Cascade::Ancestor(root)),
             Cause::Dependency(_) | Cause::Timeout(_) => None,
@@ -280,7 +287,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::Progress(_) | What::Output(_) | What::Emitted { .. } => {
             matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
         }
-        What::Detached => is_live && to == from,
+        What::Detached | What::Charged(_) | What::BudgetExhausted(_) => is_live && to == from,
         What::Settled { .. } => match to {
             S::Completed => matches!(from, S::Running | S::Waiting | S::CancelRequested),
             S::Failed => matches!(from, S::Running | S::Waiting),

@@ -268,7 +268,9 @@ impl Checks {
         let as_set: BTreeSet<_> = listed.iter().copied().collect();
         let expected = match target {
             Target::One(id) | Target::Tree(id) if meant.is_empty() => BTreeSet::from([*id]),
-            Target::One(_) | Target::Tree(_) | Target::Scope(_) | Target::All => meant.clone(),
+            Target::One(_) | Target::Tree(_) | Target::Scope(_) | Target::Run(_) | Target::All => {
+                meant.clone()
+            }
         };
         ensure(as_set == expected && listed.len() == as_set.len(), || {
             format!("P4: {target:?} meant {expected:?} and reports {report:?}")

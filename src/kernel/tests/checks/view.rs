@@ -137,12 +137,27 @@ impl View {
                 && match target {
                     Target::One(one) => *id == one,
                     Target::Tree(root) => self.is_within(**id, *root),
+                    Target::Run(run) => self.is_below_run(**id, run),
                     Target::Scope(scope) => seen.spec().scope == *scope,
                     Target::All => true,
                 }
         };
         let meant = self.tasks.iter().filter(is_meant);
         meant.map(|(id, _)| *id).collect()
+    }
+
+    fn is_below_run(&self, id: TaskId, run: &str) -> bool {
+        let mut at = Some(id);
+        while let Some(id) = at {
+            let Some(seen) = self.tasks.get(&id) else {
+                return false;
+            };
+            if seen.spec().labels.get("run").is_some_and(|of| **of == *run) {
+                return true;
+            }
+            at = seen.parent;
+        }
+        false
     }
 
     fn is_within(&self, id: TaskId, above: TaskId) -> bool {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, done, fault, id, json, scope};
 use crate::kernel::{
-    Effect, End, Epoch, FaultKind, Input, Note, Origin, Reuse, Spec, State, Target, Wait,
+    Control, Counter, Effect, End, Epoch, FaultKind, Input, Note, Origin, Reuse, Spec, State,
+    Target, Wait,
 };
 
 type Row = (&'static str, fn(&mut Bed), &'static str);
@@ -13,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 36] = [
+pub(super) const INPUTS: [Row; 38] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -82,6 +83,10 @@ pub(super) const INPUTS: [Row; 36] = [
         "ppprp qqq qqww ss qqqqXqq CFTXIXX"),
     ("messages were left",         undelivered,
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("its run is cancelled",       |b| { b.cancel(Target::Run("a".into()), None); },
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("its budget is used up",      used_up,
+        "ppppp qqq qqww ss qqqqqqq CFTXIXX"),
     ("its id is asked for again",  |b| { b.spawn(1, |_| {}); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its id is used again",       |b| { b.reuse(1); },
@@ -148,6 +153,18 @@ fn spawn_by_body(bed: &mut Bed) {
         by,
         reuse: Reuse::Refused,
     });
+}
+
+fn used_up(bed: &mut Bed) {
+    let (ticket, id, epoch) = (bed.ticket(), id(1), bed.epoch(1));
+    let counter = Counter::new("tokens").expect("a valid counter");
+    let ask = Control::Charge {
+        id,
+        epoch,
+        counter,
+        amount: 101,
+    };
+    bed.step(Input::Control { ticket, ask });
 }
 
 fn at_once(bed: &mut Bed) {

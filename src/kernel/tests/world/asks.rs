@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::bed::{ask, json, key, name};
 use super::World;
-use super::rates::{class_name, kind, scope};
+use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
     Epoch, Input, LateSuccess, OnParentEnd, Origin, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
 };
@@ -65,6 +65,7 @@ impl World {
         }
         if self.dice.percent(self.rates.limited) {
             spec.kind = Some(kind());
+            spec.budgets.insert(counter(), self.dice.below(40) as u64);
             spec.priority = self.dice.pick(&[-1, 0, 0, 2]).copied().unwrap_or(0);
         }
         if self.dice.percent(self.rates.timed) {

@@ -4,7 +4,10 @@ use super::super::bed::{fault, json};
 use super::World;
 use super::dice::Dice;
 use super::rates::Rates;
-use crate::kernel::{End, Epoch, Fault, FaultKind, Input, Note, TaskId, Ticket, Timestamp, Wait};
+use super::rates::counter;
+use crate::kernel::{
+    Control, End, Epoch, Fault, FaultKind, Input, Note, TaskId, Ticket, Timestamp, Wait,
+};
 
 /// How a body takes being told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +128,9 @@ impl World {
             6 | 7 if self.dice.percent(self.rates.parented) => {
                 return self.spawn_by(body.id, body.epoch);
             }
+            8 if self.dice.percent(self.rates.limited) => {
+                return self.charge(body.id, body.epoch);
+            }
             _ => {}
         }
         Ok(())
@@ -174,6 +180,17 @@ impl World {
             _ => Note::Emitted("found".into(), json("1")),
         };
         self.wire.push(Input::Said { id, epoch, note });
+    }
+
+    fn charge(&mut self, id: TaskId, epoch: Epoch) -> Result<(), String> {
+        let (ticket, counter) = (self.next_ticket(), counter());
+        let ask = Control::Charge {
+            id,
+            epoch,
+            counter,
+            amount: self.dice.below(12) as u64,
+        };
+        self.feed(Input::Control { ticket, ask })
     }
 
     fn spawn_by(&mut self, id: TaskId, epoch: Epoch) -> Result<(), String> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
-use crate::kernel::{Bounds, Class, ClassName, Kind, Scope, WhenFull};
+use crate::kernel::{Bounds, Class, ClassName, Counter, Kind, Scope, WhenFull};
 
 /// What can happen in a turn of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,10 @@ fn class(dice: &mut Dice, often: u32) -> Option<Class> {
 
 pub(in crate::kernel_tests) fn scope(number: usize) -> Scope {
     Scope::new(["s", "t", "u"][number]).expect("a valid scope")
+}
+
+pub(in crate::kernel_tests) fn counter() -> Counter {
+    Counter::new("tokens").expect("a valid counter")
 }
 
 pub(in crate::kernel_tests) fn kind() -> Kind {
