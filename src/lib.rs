@@ -68,10 +68,15 @@ pub mod store;
 pub use actors::Part;
 pub use api::FilterError;
 pub use api::{
-    Address, Admitted, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop,
-    Context, Executor, Manager, NoteError, Once, QueryError, Received, ResumeError, ScopeRef,
-    SendError, ShutdownError, ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder,
-    TaskHandle, TaskRef, WaitError, WaitTick, Waited, Waiting, current, labels,
+    Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
+    Executor, Manager, NoteError, Once, QueryError, Received, ResumeError, ScopeRef, SendError,
+    ShutdownError, ShutdownReport, Since, SpawnError, SubscribeError, TaskBuilder, TaskHandle,
+    TaskRef, WaitError, WaitTick, Waited, Waiting, current,
+};
+// Who tasks are.
+pub use api::{
+    Admitted, Deferred, HiddenError, MissingExecutor, Mode, NotDispatched, OwnerError,
+    RestartError, TrustedScope, labels,
 };
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};

@@ -19,8 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 use super::mailbox::{Mailbox, Wake};
 use crate::engine::Live;
 use crate::kernel::{
-    Accepted, End, Epoch, Input, Note, Record, Refusal, Reply, Reuse, StopAsk, Target, TaskId,
-    Ticket, Timestamp,
+    Accepted, End, Epoch, Hosts, Input, Note, Record, Refusal, Reply, Reuse, StopAsk, Target,
+    TaskId, Ticket, Timestamp,
 };
 
 /// Most cancels that wait for their decision at once; further callers wait for their turn.
@@ -252,6 +252,10 @@ impl Gate {
 
     pub(super) fn undelivered(&self, record: Arc<Record>, count: u32) {
         self.tell(Input::Undelivered { record, count });
+    }
+
+    pub(super) fn hosts(&self, hosts: Hosts) {
+        self.tell(Input::Hosts(hosts));
     }
 
     fn tell(&self, fact: Input) {

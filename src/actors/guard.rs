@@ -255,7 +255,7 @@ impl Watchman {
         settle_lives(hub);
         republish(hub).await;
         let (supervisor, step) = Supervisor::recover(
-            hub.bounds.clone(),
+            hub.bounds_now(),
             Clock::dice(),
             hub.clock.now(),
             loaded.seq,

@@ -22,7 +22,7 @@ use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
 use crate::index::Index;
-use crate::kernel::{Bounds, End, Epoch, Event, TaskId};
+use crate::kernel::{Bounds, End, Epoch, Event, Hosts, TaskId};
 use crate::store::Store;
 
 /// The most that waits in each queue of one manager, outside the kernel.
@@ -55,6 +55,8 @@ pub(crate) struct Hub {
     pub(crate) lives: DashMap<TaskId, Arc<Live>>,
     pub(super) storage: Storage,
     pub(crate) bounds: Bounds,
+    /// The newest of `bounds.hosts`; under its lock the manager is told of it.
+    hosts: RwLock<Hosts>,
     pub(super) commits: Mailbox<Commit>,
     pub(super) outbox: Mailbox<Vec<Arc<Event>>>,
     pub(super) guard: SetOnce<ActorRef<Order>>,
@@ -77,6 +79,7 @@ impl Hub {
             feed: Feed::new(queues.feed_events, queues.subscribers),
             lives: DashMap::new(),
             storage: Storage::new(store),
+            hosts: RwLock::new(bounds.hosts.clone()),
             bounds,
             commits: Mailbox::new(),
             outbox: Mailbox::new(),
@@ -91,6 +94,23 @@ impl Hub {
 
     pub(crate) fn live(&self, id: TaskId) -> Option<Arc<Live>> {
         self.lives.get(&id).map(|live| Arc::clone(&live))
+    }
+
+    /// The executors that are registered have changed.
+    pub(crate) fn change_hosts(&self, change: impl FnOnce(&mut Hosts)) {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut hosts);
+        // Told under the lock, so that the last change is told last.
+        self.gate.hosts(hosts.clone());
+    }
+
+    /// The bounds as a manager begins with them.
+    pub(super) fn bounds_now(&self) -> Bounds {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        Bounds {
+            hosts: hosts.clone(),
+            ..self.bounds.clone()
+        }
     }
 
     /// Why the store takes nothing at the moment; `None` when it works.

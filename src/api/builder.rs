@@ -31,6 +31,7 @@ pub struct Again;
 /// A value that is not valid (a name with a blank, for instance) is kept and told by `spawn`. After
 /// [`TaskBuilder::retry`] or [`TaskBuilder::resumable`] the body must be callable again (`Fn`).
 #[must_use = "a task that is not spawned does not exist"]
+#[derive(Clone)]
 pub struct TaskBuilder<Mode = Once> {
     pub(super) core: Arc<Core>,
     pub(super) spec: Option<Spec>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::executor::{Executor, Executors};
+use super::executor::{Executor, Executors, MissingExecutor, Mode};
 use super::hooks::{Hooks, LimitReached};
 use super::manager::Manager;
 use crate::actors::{self, Hub, Queues};
@@ -54,6 +54,8 @@ pub struct Builder {
     bounds: Bounds,
     queues: Queues,
     executors: Executors,
+    mode: Mode,
+    missing: MissingExecutor,
     hooks: Hooks,
     store: Option<Arc<dyn Store>>,
     mistake: Option<InvalidText>,
@@ -65,6 +67,8 @@ impl Builder {
             bounds: Bounds::default(),
             queues: Queues::default(),
             executors: Executors::default(),
+            mode: Mode::default(),
+            missing: MissingExecutor::default(),
             hooks: Hooks::default(),
             store: None,
             mistake: None,
@@ -155,6 +159,18 @@ impl Builder {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.hooks.on_limit(hook);
+        self
+    }
+
+    /// Says what becomes of tasks whose kind has no executor here (they are refused).
+    pub fn missing_executor(mut self, missing: MissingExecutor) -> Self {
+        self.missing = missing;
+        self
+    }
+
+    /// Says whether this manager runs the tasks that it takes.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -250,7 +266,9 @@ impl Builder {
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
-        let hub = Arc::new(Hub::new(self.bounds, self.queues, store));
+        let mut bounds = self.bounds;
+        bounds.hosts = self.executors.hosts(self.mode, self.missing);
+        let hub = Arc::new(Hub::new(bounds, self.queues, store));
         actors::boot(&hub);
         Ok(Manager::over(Core::new(hub, self.executors, self.hooks)))
     }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use dashmap::DashMap;
 use tokio::sync::SetOnce;
 
 use super::executor::Executors;
 use super::hooks::Hooks;
 use super::shutdown::{ShutdownError, ShutdownReport};
 use crate::actors::Hub;
-use crate::kernel::{Name, Scope, TaskId};
+use crate::kernel::{Name, Scope, Seq, TaskId};
 
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
     pub(super) executors: Executors,
     pub(super) hooks: Hooks,
+    /// Up to which event the failures of a scope's hidden tasks were told.
+    pub(super) hidden_heard: DashMap<Scope, Seq>,
     pub(super) is_shutting_down: AtomicBool,
     pub(super) shutdown: SetOnce<Result<ShutdownReport, ShutdownError>>,
 }
@@ -26,6 +29,7 @@ impl Core {
             hub,
             executors,
             hooks,
+            hidden_heard: DashMap::new(),
             is_shutting_down: AtomicBool::new(false),
             shutdown: SetOnce::new(),
         })

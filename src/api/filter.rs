@@ -11,8 +11,8 @@ use std::str::FromStr;
 use crate::kernel::{Date, Filter, InvalidText, State, Timestamp, Wait, What, check_label};
 
 /// The keys of terms; labels are asked for as `label.KEY`.
-const KEYS: &str = "scope name kind key task parent root state live wait event label.KEY created \
-    started suspended ended";
+const KEYS: &str = "scope name kind key task parent root state live hidden wait event label.KEY \
+    created started suspended ended";
 
 /// Why a text is not a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,8 @@ impl Filter {
     /// `state`, `wait` and `event` take several values with commas between them. `label.KEY` asks
     /// for a label. `created`, `started`, `suspended` and `ended` take a range of microseconds
     /// since 1970, `FROM..TO`, either of which may be left out; `TO` is not part of it. `live=true`
-    /// leaves out settled tasks.
+    /// leaves out settled tasks. `hidden=true` asks for hidden tasks instead of the others,
+    /// `hidden=too` for both.
     ///
     /// ```
     /// use understory::{Filter, State};
@@ -98,6 +99,11 @@ impl Filter {
             "live" => match value {
                 "true" => self.live(),
                 _ => return Err(unknown("live", value, "true".to_owned())),
+            },
+            "hidden" => match value {
+                "true" => self.hidden(),
+                "too" => self.with_hidden(),
+                _ => return Err(unknown("hidden", value, "true, too".to_owned())),
             },
             "state" => each(value, self, |filter, value| {
                 let names = || State::ALL.map(State::as_str).join(", ");

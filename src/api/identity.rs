@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::builder::TaskBuilder;
 use crate::engine::cut;
-use crate::kernel::{Flight, Key, LABELS_MAX, Labels, Reach, Reuse, Spec, TaskId};
+use crate::kernel::{Flight, Key, LABELS_MAX, Labels, Reach, Reuse, Spec, TaskId, Visibility};
 
 /// The keys of well-known labels. Each has a setter on [`TaskBuilder`].
 pub mod labels {
@@ -211,8 +211,11 @@ impl<Mode> TaskBuilder<Mode> {
         self
     }
 
-    /// Takes over the provenance of the task whose body asks.
+    /// Takes over the provenance of the task whose body asks, and that it is hidden.
     pub(super) fn inheriting(mut self, from: &Spec) -> Self {
+        if from.visibility == Visibility::Hidden {
+            self = self.hidden();
+        }
         if !from.labels.is_empty() {
             let known = |key: &&&str| from.labels.contains_key(**key);
             for key in labels::INHERITED.iter().filter(known) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kernel::{
     Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Limit, Outcome, Payload, Record,
-    Requester, Stop, Wait, What,
+    Requester, Stop, Visibility, Wait, What,
 };
 
 impl Event {
@@ -79,6 +79,7 @@ impl Record {
             "name": self.spec.name.as_ref().map(crate::kernel::Name::as_str),
             "kind": self.spec.kind.as_ref().map(crate::kernel::Kind::as_str),
             "description": self.spec.description.as_deref(),
+            "hidden": self.spec.visibility == Visibility::Hidden,
             "labels": self.spec.labels.iter().map(|(key, value)| (key.to_string(), json!(**value)))
                 .collect::<Map<_, _>>(),
             "parent": self.parent.map(|id| id.to_string()),
@@ -118,6 +119,7 @@ fn wait(on: &Wait) -> Value {
     match on {
         Wait::After(unmet) => json!({ "on": "after", "unmet": unmet }),
         Wait::ParentStart => json!({ "on": "parent_start" }),
+        Wait::Executor => json!({ "on": "executor" }),
         Wait::Slot => json!({ "on": "slot" }),
         Wait::Backoff(due) => json!({ "on": "backoff", "due_us": due.as_micros() }),
         Wait::Task(task) => json!({ "on": "task", "task": task.to_string() }),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::builder::{Again, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
+use super::executor;
 use super::handle::{TaskHandle, TaskRef};
 use super::hooks::LimitReached;
 use super::identity::inherit;
@@ -20,7 +21,7 @@ use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
 use crate::inbox::Inbox;
 use crate::kernel::{
-    Accepted, ClassFull, InvalidText, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId,
+    Accepted, ClassFull, Hosts, InvalidText, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId,
 };
 
 /// Largest input, value or output piece that is kept, in bytes of JSON.
@@ -69,6 +70,7 @@ impl From<Refusal> for SpawnError {
 fn describe(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Closing => "the manager shuts down".to_owned(),
+        Refusal::ProducerOnly => "this process takes tasks of executors only".to_owned(),
         Refusal::Stale => "the attempt that asks is over".to_owned(),
         Refusal::DuplicateId(id) => format!("the id {id} is that of another task"),
         Refusal::NameTaken(name, holder) => {
@@ -201,17 +203,11 @@ impl<Mode> TaskBuilder<Mode> {
         let Some(scope) = this.spec.as_ref().map(|spec| spec.scope.clone()) else {
             return this.ask(Work::Spent).await;
         };
-        let Some(executor) = this.core.executors.find(&scope, &kind) else {
+        let is_missing = this.core.executors.find(&scope, &kind).is_none();
+        if is_missing && this.core.hub.bounds.hosts == Hosts::All {
             return Err(SpawnError::NoExecutor { kind, input });
-        };
-        let core = Arc::clone(&this.core);
-        let work = Work::Many(Arc::new(move |attempt: Attempt| {
-            let context = Context::new(Arc::clone(&core), attempt);
-            let (executor, input) = (Arc::clone(&executor), input.clone());
-            context::within(&context, async move {
-                encode(executor.run(context_of(), input).await)
-            })
-        }));
+        }
+        let work = executor::work(&this.core, scope, kind, input);
         this.ask(work).await
     }
 
@@ -325,7 +321,7 @@ fn link(core: &Arc<Core>, live: &Arc<Live>, token: CancellationToken) {
 }
 
 /// A body's result as the kernel carries it.
-fn encode<T: Serialize>(result: Result<T, Failure>) -> Verdict {
+pub(super) fn encode<T: Serialize>(result: Result<T, Failure>) -> Verdict {
     let value = match result {
         Ok(value) => value,
         Err(failure) => return Verdict::Failed(failure),

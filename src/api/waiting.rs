@@ -282,9 +282,10 @@ impl Waiting {
             return Ok(None);
         }
         let hub = &self.core.hub;
-        let news = hub
-            .feed
-            .subscribe(hub.index.seq(), Filter::all().event("suspended"));
+        let news = hub.feed.subscribe(
+            hub.index.seq(),
+            Filter::all().with_hidden().event("suspended"),
+        );
         news.map(Some)
             .map_err(|full| WaitError::Subscribers(full.max))
     }

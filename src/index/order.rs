@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use super::page::{Counts, Direction};
-use crate::kernel::{Filter, Name, Record, Scope, Seq, State, TaskId};
+use crate::kernel::{Filter, Name, Record, Scope, Seq, Shows, State, TaskId, Visibility};
 
 /// What is known of the tasks, beside their records.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Order {
     pub(super) seq: Seq,
     pub(super) counts: Counts,
     everywhere: Sets<TaskId>,
+    /// Hidden tasks are here, and in no other set over all scopes.
+    hidden: Sets<TaskId>,
     /// By the parent that was asked for, which never changes, and then by id.
     below: Sets<(TaskId, TaskId)>,
     scopes: HashMap<Scope, InScope>,
@@ -29,6 +31,7 @@ pub(super) struct Order {
 #[derive(Debug, Default)]
 struct InScope {
     ids: Sets<TaskId>,
+    hidden: Sets<TaskId>,
     names: BTreeMap<Name, TaskId>,
 }
 
@@ -49,6 +52,7 @@ enum Which {
 pub(super) struct Narrow {
     within: Within,
     which: Which,
+    shows: Shows,
 }
 
 #[derive(Debug)]
@@ -70,13 +74,21 @@ impl Narrow {
         } else {
             Which::All
         };
-        Self { within, which }
+        let shows = filter.shows();
+        Self {
+            within,
+            which,
+            shows,
+        }
     }
 
     /// The live tasks below this one.
     pub(super) fn parent(parent: TaskId) -> Self {
-        let (within, which) = (Within::Parent(parent), Which::Live);
-        Self { within, which }
+        Self {
+            within: Within::Parent(parent),
+            which: Which::Live,
+            shows: Shows::Shown,
+        }
     }
 
     /// Of these tasks only the live ones.
@@ -111,16 +123,24 @@ impl Order {
             }
             old => old,
         };
-        if let Some(old) = old {
-            self.counts.leave(old.state);
+        let is_shown = new.spec.visibility == Visibility::Shown;
+        if is_shown {
+            if let Some(old) = old {
+                self.counts.leave(old.state);
+            }
+            self.counts.enter(new.state);
         }
-        self.counts.enter(new.state);
         let standing = |record: &Record| (record.state.is_terminal(), record.is_held());
         if old.map(standing) == Some(standing(new)) {
             return;
         }
-        self.everywhere.put(new.id, new.state);
-        if let Some(parent) = new.spec.parent {
+        let sets = if is_shown {
+            &mut self.everywhere
+        } else {
+            &mut self.hidden
+        };
+        sets.put(new.id, new.state);
+        if let (Some(parent), true) = (new.spec.parent, is_shown) {
             self.below.put((parent, new.id), new.state);
         }
         // A scope is looked up by reference, as it is nearly always there.
@@ -128,20 +148,30 @@ impl Order {
             Some(scope) => scope,
             None => self.scopes.entry(new.scope().clone()).or_default(),
         };
-        scope.ids.put(new.id, new.state);
+        let sets = if is_shown {
+            &mut scope.ids
+        } else {
+            &mut scope.hidden
+        };
+        sets.put(new.id, new.state);
         scope.put_name(new);
     }
 
     pub(super) fn remove(&mut self, old: &Record) {
-        self.counts.leave(old.state);
-        self.everywhere.remove(&old.id);
+        if old.spec.visibility == Visibility::Shown {
+            self.counts.leave(old.state);
+            self.everywhere.remove(&old.id);
+        } else {
+            self.hidden.remove(&old.id);
+        }
         if let Some(parent) = old.spec.parent {
             self.below.remove(&(parent, old.id));
         }
         if let Some(scope) = self.scopes.get_mut(old.scope()) {
             scope.ids.remove(&old.id);
+            scope.hidden.remove(&old.id);
             scope.release(old);
-            if scope.ids.all.is_empty() {
+            if scope.ids.all.is_empty() && scope.hidden.all.is_empty() {
                 self.scopes.remove(old.scope());
             }
         }
@@ -170,6 +200,47 @@ impl Order {
 
     /// The first `max` ids of the set, or those that come after one of them.
     pub(super) fn chunk(
+        &self,
+        narrow: &Narrow,
+        after: Option<TaskId>,
+        order: Direction,
+        max: usize,
+    ) -> Vec<TaskId> {
+        match narrow.shows {
+            Shows::Shown => self.shown(narrow, after, order, max),
+            Shows::Hidden => self.hidden(narrow, after, order, max),
+            Shows::Both => {
+                let mut ids = self.shown(narrow, after, order, max);
+                ids.extend(self.hidden(narrow, after, order, max));
+                ids.sort_unstable();
+                if order == Direction::NewestFirst {
+                    ids.reverse();
+                }
+                ids.truncate(max);
+                ids
+            }
+        }
+    }
+
+    fn hidden(
+        &self,
+        narrow: &Narrow,
+        after: Option<TaskId>,
+        order: Direction,
+        max: usize,
+    ) -> Vec<TaskId> {
+        let ids = match &narrow.within {
+            Within::Everywhere | Within::Parent(_) => &self.hidden,
+            Within::Scope(scope) => match self.scopes.get(scope) {
+                Some(scope) => &scope.hidden,
+                None => return Vec::new(),
+            },
+        };
+        let range = ids.of(narrow.which).range(bounds(after, order));
+        take(range.copied(), order, max)
+    }
+
+    fn shown(
         &self,
         narrow: &Narrow,
         after: Option<TaskId>,

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use super::bounds::{Bounds, Class, WhenFull};
 use super::id::{ClassName, Scope, TaskId};
-use super::spec::Spec;
+use super::spec::{Spec, Visibility};
 pub use class::{Capacity, ClassFull};
 use class::{ClassKey, ClassState};
 
@@ -120,15 +120,20 @@ impl Admission {
     /// The classes of a task, or the name of the one that nobody configured.
     pub(super) fn classes_of(&mut self, spec: &Spec) -> Result<ClassSet, ClassName> {
         let mut set = ClassSet::new();
-        set.extend(self.index.get(&ClassKey::Global));
-        if let Some(kind) = &spec.kind {
+        // Housekeeping takes no slot of a user's, but where it asks for one.
+        let is_shown = spec.visibility == Visibility::Shown;
+        if is_shown {
+            set.extend(self.index.get(&ClassKey::Global));
+        }
+        if let (Some(kind), true) = (&spec.kind, is_shown) {
             set.extend(self.index.get(&ClassKey::Kind(kind.clone())));
         }
         for name in &spec.limits {
             let key = ClassKey::Named(name.clone());
             set.push(*self.index.get(&key).ok_or_else(|| name.clone())?);
         }
-        if let Some(class) = self.scopes.get(&spec.scope).copied().or(self.per_scope) {
+        let of_scope = self.scopes.get(&spec.scope).copied().or(self.per_scope);
+        if let (Some(class), true) = (of_scope, is_shown) {
             let key = ClassKey::Scope(spec.scope.clone());
             let known = self.index.get(&key).copied();
             set.push(known.unwrap_or_else(|| self.add(key, class)));

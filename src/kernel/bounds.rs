@@ -2,10 +2,11 @@
 //!
 //! *Not here*: bounds of queues outside the kernel (`actors`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::id::{ClassName, Kind, Scope};
+use super::spec::{Origin, Spec};
 
 /// Bounds and limit classes of one manager.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Bounds {
     pub abort_window: Duration,
     /// How long a key stays bound to its task after acceptance.
     pub key_window: Duration,
+    /// Which tasks of executors may start in this process.
+    pub hosts: Hosts,
     /// Limit over all tasks.
     pub global: Option<Class>,
     /// Limit of each scope.
@@ -49,12 +52,41 @@ impl Default for Bounds {
             grace: Duration::from_secs(5),
             abort_window: Duration::from_millis(500),
             key_window: Duration::from_hours(24),
+            hosts: Hosts::default(),
             global: None,
             per_scope: None,
             scopes: BTreeMap::new(),
             kinds: BTreeMap::new(),
             named: BTreeMap::new(),
         }
+    }
+}
+
+/// Which tasks of executors may start in this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hosts {
+    /// All: who asks for a task makes sure that there is an executor.
+    #[default]
+    All,
+    /// Those whose executor is registered here, for their scope or for all; others wait.
+    Registered(BTreeSet<(Option<Scope>, Kind)>),
+    /// None: this process takes tasks and runs nothing.
+    Nothing,
+}
+
+impl Hosts {
+    /// Whether the task may start here.
+    pub fn runs(&self, spec: &Spec) -> bool {
+        let kinds = match (self, spec.origin) {
+            (Self::All, _) => return true,
+            (_, origin) if origin != Origin::Executor => return true,
+            (Self::Nothing, _) => return false,
+            (Self::Registered(kinds), _) => kinds,
+        };
+        spec.kind.as_ref().is_none_or(|kind| {
+            kinds.contains(&(Some(spec.scope.clone()), kind.clone()))
+                || kinds.contains(&(None, kind.clone()))
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::event::Event;
 use super::id::{Key, Kind, Name, Scope, TaskId};
 use super::record::{Record, Wait};
-use super::spec::Spec;
+use super::spec::{Spec, Visibility};
 use super::state::State;
 use super::time::Timestamp;
 
@@ -49,6 +49,19 @@ pub struct Filter {
     dates: Vec<(Date, Range<Timestamp>)>,
     events: BTreeSet<&'static str>,
     live_only: bool,
+    shows: Shows,
+}
+
+/// Whether a filter lets hidden tasks through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shows {
+    /// It leaves them out.
+    #[default]
+    Shown,
+    /// It lets nothing else through.
+    Hidden,
+    /// It does not mind.
+    Both,
 }
 
 impl Filter {
@@ -81,7 +94,7 @@ impl Filter {
         self
     }
 
-    /// Only this task.
+    /// Only this task, also when it is hidden.
     pub fn task(mut self, task: TaskId) -> Self {
         self.task = Some(task);
         self
@@ -124,6 +137,18 @@ impl Filter {
         self
     }
 
+    /// Only hidden tasks, which are left out otherwise.
+    pub fn hidden(mut self) -> Self {
+        self.shows = Shows::Hidden;
+        self
+    }
+
+    /// Hidden tasks, too.
+    pub fn with_hidden(mut self) -> Self {
+        self.shows = Shows::Both;
+        self
+    }
+
     /// Only tasks with this date in this range, whose end is not part of it; several ranges must
     /// all hold, [`TERMS_MAX`] of them at most. Events are not touched by this.
     pub fn date(mut self, date: Date, range: Range<Timestamp>) -> Self {
@@ -157,6 +182,16 @@ impl Filter {
     /// The parent it is narrowed to.
     pub fn parent_wanted(&self) -> Option<TaskId> {
         self.parent
+    }
+
+    /// Whether hidden tasks can match.
+    pub fn shows(&self) -> Shows {
+        // To name a task is to ask for it.
+        if self.task.is_some() {
+            Shows::Both
+        } else {
+            self.shows
+        }
     }
 
     /// Whether only live tasks can match.
@@ -195,7 +230,13 @@ impl Filter {
                 .get(key.as_str())
                 .is_some_and(|found| **found == **value)
         };
-        self.scope.as_ref().is_none_or(|scope| *scope == spec.scope)
+        let is_shown = match self.shows() {
+            Shows::Shown => spec.visibility == Visibility::Shown,
+            Shows::Hidden => spec.visibility == Visibility::Hidden,
+            Shows::Both => true,
+        };
+        is_shown
+            && self.scope.as_ref().is_none_or(|scope| *scope == spec.scope)
             && (self.name.is_none() || self.name == spec.name)
             && (self.kind.is_none() || self.kind == spec.kind)
             && (self.key.is_none() || self.key == spec.key)

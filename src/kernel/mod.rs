@@ -32,10 +32,10 @@ mod supervisor;
 mod time;
 
 pub use admission::{Capacity, ClassFull};
-pub use bounds::{Bounds, Class, WhenFull};
+pub use bounds::{Bounds, Class, Hosts, WhenFull};
 pub use budget::{BUDGETS_MAX, Budget, Budgets, Charge, ChargeRefusal, Remaining};
 pub use event::{Event, What};
-pub use filter::{Date, Filter, TERMS_MAX};
+pub use filter::{Date, Filter, Shows, TERMS_MAX};
 pub use id::{
     ClassName, Counter, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
     SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,
@@ -46,7 +46,7 @@ pub use record::{
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
     AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, Origin, Payload,
-    Reach, Reuse, Spec, StopPolicy,
+    Reach, Reuse, Spec, StopPolicy, Visibility,
 };
 pub use state::{State, Trigger};
 #[cfg(test)]

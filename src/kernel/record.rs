@@ -117,6 +117,8 @@ pub enum Wait {
     After(u32),
     /// Pending until its parent has started.
     ParentStart,
+    /// Pending until its executor is registered here.
+    Executor,
     /// Pending until its limit classes have room.
     Slot,
     /// Pending until this time: the delay before another attempt.
@@ -137,6 +139,7 @@ impl Wait {
         match self {
             Self::After(_) => "after",
             Self::ParentStart => "parent_start",
+            Self::Executor => "executor",
             Self::Slot => "slot",
             Self::Backoff(_) => "backoff",
             Self::Task(_) => "task",
@@ -150,6 +153,7 @@ impl Wait {
     pub const NAMES: &[&str] = &[
         "after",
         "parent_start",
+        "executor",
         "slot",
         "backoff",
         "task",

@@ -72,6 +72,16 @@ pub enum Origin {
     Executor,
 }
 
+/// Whether a task is shown to users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visibility {
+    /// It is.
+    #[default]
+    Shown,
+    /// It is housekeeping: outside of their limits, lists and feeds.
+    Hidden,
+}
+
 /// What at most one live task does at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flight {
@@ -130,6 +140,8 @@ pub struct Spec {
     pub description: Option<Arc<str>>,
     /// Free key and value pairs.
     pub labels: Labels,
+    /// Whether users see it.
+    pub visibility: Visibility,
     /// Tasks that must settle as completed before it starts.
     pub after: Vec<TaskId>,
     /// Named limit classes it takes a slot of, beside the global, scope and kind classes.
@@ -176,6 +188,7 @@ impl Spec {
             parent: None,
             description: None,
             labels: Labels::new(),
+            visibility: Visibility::default(),
             after: Vec::new(),
             limits: Vec::new(),
             budgets: BTreeMap::new(),
@@ -208,9 +221,11 @@ impl Spec {
                 None
             }};
         }
-        first_of!(scope name kind parent description labels after limits budgets priority retry
-            timeout idle_timeout grace on_parent_end stop_policy late_success key key_window flight
-            flight_reach input origin)
+        first_of!(
+            scope name kind parent description labels visibility after limits
+            budgets priority retry timeout idle_timeout grace on_parent_end stop_policy
+            late_success key key_window flight flight_reach input origin
+        )
     }
 
     /// The name, or the short form of `id`: this task's segment of a path.

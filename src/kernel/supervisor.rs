@@ -14,6 +14,7 @@ mod bug;
 mod cancel;
 mod charge;
 mod control;
+mod hosts;
 mod protocol;
 mod recover;
 mod report;
@@ -162,6 +163,7 @@ impl Supervisor {
             } => self.resume(ticket, id, data, may_wait),
             Input::Control { ticket, ask } => self.control(ticket, ask),
             Input::Shutdown { ticket, ask } => self.shutdown(ticket, &ask),
+            Input::Hosts(hosts) => self.host(hosts),
             Input::Tick => self.tick(),
         }
         self.work_off();

@@ -114,7 +114,7 @@ async fn each_cancel_reaches_what_it_names_and_nothing_else() {
     let (here, there) = (manager.scope("here"), manager.scope("there"));
     let mut tasks = Vec::new();
     for scope in [&here, &there] {
-        let root = scope.task("root").spawn(until_cancelled).await.unwrap();
+        let root = scope.task("lead").spawn(until_cancelled).await.unwrap();
         let child = scope.task("child").parent(root.id());
         let child = child.spawn(until_cancelled).await.unwrap();
         let other = scope.task("other").spawn(until_cancelled).await.unwrap();
@@ -138,7 +138,7 @@ async fn each_cancel_reaches_what_it_names_and_nothing_else() {
 
     let again = soon(manager.cancel_all(enough())).await.unwrap();
     assert!(again.is_empty());
-    assert!(here.task("root").spawn(until_cancelled).await.is_ok());
+    assert!(here.task("lead").spawn(until_cancelled).await.is_ok());
 }
 
 #[tokio::test]

@@ -67,6 +67,7 @@ fn waits() -> Vec<Wait> {
     vec![
         Wait::After(2),
         Wait::ParentStart,
+        Wait::Executor,
         Wait::Slot,
         Wait::Backoff(Timestamp::from_micros(9)),
         Wait::Task(OTHER),

@@ -7,10 +7,13 @@
 
 mod cancel;
 mod control;
+mod executors;
 mod family;
 mod feed;
 mod filter;
 mod flight;
+mod guard;
+mod hidden;
 mod identity;
 mod idle;
 mod json;

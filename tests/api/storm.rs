@@ -107,7 +107,7 @@ async fn p4_nothing_runs_after_cancel_tree() {
             .unwrap();
         let root = manager
             .scope("s")
-            .task("root")
+            .task("lead")
             .spawn(until_cancelled)
             .await
             .unwrap();

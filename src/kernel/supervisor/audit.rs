@@ -186,6 +186,9 @@ impl Supervisor {
         let wait = match &record.wait {
             Some(Wait::Backoff(due)) => task.alarms == [(*due, Alarm::Backoff)],
             Some(Wait::Slot) => task.queued.is_some() && unmet == 0 && !task.awaits_parent,
+            Some(Wait::Executor) => {
+                !self.bounds.hosts.runs(&record.spec) && task.queued.is_none() && unmet == 0
+            }
             Some(Wait::ParentStart) => task.awaits_parent && unmet == 0,
             Some(Wait::After(left)) => *left == task.unmet && unmet > 0,
             Some(Wait::Task(_) | Wait::Parked | Wait::Children | Wait::Resume(_)) | None => false,

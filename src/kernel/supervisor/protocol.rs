@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::admission::ClassFull;
+use super::super::bounds::Hosts;
 use super::super::event::Event;
 use super::super::id::{ClassName, Epoch, Name, Scope, TaskId};
 use super::super::record::{Cause, Fault, Record, Requester, Stop, Wait};
@@ -117,6 +118,8 @@ pub enum Input {
         /// By whom, with which grace.
         ask: StopAsk,
     },
+    /// The executors registered here have changed.
+    Hosts(Hosts),
     /// The time of [`super::Supervisor::next_tick`] has come.
     Tick,
 }
@@ -273,6 +276,8 @@ pub enum Accepted {
 pub enum Refusal {
     /// The manager shuts down.
     Closing,
+    /// This process takes tasks of executors only, and runs nothing.
+    ProducerOnly,
     /// The body that asks is not the current run of its task.
     Stale,
     /// The id is that of a task which was asked differently, or has settled.

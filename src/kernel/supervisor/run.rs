@@ -27,6 +27,11 @@ impl Supervisor {
         if !is_ready || is_backing_off || task.slot == Slot::Held || task.queued.is_some() {
             return;
         }
+        if self.lacks_executor(id) {
+            return;
+        }
+        let task = &self.tasks[&id];
+        let record = &task.record;
         let mut has_slot = self.admission.try_take(&task.classes);
         if !has_slot && self.planted(Bug::OneTooMany) {
             self.admission.take(&task.classes);

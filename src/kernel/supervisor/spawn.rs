@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use super::super::admission::ClassSet;
+use super::super::bounds::Hosts;
 use super::super::budget::{BUDGETS_MAX, Budget};
 use super::super::event::What;
 use super::super::id::{Counter, Epoch, Seq, TaskId};
 use super::super::names::KeyCheck;
 use super::super::record::{Body, Cause, Record};
-use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Reuse, Spec};
+use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Origin, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::Bug;
@@ -61,7 +62,7 @@ impl Supervisor {
         reuse: Reuse,
     ) -> Option<Result<Accepted, Refusal>> {
         let in_flight = || Some(Ok(Accepted::Existing(self.names.in_flight(spec)?)));
-        self.check_key(spec)
+        self.check_key(id, spec, reuse)
             .or_else(|| self.check_id(id, spec, reuse))
             .or_else(in_flight)
     }
@@ -83,10 +84,21 @@ impl Supervisor {
         })
     }
 
-    fn check_key(&self, spec: &Spec) -> Option<Result<Accepted, Refusal>> {
+    fn check_key(
+        &self,
+        id: TaskId,
+        spec: &Spec,
+        reuse: Reuse,
+    ) -> Option<Result<Accepted, Refusal>> {
         let key = spec.key.as_ref()?;
         match self.names.check_key(spec, key) {
             KeyCheck::Free => None,
+            // The next life of an id takes the key over from the one before.
+            KeyCheck::Same(task) | KeyCheck::Conflict(task, _)
+                if task == id && reuse == Reuse::Allowed && !self.tasks.contains_key(&id) =>
+            {
+                None
+            }
             KeyCheck::Same(task) => Some(Ok(Accepted::Existing(task))),
             KeyCheck::Conflict(task, wish) => Some(Err(Refusal::KeyConflict(task, wish))),
         }
@@ -95,6 +107,9 @@ impl Supervisor {
     fn check(&mut self, spec: &Spec, by: Option<(TaskId, Epoch)>) -> Result<Checked, Refusal> {
         if self.closing {
             return Err(Refusal::Closing);
+        }
+        if self.bounds.hosts == Hosts::Nothing && spec.origin == Origin::Closure {
+            return Err(Refusal::ProducerOnly);
         }
         if by.is_some_and(|(task, epoch)| !self.is_current(task, epoch)) {
             return Err(Refusal::Stale);

@@ -78,13 +78,7 @@ impl Supervisor {
             self.join_stop(id, stop, ask.grace.is_some());
             return;
         }
-        if let Some(ticket) = self.task(id).queued.take() {
-            let (scope, classes) = {
-                let task = self.task(id);
-                (task.record.spec.scope.clone(), task.classes.clone())
-            };
-            self.admission.withdraw(&ticket, &scope, &classes);
-        }
+        self.withdraw(id);
         self.shift(id, Trigger::AskStop);
         let stop = Arc::new(stop);
         let record = self.edit(id);
@@ -95,6 +89,16 @@ impl Supervisor {
             Body::Live => self.signal(id, stop),
             Body::Absent => self.stop_without_body(id, below),
         }
+    }
+
+    /// Takes a task out of the queue for its slots, if it stands there.
+    pub(super) fn withdraw(&mut self, id: TaskId) {
+        let task = self.task(id);
+        let Some(ticket) = task.queued.take() else {
+            return;
+        };
+        let (scope, classes) = (task.record.spec.scope.clone(), task.classes.clone());
+        self.admission.withdraw(&ticket, &scope, &classes);
     }
 
     fn signal(&mut self, id: TaskId, stop: Arc<Stop>) {

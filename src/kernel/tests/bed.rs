@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::checks::{Checks, Released};
 use crate::kernel::{
-    Bounds, Effect, End, Epoch, Event, Fault, FaultKind, Input, Key, Name, Note, Origin, Payload,
-    Record, Reply, Requester, Reuse, Scope, Seq, Spec, State, Step, StopAsk, Supervisor, Target,
-    TaskId, Ticket, Timestamp, Wait,
+    Bounds, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input, Key, Name, Note, Origin,
+    Payload, Record, Reply, Requester, Reuse, Scope, Seq, Spec, State, Step, StopAsk, Supervisor,
+    Target, TaskId, Ticket, Timestamp, Wait,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -156,6 +156,11 @@ impl Bed {
             by: None,
             reuse: Reuse::Allowed,
         })
+    }
+
+    pub(super) fn host(&mut self, hosts: Hosts) -> Vec<Effect> {
+        self.bounds.hosts = hosts.clone();
+        self.step(Input::Hosts(hosts))
     }
 
     /// The body of the newest epoch ends.

@@ -115,6 +115,7 @@ impl Checks {
             | Input::Resume { .. }
             | Input::Control { .. }
             | Input::Shutdown { .. }
+            | Input::Hosts(_)
             | Input::Tick => {}
         }
     }
@@ -139,6 +140,7 @@ impl Checks {
             | Input::Resume { .. }
             | Input::Control { .. }
             | Input::Shutdown { .. }
+            | Input::Hosts(_)
             | Input::Tick => false,
         }
     }
@@ -187,7 +189,8 @@ impl Checks {
                 | Input::Active { .. }
                 | Input::Undelivered { .. }
                 | Input::Control { .. }
-                | Input::Resume { .. },
+                | Input::Resume { .. }
+                | Input::Hosts(_),
             )
             | None => Ok(()),
         }

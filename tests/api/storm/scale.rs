@@ -16,7 +16,7 @@ fn roomy(size: usize) -> Manager {
 /// Grows a tree in which the parent of the `n`-th task is the one of number `above(n)`.
 async fn grow(manager: &Manager, size: usize, above: fn(usize) -> usize) -> TaskHandle<()> {
     let scope = manager.scope("s");
-    let root = scope.task("root").spawn(until_cancelled).await.unwrap();
+    let root = scope.task("lead").spawn(until_cancelled).await.unwrap();
     let mut ids = vec![root.id()];
     for number in 1..size {
         let task = scope.unnamed().parent(ids[above(number)]);
@@ -74,7 +74,7 @@ fn link(ctx: Context, below: usize, deepest: mpsc::Sender<()>) -> BoxFuture<Resu
 
 async fn chain(manager: &Manager, size: usize) -> TaskHandle<()> {
     let (deepest, mut is_deepest) = mpsc::channel(1);
-    let root = manager.scope("s").task("root");
+    let root = manager.scope("s").task("lead");
     let root = root
         .spawn(move |ctx| link(ctx, size - 1, deepest))
         .await

@@ -76,6 +76,7 @@ fn wait_text(wait: &Wait) -> String {
         Wait::After(1) => "for 1 task before it".to_owned(),
         Wait::After(count) => format!("for {count} tasks before it"),
         Wait::ParentStart => "for its parent".to_owned(),
+        Wait::Executor => "for its executor".to_owned(),
         Wait::Slot => "for a slot".to_owned(),
         Wait::Backoff(_) => "for another attempt".to_owned(),
         Wait::Children => "for its children".to_owned(),

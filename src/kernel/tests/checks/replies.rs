@@ -105,6 +105,7 @@ impl Checks {
             | Input::Said { .. }
             | Input::Active { .. }
             | Input::Undelivered { .. }
+            | Input::Hosts(_)
             | Input::Tick => return,
         };
         if let Asked::Cancel { meant, .. } = &asked {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, done, fault, id, json, scope};
 use crate::kernel::{
-    Control, Counter, Effect, End, Epoch, FaultKind, Input, Note, Origin, Reuse, Spec, State,
-    Target, Wait,
+    Control, Counter, Effect, End, Epoch, FaultKind, Hosts, Input, Note, Origin, Reuse, Spec,
+    State, Target, Wait,
 };
 
 type Row = (&'static str, fn(&mut Bed), &'static str);
@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 38] = [
+pub(super) const INPUTS: [Row; 39] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -91,6 +91,8 @@ pub(super) const INPUTS: [Row; 38] = [
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its id is used again",       |b| { b.reuse(1); },
         "ppppp rrr wwww ss qqqqqqq rrrrrXX"),
+    ("its executor goes and comes", |b| { b.host(Hosts::Nothing); b.host(Hosts::All); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
 ];
 
 /// What must change nothing in any situation.

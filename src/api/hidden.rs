@@ -1,0 +1,150 @@
+//! Hidden tasks: housekeeping that users neither see nor pay for, and that nobody loses.
+//!
+//! # Invariants
+//! 1. A failure of a hidden task is told by one round of waiting for it, and by no later one.
+//!
+//! *Not here*: what hidden tasks are left out of (`kernel/admission.rs`, `kernel/filter.rs`).
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::builder::TaskBuilder;
+use super::context;
+use super::handle::TaskRef;
+use super::scope::ScopeRef;
+use crate::index::{PAGE_MAX, Page};
+use crate::kernel::{Filter, InvalidText, Record, Scope, Seq, State, TaskId, Visibility};
+
+/// What waiting for hidden tasks brought to light.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HiddenError {
+    /// These failed, ran out of time or were interrupted; none is left out.
+    #[error("{}", describe(.0))]
+    Failed(Vec<Arc<Record>>),
+    /// The scope's name is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidText),
+    /// The manager is gone, and with it all that ran.
+    #[error("the manager is gone")]
+    Gone,
+}
+
+fn describe(failed: &[Arc<Record>]) -> String {
+    let mut text = format!("{} hidden tasks did not complete:", failed.len());
+    for record in failed {
+        let _ = write!(text, " {}", record.spec.segment(record.id));
+    }
+    text
+}
+
+impl<Mode> TaskBuilder<Mode> {
+    /// Makes it a hidden task, for housekeeping: it takes no slot of the limits over all tasks, its
+    /// scope and its kind, and lists, counts, snapshots and subscriptions leave it out, unless
+    /// their filter asks ([`Filter::hidden`]).
+    ///
+    /// Otherwise it is a task like any other: it can be cancelled, a shutdown stops it, and what it
+    /// spawns is hidden, too. [`ScopeRef::await_hidden`] waits for all of them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Filter, Manager, Page};
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let flush = scope.task("flush").hidden().spawn(|_| async { Ok(()) }).await?;
+    /// scope.await_hidden().await?;
+    /// assert_eq!(manager.list(&Filter::all(), &Page::default()).total, 0);
+    /// let hidden = manager.list(&Filter::all().hidden(), &Page::default());
+    /// assert_eq!(hidden.records[0].id, flush.id());
+    /// # Ok(()) }
+    /// ```
+    pub fn hidden(self) -> Self {
+        self.set(|spec| spec.visibility = Visibility::Hidden)
+    }
+}
+
+impl ScopeRef {
+    /// Waits until no hidden task of this scope is left, also of those that are spawned meanwhile.
+    ///
+    /// A hidden body that calls it does not wait for itself, nor for the tasks above it.
+    ///
+    /// # Errors
+    /// [`HiddenError::Failed`] has every hidden task that ended badly since this was last asked of
+    /// the scope; those that were cancelled are not among them.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped: the failures are told the next time.
+    pub async fn await_hidden(&self) -> Result<(), HiddenError> {
+        let scope = self.scope.clone()?;
+        let heard = self.core.hidden_heard.get(&scope).map(|seq| *seq);
+        let above = self.above_here();
+        loop {
+            let waited = self.live_hidden(&scope, &above);
+            if waited.is_empty() {
+                break;
+            }
+            for id in waited {
+                let task = TaskRef::new(Arc::clone(&self.core), id);
+                if task.settled().await.is_err() && task.record().is_some() {
+                    return Err(HiddenError::Gone);
+                }
+            }
+        }
+        let failed = self.failed_hidden(&scope, heard.unwrap_or_default());
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(HiddenError::Failed(failed))
+        }
+    }
+
+    /// The current body's task and all above it.
+    fn above_here(&self) -> BTreeSet<TaskId> {
+        let mut above = BTreeSet::new();
+        let mut at = context::current().map(|here| here.id());
+        while let Some(id) = at {
+            above.insert(id);
+            at = self.core.hub.index.get(id).and_then(|record| record.parent);
+        }
+        above
+    }
+
+    fn live_hidden(&self, scope: &Scope, except: &BTreeSet<TaskId>) -> Vec<TaskId> {
+        let filter = Filter::all().scope(scope.clone()).hidden();
+        let (_, records) = self.core.hub.index.snapshot(&filter);
+        let ids = records.iter().map(|record| record.id);
+        ids.filter(|id| !except.contains(id)).collect()
+    }
+
+    /// The hidden tasks that ended badly after `heard`, in the order in which they were made.
+    fn failed_hidden(&self, scope: &Scope, heard: Seq) -> Vec<Arc<Record>> {
+        let filter = Filter::all().scope(scope.clone()).hidden();
+        let bad = [State::Failed, State::TimedOut, State::Interrupted];
+        let filter = bad.into_iter().fold(filter, Filter::state);
+        let mut page = Page::first(PAGE_MAX).oldest_first();
+        let (mut failed, mut newest) = (Vec::new(), heard);
+        loop {
+            let listing = self.core.hub.index.list(&filter, &page);
+            for record in listing.records {
+                newest = newest.max(record.seq);
+                if record.seq > heard {
+                    failed.push(record);
+                }
+            }
+            match listing.next {
+                Some(next) => page = page.after(next),
+                None => break,
+            }
+        }
+        if newest == Seq::default() {
+            // Nothing is kept that could be told twice.
+            self.core.hidden_heard.remove(scope);
+        } else {
+            let mut told = self.core.hidden_heard.entry(scope.clone()).or_default();
+            *told = newest.max(*told);
+        }
+        failed
+    }
+}

@@ -1,0 +1,49 @@
+//! Tasks whose executor is not registered here: they wait for it, and say so.
+//!
+//! # Invariants
+//! 1. A task that waits for its executor holds no slot and stands in no queue.
+//!
+//! *Not here*: what an executor is, and what to refuse (`api/executor.rs`).
+
+use super::super::bounds::Hosts;
+use super::super::event::What;
+use super::super::id::TaskId;
+use super::super::record::Wait;
+use super::super::state::State;
+use super::Supervisor;
+
+impl Supervisor {
+    /// The executors that are registered here have changed.
+    pub(super) fn host(&mut self, hosts: Hosts) {
+        self.bounds.hosts = hosts;
+        let pending = |id: &TaskId| self.tasks[id].record.state == State::Pending;
+        let pending: Vec<_> = self.tasks.keys().copied().filter(pending).collect();
+        for id in pending {
+            let task = &self.tasks[&id];
+            let runs_here = self.bounds.hosts.runs(&task.record.spec);
+            let is_waiting = task.record.wait == Some(Wait::Executor);
+            if is_waiting && runs_here {
+                self.ready.push_back(id);
+            } else if task.queued.is_some() && !runs_here {
+                self.withdraw(id);
+                self.await_executor(id);
+            }
+        }
+    }
+
+    /// Lets a task that is ready wait for its executor, if that is not here.
+    pub(super) fn lacks_executor(&mut self, id: TaskId) -> bool {
+        if self.bounds.hosts.runs(&self.tasks[&id].record.spec) {
+            return false;
+        }
+        self.await_executor(id);
+        true
+    }
+
+    fn await_executor(&mut self, id: TaskId) {
+        if self.task(id).record.wait != Some(Wait::Executor) {
+            self.set_wait(id, Some(Wait::Executor));
+            self.emit(id, What::Pending(Wait::Executor));
+        }
+    }
+}
