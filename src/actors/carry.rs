@@ -5,11 +5,11 @@
 //! 2. A task is in `lives` before its spawn is answered and before it starts.
 //! 3. A user's value that is left over is dropped in a task of its own, never here.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ractor::ActorCell;
 
+use super::askers::Askers;
 use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
@@ -22,7 +22,7 @@ use crate::store::Batch;
 pub(super) struct Carrier {
     hub: Arc<Hub>,
     manager: ActorCell,
-    askers: HashMap<Ticket, Asker>,
+    askers: Arc<Askers>,
 }
 
 /// A run of a body that is to start.
@@ -35,16 +35,17 @@ struct Run {
 
 impl Carrier {
     pub(super) fn new(hub: Arc<Hub>, manager: ActorCell) -> Self {
+        let askers = hub.new_askers();
         Self {
             hub,
             manager,
-            askers: HashMap::new(),
+            askers,
         }
     }
 
     /// Takes those whose answers will come.
-    pub(super) fn expect(&mut self, askers: Vec<(Ticket, Asker)>) {
-        self.askers.extend(askers);
+    pub(super) fn expect(&self, askers: Vec<(Ticket, Asker)>) {
+        self.askers.expect(askers);
     }
 
     /// Shows and tells a durable batch, then carries out its effects.
@@ -54,9 +55,9 @@ impl Carrier {
                 ticket,
                 reply: Reply::Spawned(Ok(Accepted::New(id))),
             } = effect
-                && let Some(Asker::Spawn { live, .. }) = self.askers.get(ticket)
+                && let Some(Some(live)) = self.askers.look(*ticket, Asker::live)
             {
-                self.hub.lives.insert(*id, Arc::clone(live));
+                self.hub.lives.insert(*id, live);
             }
         }
         if !batch.is_empty() {
@@ -160,7 +161,7 @@ impl Carrier {
 
     /// Answers; an asker that went away does not mind.
     fn answer(&mut self, ticket: Ticket, reply: Reply) {
-        match (self.askers.remove(&ticket), reply) {
+        match (self.askers.take(ticket), reply) {
             (
                 Some(Asker::Spawn {
                     live,

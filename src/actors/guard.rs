@@ -199,8 +199,10 @@ impl Watchman {
                 tracing::warn!("an actor does not yield; it is left behind, fenced");
             }
         }
+        // They learn from the drop that the manager is started anew.
+        self.hub.disappoint_askers();
         self.bodies_gone().await;
-        // Their askers learn from the drop that the manager was started anew.
+        // And so do those who ask meanwhile.
         drop(self.hub.commits.empty());
         drop(self.hub.outbox.empty());
     }

@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use ractor::ActorRef;
 use tokio::sync::{SetOnce, watch};
 
+use super::askers::Askers;
 use super::clock::Clock;
 use super::gate::Gate;
 use super::guard::Order;
@@ -62,6 +63,8 @@ pub(crate) struct Hub {
     pub(super) guard: SetOnce<ActorRef<Order>>,
     /// Each body that may still be polled holds a receiver.
     pub(super) bodies: watch::Sender<()>,
+    /// Of the newest incarnation.
+    askers: RwLock<Arc<Askers>>,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
     /// How often the manager was started; 1 unless an actor of ours failed.
@@ -85,6 +88,7 @@ impl Hub {
             outbox: Mailbox::new(),
             guard: SetOnce::new(),
             bodies: watch::Sender::new(()),
+            askers: RwLock::default(),
             sickness: RwLock::new(None),
             incarnation: AtomicU64::new(0),
             #[cfg(feature = "testing")]
@@ -114,6 +118,20 @@ impl Hub {
     }
 
     /// Why the store takes nothing at the moment; `None` when it works.
+    /// A place for those who wait for the answers of a new incarnation.
+    pub(super) fn new_askers(&self) -> Arc<Askers> {
+        let askers = Arc::new(Askers::default());
+        let mut newest = self.askers.write().unwrap_or_else(PoisonError::into_inner);
+        newest.clone_from(&askers);
+        askers
+    }
+
+    /// Lets everybody who waits for an answer know that none will come.
+    pub(super) fn disappoint_askers(&self) {
+        let newest = self.askers.read().unwrap_or_else(PoisonError::into_inner);
+        newest.disappoint();
+    }
+
     pub(crate) fn sickness(&self) -> Option<Arc<str>> {
         self.sickness
             .read()

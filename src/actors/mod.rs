@@ -18,6 +18,7 @@
 //!
 //! *Not here*: the law (`kernel`), running user code (`engine`), what users hold (`api`).
 
+mod askers;
 mod carry;
 mod clock;
 mod gate;

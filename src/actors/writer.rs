@@ -52,6 +52,16 @@ pub(super) enum Asker {
     Other(oneshot::Sender<Reply>),
 }
 
+impl Asker {
+    /// The task that shall be, if this is a spawn.
+    pub(super) fn live(&self) -> Option<Arc<Live>> {
+        match self {
+            Self::Spawn { live, .. } => Some(Arc::clone(live)),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 impl Commit {
     pub(super) fn is_empty(&self) -> bool {
         self.step.is_read_only()
