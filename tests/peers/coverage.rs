@@ -141,11 +141,10 @@ fn names(text: &str) -> Vec<String> {
         } else if let Some(rest) = line
             .strip_prefix("async fn ")
             .or_else(|| line.strip_prefix("fn "))
+            && std::mem::take(&mut is_test)
         {
-            if std::mem::take(&mut is_test) {
-                let name = rest.split(['(', '<']).next().unwrap_or(rest);
-                names.push(name.to_owned());
-            }
+            let name = rest.split(['(', '<']).next().unwrap_or(rest);
+            names.push(name.to_owned());
         }
     }
     names
