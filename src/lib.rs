@@ -78,16 +78,18 @@ pub use api::{
     Admitted, Deferred, HiddenError, MissingExecutor, Mode, NotDispatched, OwnerError,
     RestartError, TrustedScope, labels,
 };
+// What is said to tasks, and what they say.
+pub use api::{AskError, InterruptError, RespondError};
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
 pub use inbox::{Message, Receipt, Sender};
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::Date;
 pub use kernel::{
-    Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind, Filter,
-    InvalidText, Jitter, Kind, LateSuccess, Limit, Name, OnParentEnd, Outcome, Payload, Reach,
-    Record, Refusal, Requester, Retry, Scope, Seq, State, Stop, StopPolicy, TaskId, Timestamp,
-    Wait, What, WhenFull,
+    Answer, Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind,
+    Filter, Interrupt, InvalidText, Jitter, Key, Kind, LateSuccess, Limit, Name, OnParentEnd,
+    Outcome, Payload, Question, Questions, Reach, Record, Refusal, Requester, Retry, Scope, Seq,
+    State, Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
 };
 
 // What a host rules with: limits, budgets, scopes, kept records.

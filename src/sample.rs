@@ -46,6 +46,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         conclusion: None,
         outcome: outcome(state).map(Arc::new),
         resume: None,
+        questions: None,
         progress: None,
         undelivered: 0,
         created_at: at,

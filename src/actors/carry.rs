@@ -115,6 +115,20 @@ impl Carrier {
                     self.hub.gate.active(id, epoch, at);
                 }
             }
+            Effect::Answered(id) => {
+                if let Some(live) = self.hub.live(id) {
+                    live.answered.notify_waiters();
+                }
+            }
+            Effect::Interrupt {
+                id,
+                epoch,
+                interrupt,
+            } => {
+                if let Some(live) = self.current(id, epoch) {
+                    live.signal().interrupt(interrupt);
+                }
+            }
             Effect::Close(id) => self.close_inbox(id),
             Effect::Forget(id) => {
                 if let Some((_, live)) = self.hub.lives.remove(&id) {

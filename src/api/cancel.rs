@@ -270,9 +270,14 @@ async fn ask(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, 
     match reply {
         Ok(Reply::Cancelled(report)) => Ok(report),
         Ok(Reply::Unknown(id)) => Err(CancelError::Unknown(id)),
-        Ok(Reply::Spawned(_) | Reply::Resumed(_) | Reply::Controlled(_)) => {
-            unreachable!("a cancel is answered as one")
-        }
+        Ok(
+            Reply::Spawned(_)
+            | Reply::Resumed(_)
+            | Reply::Controlled(_)
+            | Reply::Asked(_)
+            | Reply::Responded(_)
+            | Reply::Interrupted(_),
+        ) => unreachable!("a cancel is answered as one"),
         Err(Shut::Closed | Shut::Dead) => Err(CancelError::Gone),
         Err(Shut::Restarted | Shut::Sick) => Err(CancelError::Restarted),
     }

@@ -23,7 +23,15 @@ pub(super) async fn ask(core: &Core, ask: Control) -> Result<Controlled, Control
     let reply = core.hub.gate.ask(|ticket| Input::Control { ticket, ask });
     match reply.await {
         Ok(Reply::Controlled(answer)) => Ok(answer),
-        Ok(Reply::Spawned(_) | Reply::Cancelled(_) | Reply::Unknown(_) | Reply::Resumed(_)) => {
+        Ok(
+            Reply::Spawned(_)
+            | Reply::Cancelled(_)
+            | Reply::Unknown(_)
+            | Reply::Resumed(_)
+            | Reply::Asked(_)
+            | Reply::Responded(_)
+            | Reply::Interrupted(_),
+        ) => {
             unreachable!("a request is answered as what it is")
         }
         Err(Shut::Closed | Shut::Dead) => Err(ControlError::Gone),

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::kernel::{
-    Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Limit, Outcome, Payload, Record,
-    Requester, Stop, Visibility, Wait, What,
+    Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Key, Limit, Outcome, Payload,
+    Question, Questions, Record, Requester, Stop, Visibility, Wait, What,
 };
 
 impl Event {
@@ -45,6 +45,18 @@ fn data(what: &What) -> Option<Value> {
         }
         What::Emitted { label, payload } => {
             json!({ "type": **label, "payload": value_of(payload) })
+        }
+        What::Asked { key, question } => {
+            json!({ "key": key.as_str(), "question": value_of(question) })
+        }
+        What::Answered { key, answer } => json!({
+            "key": key.as_str(), "answer": value_of(&answer.value), "by": requester(&answer.by),
+        }),
+        What::Unanswered(keys) => {
+            json!({ "keys": keys.iter().map(Key::as_str).collect::<Vec<_>>() })
+        }
+        What::InterruptAsked(interrupt) => {
+            json!({ "reason": *interrupt.reason, "by": requester(&interrupt.by) })
         }
         What::StopAsked(asked) => stop(asked),
         What::AttemptFailed(why) => fault(why),
@@ -93,6 +105,7 @@ impl Record {
             "stop": self.stop.as_deref().map(stop),
             "outcome": self.outcome.as_deref().map(outcome),
             "abandoned": self.is_abandoned(),
+            "questions": self.questions.as_deref().map(questions),
             "progress": self.progress.as_ref().map(value_of),
             "undelivered": self.undelivered,
             "created_at_us": self.created_at.as_micros(),
@@ -124,6 +137,7 @@ fn wait(on: &Wait) -> Value {
         Wait::Backoff(due) => json!({ "on": "backoff", "due_us": due.as_micros() }),
         Wait::Task(task) => json!({ "on": "task", "task": task.to_string() }),
         Wait::Parked => json!({ "on": "parked" }),
+        Wait::Answer => json!({ "on": "answer" }),
         Wait::Children => json!({ "on": "children" }),
         Wait::Resume(payload) => json!({ "on": "resume", "payload": value_of(payload) }),
     }
@@ -141,19 +155,40 @@ fn stop(asked: &Stop) -> Value {
         Cause::Timeout(Limit::Attempt) => ("attempt_timeout", None),
         Cause::Timeout(Limit::Idle) => ("idle_timeout", None),
     };
-    let by = match &asked.by {
-        Requester::Host => "host".to_owned(),
-        Requester::Task(task) => task.to_string(),
-        Requester::Manager => "manager".to_owned(),
-        Requester::Token => "token".to_owned(),
-    };
     json!({
         "cause": cause,
         "task": task.map(|id| id.to_string()),
         "reason": *asked.reason,
-        "by": by,
+        "by": requester(&asked.by),
         "grace_until_us": asked.grace_until.as_micros(),
     })
+}
+
+fn requester(by: &Requester) -> String {
+    match by {
+        Requester::Host => "host".to_owned(),
+        Requester::Task(task) => task.to_string(),
+        Requester::Manager => "manager".to_owned(),
+        Requester::Token => "token".to_owned(),
+    }
+}
+
+fn questions(all: &Questions) -> Value {
+    let one = |question: &Question| {
+        json!({
+            "question": value_of(&question.asked),
+            "asked_at_us": question.asked_at.as_micros(),
+            "answer": question.answer.as_ref().map(|answer| json!({
+                "value": value_of(&answer.value),
+                "by": requester(&answer.by),
+                "at_us": answer.at.as_micros(),
+            })),
+        })
+    };
+    let all = all.iter();
+    all.map(|(key, question)| (key.to_string(), one(question)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn fault(why: &Fault) -> Value {

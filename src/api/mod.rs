@@ -8,6 +8,7 @@
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).
 
+mod ask;
 mod batch;
 mod builder;
 mod cancel;
@@ -25,6 +26,7 @@ mod handle;
 mod hidden;
 mod hooks;
 mod identity;
+mod interrupt;
 mod json;
 mod manager;
 mod note;
@@ -38,6 +40,7 @@ mod suspend;
 mod wait;
 mod waiting;
 
+pub use ask::{AskError, RespondError};
 pub use batch::{Batch, BatchItem};
 pub use builder::{Again, Once, TaskBuilder};
 pub use cancel::{Cancel, CancelError};
@@ -53,6 +56,7 @@ pub use handle::{Admitted, CancelOnDrop, TaskHandle, TaskRef};
 pub use hidden::HiddenError;
 pub use hooks::LimitReached;
 pub use identity::labels;
+pub use interrupt::InterruptError;
 pub use manager::Manager;
 pub use note::NoteError;
 pub use query::QueryError;

@@ -216,6 +216,13 @@ pub(super) async fn value<T: DeserializeOwned>(task: &TaskRef) -> Result<T, Wait
 /// While it lives, the body that made it counts as waiting.
 pub(super) struct Parked(Context);
 
+impl Parked {
+    /// Parks this body.
+    pub(super) fn on(here: &Context, wait: Wait) -> Self {
+        change(here, |awaited| awaited + 1, Some(wait));
+        Self(here.clone())
+    }
+}
 /// Parks the current body, if it is another task of the same manager.
 pub(super) fn park(on: &TaskRef) -> Option<Parked> {
     let here = context::current()?;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 
 use super::attempt::{Attempt, Verdict};
 use super::signal::Signal;
@@ -39,6 +39,8 @@ pub(crate) struct Live {
     pub(crate) spec: Arc<Spec>,
     pub(crate) inbox: Inbox,
     pub(crate) done: SetOnce<Arc<Record>>,
+    /// Wakes a body that awaits answers, which stand in the record.
+    pub(crate) answered: Notify,
     work: Mutex<Work>,
     /// The signal of the newest attempt. Each has its own: a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
@@ -86,6 +88,7 @@ impl Live {
             spec,
             inbox,
             done: SetOnce::new(),
+            answered: Notify::const_new(),
             work: Mutex::new(work),
             signal: Mutex::default(),
             epoch: AtomicU32::new(0),
@@ -108,6 +111,7 @@ impl Live {
         self.park().is_told = false;
         // What an attempt before left behind may wait for messages that are not for it.
         self.inbox.stir();
+        self.answered.notify_waiters();
         signal
     }
 

@@ -4,6 +4,7 @@
 //! 1. The level only rises within one epoch.
 //! 2. Everybody who waits is woken after the level was raised, so no wake-up is lost: a waiter
 //!    registers before it looks.
+//! 3. An interrupt stays until it is taken, by one taker; the newest one counts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::kernel::Stop;
+use crate::kernel::{Interrupt, Stop};
 
 /// The stop signal of one attempt.
 #[derive(Debug, Default)]
@@ -26,6 +27,7 @@ pub(crate) struct Signal {
 #[derive(Debug, Default)]
 struct Request {
     stop: Option<Arc<Stop>>,
+    interrupt: Option<Arc<Interrupt>>,
     /// A view for code that wants a token; made when somebody asks for it.
     token: Option<CancellationToken>,
 }
@@ -68,6 +70,29 @@ impl Signal {
             raised.as_mut().enable();
             if let Some(stop) = self.stop() {
                 return stop;
+            }
+            raised.await;
+        }
+    }
+
+    /// Interrupts the body; a later interrupt replaces one that was not taken.
+    pub(crate) fn interrupt(&self, interrupt: Arc<Interrupt>) {
+        self.request().interrupt = Some(interrupt);
+        self.raised.notify_waiters();
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.request().interrupt.is_some()
+    }
+
+    /// Waits until the body is interrupted, and takes the interrupt.
+    pub(crate) async fn interrupted(&self) -> Arc<Interrupt> {
+        loop {
+            let raised = self.raised.notified();
+            tokio::pin!(raised);
+            raised.as_mut().enable();
+            if let Some(interrupt) = self.request().interrupt.take() {
+                return interrupt;
             }
             raised.await;
         }

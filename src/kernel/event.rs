@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use super::budget::Charge;
-use super::id::{Seq, TaskId};
+use super::id::{Key, Seq, TaskId};
+use super::question::{Answer, Interrupt};
 use super::record::{Fault, Outcome, Stop, Wait};
 use super::spec::{Payload, Spec};
 use super::state::State;
@@ -75,6 +76,24 @@ pub enum What {
         /// The body's payload.
         payload: Payload,
     },
+    /// Its body asked others something.
+    Asked {
+        /// The key of the question.
+        key: Key,
+        /// The question.
+        question: Payload,
+    },
+    /// A question of it was answered.
+    Answered {
+        /// The key of the question.
+        key: Key,
+        /// The answer.
+        answer: Arc<Answer>,
+    },
+    /// It settles, and nobody has answered these questions.
+    Unanswered(Arc<[Key]>),
+    /// Its body was interrupted. It may take note of it; nothing else follows.
+    InterruptAsked(Arc<Interrupt>),
     /// It became a root of its scope, as its parent ended.
     Detached,
     /// It settled.
@@ -112,6 +131,10 @@ impl What {
         "progress",
         "output",
         "emitted",
+        "asked",
+        "answered",
+        "unanswered",
+        "interrupt_asked",
         "detached",
         "settled",
         "undelivered",
@@ -136,6 +159,10 @@ impl What {
             Self::Progress(_) => "progress",
             Self::Output(_) => "output",
             Self::Emitted { .. } => "emitted",
+            Self::Asked { .. } => "asked",
+            Self::Answered { .. } => "answered",
+            Self::Unanswered(_) => "unanswered",
+            Self::InterruptAsked(_) => "interrupt_asked",
             Self::Detached => "detached",
             Self::Settled { .. } => "settled",
             Self::Undelivered(_) => "undelivered",

@@ -24,6 +24,7 @@ mod filter;
 mod forest;
 mod id;
 mod names;
+mod question;
 mod record;
 mod retry;
 mod spec;
@@ -40,6 +41,7 @@ pub use id::{
     ClassName, Counter, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
     SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,
 };
+pub use question::{Answer, Interrupt, QUESTIONS_MAX, Question, Questions};
 pub use record::{
     Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester, Stop, Wait,
 };
@@ -56,7 +58,7 @@ pub use state::{State, Trigger};
 )]
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
-    Accepted, CancelReport, Control, Controlled, Effect, End, Input, Note, Refusal, Reply,
-    ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket,
+    Accepted, AskRefusal, CancelReport, Control, Controlled, Effect, End, Input, InterruptRefusal,
+    Note, Refusal, Reply, RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket,
 };
 pub use time::Timestamp;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::budget::Budgets;
 use super::filter::Date;
 use super::id::{Epoch, Scope, Seq, TaskId};
+use super::question::Questions;
 use super::spec::{Payload, Spec};
 use super::state::State;
 use super::time::Timestamp;
@@ -56,6 +57,8 @@ pub struct Record {
     pub outcome: Option<Arc<Outcome>>,
     /// What its next start hands to the body, once it was resumed.
     pub resume: Option<Payload>,
+    /// What its bodies asked others, with the answers; `None` when they asked nothing.
+    pub questions: Option<Arc<Questions>>,
     /// Its newest progress note.
     pub progress: Option<Payload>,
     /// Messages that were accepted for it and never read.
@@ -127,6 +130,8 @@ pub enum Wait {
     Task(TaskId),
     /// Waiting: its body awaits something of its own that it named.
     Parked,
+    /// Waiting: its body awaits an answer to one of the record's questions.
+    Answer,
     /// Waiting: its body is over and children live.
     Children,
     /// Suspended with this payload.
@@ -145,6 +150,7 @@ impl Wait {
             Self::Task(_) => "task",
             Self::Parked => "parked",
             Self::Children => "children",
+            Self::Answer => "answer",
             Self::Resume(_) => "resume",
         }
     }
@@ -158,6 +164,7 @@ impl Wait {
         "backoff",
         "task",
         "parked",
+        "answer",
         "children",
         "resume",
     ];

@@ -23,6 +23,7 @@ mod runs;
 mod settle;
 mod spawn;
 mod stop;
+mod talk;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,8 +43,8 @@ pub(crate) use bug::Bug;
 use cancel::Watch;
 pub use control::{Control, Controlled};
 pub use protocol::{
-    Accepted, CancelReport, Effect, End, Input, Note, Refusal, Reply, ResumeRefusal, Step, StopAsk,
-    Target, Ticket,
+    Accepted, AskRefusal, CancelReport, Effect, End, Input, InterruptRefusal, Note, Refusal, Reply,
+    RespondRefusal, ResumeRefusal, Step, StopAsk, Target, Ticket,
 };
 use runs::Runs;
 use task::{Settled, Task};
@@ -162,6 +163,26 @@ impl Supervisor {
                 may_wait,
             } => self.resume(ticket, id, data, may_wait),
             Input::Control { ticket, ask } => self.control(ticket, ask),
+            Input::Ask {
+                ticket,
+                id,
+                epoch,
+                key,
+                question,
+            } => self.ask(ticket, (id, epoch), key, question),
+            Input::Respond {
+                ticket,
+                id,
+                key,
+                value,
+                by,
+            } => self.respond(ticket, (id, key), value, by),
+            Input::Interrupt {
+                ticket,
+                id,
+                reason,
+                by,
+            } => self.interrupt(ticket, id, reason, by),
             Input::Shutdown { ticket, ask } => self.shutdown(ticket, &ask),
             Input::Hosts(hosts) => self.host(hosts),
             Input::Tick => self.tick(),

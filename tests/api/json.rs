@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use understory::kernel::{Kind, Name, Spec};
 use understory::{
-    Body, Cancel, Cause, Charge, Context, Counter, Event, Failure, Fault, FaultKind, Limit,
-    Manager, Outcome, Payload, Record, Requester, Retry, Scope, Seq, State, Stop, TaskBuilder,
-    TaskId, Timestamp, Wait, What,
+    Answer, Body, Cancel, Cause, Charge, Context, Counter, Event, Failure, Fault, FaultKind,
+    Interrupt, Key, Limit, Manager, Outcome, Payload, Question, Record, Requester, Retry, Scope,
+    Seq, State, Stop, TaskBuilder, TaskId, Timestamp, Wait, What,
 };
 
 use crate::stage::{feed_of, for_ever, sees, settle_down, soon, until, until_cancelled};
@@ -72,6 +72,7 @@ fn waits() -> Vec<Wait> {
         Wait::Backoff(Timestamp::from_micros(9)),
         Wait::Task(OTHER),
         Wait::Parked,
+        Wait::Answer,
         Wait::Children,
         Wait::Resume(payload(&json!("approve?"))),
     ]
@@ -137,6 +138,14 @@ fn charge() -> Arc<Charge> {
     })
 }
 
+fn answer() -> Arc<Answer> {
+    Arc::new(Answer {
+        value: payload(&json!("yes")),
+        by: Requester::Host,
+        at: Timestamp::from_micros(5),
+    })
+}
+
 fn settled(outcome: Outcome) -> What {
     What::Settled {
         abandoned: matches!(outcome, Outcome::TimedOut { .. }),
@@ -169,7 +178,21 @@ fn next_type(what: Option<&What>) -> Vec<What> {
             label: "found".into(),
             payload: value(),
         }],
-        What::Emitted { .. } => vec![What::Detached],
+        What::Emitted { .. } => vec![What::Asked {
+            key: Key::new("deploy").unwrap(),
+            question: value(),
+        }],
+        What::Asked { .. } => vec![What::Answered {
+            key: Key::new("deploy").unwrap(),
+            answer: answer(),
+        }],
+        What::Answered { .. } => vec![What::Unanswered(Arc::new([Key::new("deploy").unwrap()]))],
+        What::Unanswered(_) => vec![What::InterruptAsked(Arc::new(Interrupt {
+            reason: "look up".into(),
+            by: Requester::Task(OTHER),
+            at: Timestamp::from_micros(5),
+        }))],
+        What::InterruptAsked(_) => vec![What::Detached],
         What::Detached => outcomes().into_iter().map(settled).collect(),
         What::Settled { .. } => vec![What::Undelivered(2)],
         What::Undelivered(_) => vec![What::BodyStopped],
@@ -309,6 +332,17 @@ async fn records_that_were_stopped_have_their_shape() {
     suspended.wait = Some(Wait::Resume(payload(&json!("approve?"))));
     (suspended.stop, suspended.outcome, suspended.ended_at) = (None, None, None);
     suspended.body = Body::Absent;
+    let question = |answer| Question {
+        asked: payload(&json!("Deploy to production?")),
+        asked_at: Timestamp::from_micros(4),
+        answer,
+    };
+    let questions = [
+        ("deploy", question(Some(answer()))),
+        ("when", question(None)),
+    ];
+    let questions = questions.map(|(key, question)| (Key::new(key).unwrap(), question));
+    suspended.questions = Some(Arc::new(questions.into()));
     record_holds("suspended", &suspended);
 }
 

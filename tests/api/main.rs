@@ -5,6 +5,7 @@
     clippy::disallowed_methods
 )]
 
+mod ask;
 mod cancel;
 mod control;
 mod executors;
@@ -16,6 +17,7 @@ mod guard;
 mod hidden;
 mod identity;
 mod idle;
+mod interrupt;
 mod json;
 mod limits;
 mod notes;

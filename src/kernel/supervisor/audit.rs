@@ -191,7 +191,10 @@ impl Supervisor {
             }
             Some(Wait::ParentStart) => task.awaits_parent && unmet == 0,
             Some(Wait::After(left)) => *left == task.unmet && unmet > 0,
-            Some(Wait::Task(_) | Wait::Parked | Wait::Children | Wait::Resume(_)) | None => false,
+            Some(
+                Wait::Task(_) | Wait::Parked | Wait::Answer | Wait::Children | Wait::Resume(_),
+            )
+            | None => false,
         };
         ensure(wait, || "nothing will ever start it".to_owned())?;
         ensure(

@@ -38,6 +38,8 @@ pub(crate) enum Bug {
     KeyNotBound,
     /// What a task was resumed with is lost.
     ResumeLost,
+    /// An answer is told and not kept.
+    AnswerLost,
     /// Force follows the request to stop at once.
     GraceIgnored,
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::super::admission::ClassFull;
 use super::super::bounds::Hosts;
 use super::super::event::Event;
-use super::super::id::{ClassName, Epoch, Name, Scope, TaskId};
+use super::super::id::{ClassName, Epoch, Key, Name, Scope, TaskId};
+use super::super::question::Interrupt;
 use super::super::record::{Cause, Fault, Record, Requester, Stop, Wait};
 use super::super::spec::{Payload, Reuse, Spec};
 use super::super::state::State;
@@ -110,6 +111,43 @@ pub enum Input {
         ticket: Ticket,
         /// What is asked.
         ask: Control,
+    },
+    /// A body asks others something; asking again with the same key is the same question.
+    Ask {
+        /// For the answer of the kernel: the answer that was given before, if one was.
+        ticket: Ticket,
+        /// Its task.
+        id: TaskId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// The key of the question.
+        key: Key,
+        /// The question.
+        question: Payload,
+    },
+    /// Somebody answers a question.
+    Respond {
+        /// For the answer.
+        ticket: Ticket,
+        /// The task that asked.
+        id: TaskId,
+        /// The key of the question.
+        key: Key,
+        /// The answer to the question.
+        value: Payload,
+        /// Who answers.
+        by: Requester,
+    },
+    /// Somebody interrupts a running body.
+    Interrupt {
+        /// For the answer.
+        ticket: Ticket,
+        /// The task.
+        id: TaskId,
+        /// Why.
+        reason: Arc<str>,
+        /// Who interrupts.
+        by: Requester,
     },
     /// Refuse new tasks and cancel all.
     Shutdown {
@@ -240,6 +278,17 @@ pub enum Effect {
         /// The run.
         epoch: Epoch,
     },
+    /// A question of the task was answered: wake the body that may wait for it.
+    Answered(TaskId),
+    /// Tell the body that it was interrupted.
+    Interrupt {
+        /// The task.
+        id: TaskId,
+        /// The run.
+        epoch: Epoch,
+        /// Why and by whom.
+        interrupt: Arc<Interrupt>,
+    },
     /// The task has settled: close its inbox.
     Close(TaskId),
     /// The task has settled and stopped: nothing of it is needed any more.
@@ -259,6 +308,12 @@ pub enum Reply {
     Resumed(Result<(), ResumeRefusal>),
     /// To a [`Input::Control`].
     Controlled(Controlled),
+    /// To a question: the answer that was given before, if one was.
+    Asked(Result<Option<Payload>, AskRefusal>),
+    /// To an answer.
+    Responded(Result<(), RespondRefusal>),
+    /// To an interrupt.
+    Interrupted(Result<(), InterruptRefusal>),
 }
 
 /// A task that was taken.
@@ -318,6 +373,39 @@ pub enum ResumeRefusal {
     AlreadyResumed(TaskId),
     /// A limit class is full, and the caller did not want it to wait.
     Full(ClassFull),
+}
+
+/// Why a question was not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskRefusal {
+    /// The run that asks is not the current one of its task.
+    Stale,
+    /// The task was asked to stop.
+    Stopping,
+    /// It has asked as many questions as it may: this many.
+    TooMany(usize),
+}
+
+/// Why an answer was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RespondRefusal {
+    /// No such task is known.
+    Unknown(TaskId),
+    /// The task has asked nothing by this key.
+    NoSuchQuestion,
+    /// Somebody else has answered.
+    AlreadyAnswered,
+    /// The task has ended, or was cancelled, or its body is over: nobody reads an answer.
+    Ended(State),
+}
+
+/// Why a body was not interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterruptRefusal {
+    /// No such task is known.
+    Unknown(TaskId),
+    /// No body of it runs, or it was asked to stop, which goes first.
+    NotRunning(State),
 }
 
 /// What became of the tasks that a cancel meant.

@@ -264,6 +264,7 @@ impl Supervisor {
             conclusion: None,
             outcome: None,
             resume: None,
+            questions: None,
             progress: None,
             undelivered: 0,
             created_at: self.now,

@@ -236,6 +236,42 @@ impl Bed {
         })
     }
 
+    /// The newest body of a task asks a question.
+    pub(super) fn ask(&mut self, number: u32, text: &str) -> Vec<Effect> {
+        let (ticket, id, epoch) = (self.ticket(), id(number), self.epoch(number));
+        let (key, question) = (key(text), json("1"));
+        self.step(Input::Ask {
+            ticket,
+            id,
+            epoch,
+            key,
+            question,
+        })
+    }
+
+    pub(super) fn respond(&mut self, number: u32, text: &str, value: &str) -> Vec<Effect> {
+        let (ticket, id, by) = (self.ticket(), id(number), Requester::Host);
+        let (key, value) = (key(text), json(value));
+        self.step(Input::Respond {
+            ticket,
+            id,
+            key,
+            value,
+            by,
+        })
+    }
+
+    pub(super) fn interrupt(&mut self, number: u32) -> Vec<Effect> {
+        let (ticket, id, by) = (self.ticket(), id(number), Requester::Host);
+        let reason = "look".into();
+        self.step(Input::Interrupt {
+            ticket,
+            id,
+            reason,
+            by,
+        })
+    }
+
     pub(super) fn shutdown(&mut self) -> Vec<Effect> {
         let (ticket, ask) = (self.ticket(), ask(None));
         self.step(Input::Shutdown { ticket, ask })
@@ -274,6 +310,8 @@ pub(super) fn starts(effects: &[Effect]) -> Vec<TaskId> {
         | Effect::Signal { .. }
         | Effect::Abort { .. }
         | Effect::CheckIdle { .. }
+        | Effect::Answered(_)
+        | Effect::Interrupt { .. }
         | Effect::Close(_)
         | Effect::Forget(_) => None,
     };
@@ -288,6 +326,8 @@ pub(super) fn answers(effects: &[Effect]) -> Vec<(Ticket, Reply)> {
         | Effect::Signal { .. }
         | Effect::Abort { .. }
         | Effect::CheckIdle { .. }
+        | Effect::Answered(_)
+        | Effect::Interrupt { .. }
         | Effect::Close(_)
         | Effect::Forget(_) => None,
     };

@@ -78,6 +78,14 @@ impl Checks {
         suspended.map(|(id, _)| *id).collect()
     }
 
+    /// Tasks that have asked something and not ended.
+    pub(super) fn asking(&self) -> Vec<TaskId> {
+        let tasks = self.view.tasks.iter();
+        let asking =
+            tasks.filter(|(_, seen)| !seen.is_settled() && seen.record.questions.is_some());
+        asking.map(|(id, _)| *id).collect()
+    }
+
     /// Before the kernel sees an input: what it must lead to.
     pub(super) fn before(&mut self, now: Timestamp, input: &Input) {
         self.now = now;
@@ -114,6 +122,9 @@ impl Checks {
             | Input::Undelivered { .. }
             | Input::Resume { .. }
             | Input::Control { .. }
+            | Input::Ask { .. }
+            | Input::Respond { .. }
+            | Input::Interrupt { .. }
             | Input::Shutdown { .. }
             | Input::Hosts(_)
             | Input::Tick => {}
@@ -139,6 +150,9 @@ impl Checks {
             | Input::Undelivered { .. }
             | Input::Resume { .. }
             | Input::Control { .. }
+            | Input::Ask { .. }
+            | Input::Respond { .. }
+            | Input::Interrupt { .. }
             | Input::Shutdown { .. }
             | Input::Hosts(_)
             | Input::Tick => false,
@@ -190,7 +204,10 @@ impl Checks {
                 | Input::Undelivered { .. }
                 | Input::Control { .. }
                 | Input::Resume { .. }
-                | Input::Hosts(_),
+                | Input::Hosts(_)
+                | Input::Ask { .. }
+                | Input::Respond { .. }
+                | Input::Interrupt { .. },
             )
             | None => Ok(()),
         }

@@ -17,4 +17,5 @@ mod planted;
 mod properties;
 mod seeds;
 mod small_worlds;
+mod talk;
 mod world;

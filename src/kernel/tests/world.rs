@@ -157,6 +157,7 @@ impl World {
                 Ok(())
             }
             Action::Cancel => self.cancel(),
+            Action::Resume if self.dice.percent(30) => self.talk(),
             Action::Resume => self.resume(),
             Action::Crash => self.crash(),
         }
@@ -241,7 +242,10 @@ impl World {
                         self.wire.push(Input::Undelivered { record, count });
                     }
                 }
-                Effect::Answer { .. } | Effect::Forget(_) => {}
+                Effect::Answer { .. }
+                | Effect::Answered(_)
+                | Effect::Interrupt { .. }
+                | Effect::Forget(_) => {}
             }
         }
         Ok(())
@@ -254,7 +258,10 @@ impl World {
         }
         let at = self.dice.below(self.wire.len());
         let input = self.wire.swap_remove(at);
-        let is_report = !matches!(input, Input::Spawn { .. } | Input::Undelivered { .. });
+        let is_report = !matches!(
+            input,
+            Input::Spawn { .. } | Input::Ask { .. } | Input::Undelivered { .. }
+        );
         if is_report && self.dice.percent(self.rates.duplicates) {
             self.copies.push(input.clone());
             if self.copies.len() > 16 {

@@ -40,6 +40,10 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
             text: text_of(progress),
         }),
         What::Output(piece) => output(task, piece),
+        What::Asked { key, .. } => note(format!("asks {key}")),
+        What::Answered { key, .. } => note(format!("was answered {key}")),
+        What::Unanswered(keys) => note(format!("{} questions stay open", keys.len())),
+        What::InterruptAsked(interrupt) => note(format!("interrupted: {}", interrupt.reason)),
         What::Emitted { label, payload } => {
             let payload = value_of(payload);
             let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
@@ -80,7 +84,7 @@ fn wait_text(wait: &Wait) -> String {
         Wait::Slot => "for a slot".to_owned(),
         Wait::Backoff(_) => "for another attempt".to_owned(),
         Wait::Children => "for its children".to_owned(),
-        Wait::Task(_) | Wait::Parked | Wait::Resume(_) => String::new(),
+        Wait::Task(_) | Wait::Parked | Wait::Answer | Wait::Resume(_) => String::new(),
     }
 }
 

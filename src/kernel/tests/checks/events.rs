@@ -74,6 +74,14 @@ impl Checks {
                 ensure(!seen.is_live, || "P16: a body stopped unheard".to_owned())?;
                 self.view.free_name(id);
             }
+            What::Answered { key, answer } => {
+                let record = newest(step, id);
+                let questions = record.and_then(|record| record.questions.as_ref());
+                let kept = questions.and_then(|all| all.get(key)?.answer.as_ref());
+                ensure(kept == Some(answer), || {
+                    format!("P24: the answer to {key} of {id} is told and not kept")
+                })?;
+            }
             What::Accepted(_)
             | What::Pending(_)
             | What::Waiting(_)
@@ -85,6 +93,9 @@ impl Checks {
             | What::Output(_)
             | What::Emitted { .. }
             | What::BudgetExhausted(_)
+            | What::Asked { .. }
+            | What::Unanswered(_)
+            | What::InterruptAsked(_)
             | What::Undelivered(_) => {}
         }
         let seen = self.view.tasks.get_mut(&id).expect("it was there above");
@@ -287,7 +298,14 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::Progress(_) | What::Output(_) | What::Emitted { .. } => {
             matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
         }
-        What::Detached | What::Charged(_) | What::BudgetExhausted(_) => is_live && to == from,
+        What::Asked { .. } | What::InterruptAsked(_) => {
+            matches!(from, S::Running | S::Waiting) && to == from
+        }
+        What::Detached
+        | What::Charged(_)
+        | What::BudgetExhausted(_)
+        | What::Answered { .. }
+        | What::Unanswered(_) => is_live && to == from,
         What::Settled { .. } => match to {
             S::Completed => matches!(from, S::Running | S::Waiting | S::CancelRequested),
             S::Failed => matches!(from, S::Running | S::Waiting),

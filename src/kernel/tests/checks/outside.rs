@@ -121,11 +121,16 @@ impl Outside {
                 Reply::Spawned(Err(_))
                 | Reply::Unknown(_)
                 | Reply::Resumed(_)
-                | Reply::Controlled(_) => Ok(()),
+                | Reply::Controlled(_)
+                | Reply::Asked(_)
+                | Reply::Responded(_)
+                | Reply::Interrupted(_) => Ok(()),
             },
             Effect::Signal { .. }
             | Effect::Abort { .. }
             | Effect::CheckIdle { .. }
+            | Effect::Answered(_)
+            | Effect::Interrupt { .. }
             | Effect::Close(_)
             | Effect::Forget(_) => Ok(()),
         }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::Checks;
 use super::view::Seen;
 use crate::kernel::{
-    Accepted, CancelReport, Input, Refusal, Reply, ResumeRefusal, Spec, State, Target, TaskId,
-    Ticket, Timestamp,
+    Accepted, AskRefusal, CancelReport, Conclusion, Epoch, Input, InterruptRefusal, Key, Payload,
+    QUESTIONS_MAX, Questions, Refusal, Reply, RespondRefusal, ResumeRefusal, Spec, State, Target,
+    TaskId, Ticket, Timestamp,
 };
 
 /// A request that was not answered yet, and what its answer must be like.
@@ -27,12 +28,22 @@ pub(super) enum Asked {
     },
     /// Answered in the same step.
     Control,
+    /// What must be answered, to a question, an answer or an interrupt.
+    Talk(Talk),
     Cancel {
         target: Target,
         meant: BTreeSet<TaskId>,
         /// When the longest grace is over, and when force is.
         deadlines: Deadlines,
     },
+}
+
+/// The only right reply to a question, an answer or an interrupt.
+#[derive(Clone, Debug)]
+pub(super) enum Talk {
+    Asked(Result<Option<Payload>, AskRefusal>),
+    Responded(Result<(), RespondRefusal>),
+    Interrupted(Result<(), InterruptRefusal>),
 }
 
 /// How far the stop of a tree has come.
@@ -81,6 +92,17 @@ impl Checks {
                 };
                 (*ticket, asked)
             }
+            Input::Ask {
+                ticket,
+                id,
+                epoch,
+                key,
+                ..
+            } => (*ticket, Asked::Talk(self.ask(*id, *epoch, key))),
+            Input::Respond {
+                ticket, id, key, ..
+            } => (*ticket, Asked::Talk(self.respond(*id, key))),
+            Input::Interrupt { ticket, id, .. } => (*ticket, Asked::Talk(self.interrupt(*id))),
             Input::Cancel { ticket, target, .. } => {
                 let asked = Asked::Cancel {
                     target: target.clone(),
@@ -115,6 +137,55 @@ impl Checks {
             }
         }
         self.open.insert(ticket, asked);
+    }
+
+    fn ask(&self, id: TaskId, epoch: Epoch, key: &Key) -> Talk {
+        let seen = self.view.tasks.get(&id);
+        let seen = seen.filter(|seen| seen.is_run(epoch) && !seen.is_settled());
+        let Some(seen) = seen else {
+            return Talk::Asked(Err(AskRefusal::Stale));
+        };
+        let questions = seen.record.questions.as_deref();
+        let question = questions.and_then(|all| all.get(key));
+        if let Some(answer) = question.and_then(|question| question.answer.as_ref()) {
+            return Talk::Asked(Ok(Some(answer.value.clone())));
+        }
+        let count = questions.map_or(0, Questions::len);
+        Talk::Asked(if seen.state == State::CancelRequested {
+            Err(AskRefusal::Stopping)
+        } else if question.is_none() && count == QUESTIONS_MAX {
+            Err(AskRefusal::TooMany(QUESTIONS_MAX))
+        } else {
+            Ok(None)
+        })
+    }
+
+    fn respond(&self, id: TaskId, key: &Key) -> Talk {
+        let Some(seen) = self.view.tasks.get(&id) else {
+            return Talk::Responded(Err(RespondRefusal::Unknown(id)));
+        };
+        let record = &seen.record;
+        let settles = matches!(record.conclusion, Some(Conclusion::Settle(_)));
+        let is_over = seen.is_settled() || settles || seen.doomed && record.stop.is_some();
+        let question = record.questions.as_ref().and_then(|all| all.get(key));
+        Talk::Responded(match question {
+            _ if is_over => Err(RespondRefusal::Ended(seen.state)),
+            None => Err(RespondRefusal::NoSuchQuestion),
+            Some(question) if question.answer.is_some() => Err(RespondRefusal::AlreadyAnswered),
+            Some(_) => Ok(()),
+        })
+    }
+
+    fn interrupt(&self, id: TaskId) -> Talk {
+        let Some(seen) = self.view.tasks.get(&id) else {
+            return Talk::Interrupted(Err(InterruptRefusal::Unknown(id)));
+        };
+        let runs = matches!(seen.state, State::Running | State::Waiting);
+        Talk::Interrupted(if runs && seen.is_live {
+            Ok(())
+        } else {
+            Err(InterruptRefusal::NotRunning(seen.state))
+        })
     }
 
     /// The task that a key must lead to: one that is held, or whose window is not over.
@@ -203,6 +274,15 @@ impl Checks {
                     format!("P24: resume of a task that is {state:?}: {result:?}")
                 })
             }
+            (Asked::Talk(talk), reply) => {
+                let is_right = match (talk, reply) {
+                    (Talk::Asked(right), Reply::Asked(told)) => right == told,
+                    (Talk::Responded(right), Reply::Responded(told)) => right == told,
+                    (Talk::Interrupted(right), Reply::Interrupted(told)) => right == told,
+                    (Talk::Asked(_) | Talk::Responded(_) | Talk::Interrupted(_), _) => false,
+                };
+                ensure(is_right, || format!("{asked:?} is answered with {reply:?}"))
+            }
             (Asked::Cancel { target, meant, .. }, Reply::Cancelled(report)) => {
                 self.cancel_reply(target, meant, report)
             }
@@ -217,6 +297,9 @@ impl Checks {
                 Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Cancel { .. } | Asked::Control,
                 Reply::Spawned(_)
                 | Reply::Resumed(_)
+                | Reply::Asked(_)
+                | Reply::Responded(_)
+                | Reply::Interrupted(_)
                 | Reply::Cancelled(_)
                 | Reply::Controlled(_)
                 | Reply::Unknown(_),

@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 39] = [
+pub(super) const INPUTS: [Row; 44] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -71,6 +71,16 @@ pub(super) const INPUTS: [Row; 39] = [
         "ppppp rrr wwww rr qqqqqqq CFTXIXX"),
     ("somebody tries to resume it", |b| { b.try_resume(1, "3"); },
         "ppppp rrr wwww rr qqqqqqq CFTXIXX"),
+    ("its body asks something",    |b| { b.ask(1, "k"); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("its question is answered",   |b| { b.ask(1, "k"); b.respond(1, "k", "2"); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("it is answered unasked",     |b| { b.respond(1, "k", "2"); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
+    ("it awaits an answer",        |b| { b.ask(1, "k"); b.park(1, 6, Some(Wait::Answer)); },
+        "ppppp www wwww ss qqqqqqq CFTXIXX"),
+    ("it is interrupted",          |b| { b.interrupt(1); },
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("no time passes",             |b| { b.pass(Duration::ZERO); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("a second passes",            |b| { b.pass(SECOND); },

@@ -7,7 +7,8 @@ use super::super::bed::{ask, json, key, name};
 use super::World;
 use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
-    Epoch, Input, LateSuccess, OnParentEnd, Origin, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
+    Epoch, Input, Key, LateSuccess, OnParentEnd, Origin, Requester, Retry, Reuse, Spec, StopPolicy,
+    Target, TaskId,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -187,6 +188,39 @@ impl World {
         };
         let Some(id) = id else { return Ok(()) };
         self.resume_task(id)
+    }
+
+    pub(in crate::kernel_tests) fn any_question(&mut self) -> Key {
+        let text = self.dice.pick(&KEYS).copied();
+        key(text.expect("there are keys"))
+    }
+
+    /// Somebody answers a question or interrupts, whether or not that makes sense.
+    pub(in crate::kernel_tests) fn talk(&mut self) -> Result<(), String> {
+        let asking = self.checks.asking();
+        let id = match self.dice.pick(&asking) {
+            Some(id) if self.dice.percent(80) => Some(*id),
+            Some(_) | None => self.any_known(),
+        };
+        let Some(id) = id else { return Ok(()) };
+        let (ticket, by) = (self.next_ticket(), Requester::Host);
+        if self.dice.percent(30) {
+            let reason = "look".into();
+            return self.feed(Input::Interrupt {
+                ticket,
+                id,
+                reason,
+                by,
+            });
+        }
+        let (key, value) = (self.any_question(), json(&ticket.0.to_string()));
+        self.feed(Input::Respond {
+            ticket,
+            id,
+            key,
+            value,
+            by,
+        })
     }
 
     pub(in crate::kernel_tests) fn resume_task(&mut self, id: TaskId) -> Result<(), String> {

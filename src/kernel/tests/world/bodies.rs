@@ -125,6 +125,7 @@ impl World {
             }
             4 => self.body_says(at),
             5 => self.bodies[at].active = self.now,
+            9 => return self.ask_by(body.id, body.epoch),
             6 | 7 if self.dice.percent(self.rates.parented) => {
                 return self.spawn_by(body.id, body.epoch);
             }
@@ -191,6 +192,25 @@ impl World {
             amount: self.dice.below(12) as u64,
         };
         self.feed(Input::Control { ticket, ask })
+    }
+
+    /// The body asks something, perhaps once more.
+    fn ask_by(&mut self, id: TaskId, epoch: Epoch) -> Result<(), String> {
+        let key = self.any_question();
+        let (ticket, question) = (self.next_ticket(), json("\"why\""));
+        let input = Input::Ask {
+            ticket,
+            id,
+            epoch,
+            key,
+            question,
+        };
+        if self.dice.percent(10) {
+            // It may arrive after the end of the body that made it.
+            self.wire.push(input);
+            return Ok(());
+        }
+        self.feed(input)
     }
 
     fn spawn_by(&mut self, id: TaskId, epoch: Epoch) -> Result<(), String> {

@@ -1,0 +1,55 @@
+//! What a body asks others and what others tell it: questions with their answers, interrupts.
+//!
+//! # Invariants
+//! 1. A question is answered at most once, and its answer never changes.
+//! 2. Questions and answers stay in the record over retries, suspensions and restarts; what is not
+//!    answered when the task settles is told in an event and never answered.
+//!
+//! *Not here*: who may answer and when (`supervisor/talk`), the body that waits (the public face).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::id::Key;
+use super::record::Requester;
+use super::spec::Payload;
+use super::time::Timestamp;
+
+/// Most questions of one task, answered or not.
+pub const QUESTIONS_MAX: usize = 64;
+
+/// The questions of a task by their keys.
+pub type Questions = BTreeMap<Key, Question>;
+
+/// A question of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What was asked.
+    pub asked: Payload,
+    /// When.
+    pub asked_at: Timestamp,
+    /// The answer, once somebody gave one.
+    pub answer: Option<Arc<Answer>>,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What was answered.
+    pub value: Payload,
+    /// By whom.
+    pub by: Requester,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Word to a running body that it shall look up from its work. It is no request to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interrupt {
+    /// Why, in the words of who interrupts.
+    pub reason: Arc<str>,
+    /// Who interrupts.
+    pub by: Requester,
+    /// When it was decided.
+    pub at: Timestamp,
+}
