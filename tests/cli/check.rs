@@ -5,13 +5,17 @@ use std::process::{Command, Output, Stdio};
 
 /// Runs the binary outside of any run.
 fn understory(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_understory"))
+    command(arguments).output().expect("the binary is built")
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_understory"));
+    command
         .args(arguments)
         .env_remove("UNDERSTORY_SOCKET")
         .env_remove("UNDERSTORY_TOKEN")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary is built")
+        .stdin(Stdio::null());
+    command
 }
 
 fn code_and_errors(output: &Output) -> (Option<i32>, String) {
@@ -76,6 +80,26 @@ fn wrong_command_line_is_refused() {
         &["fly"],
         &["check", "a", "b"],
         &["run", "x", "--grace", "5"],
+        &["spawn"],
+        &["spawn", "ls"],
+        &["spawn", "--name", "a b", "--", "ls"],
+        &["spawn", "--name", "parent", "--", "ls"],
+        &["spawn", "--kind", "", "--", "ls"],
+        &["spawn", "--label", "role", "--", "ls"],
+        &["spawn", "--label", "=reader", "--", "ls"],
+        &["spawn", "--timeout", "5", "--", "ls"],
+        &["spawn", "--retry", "100", "--", "ls"],
+        &["spawn", "--on-parent-end", "stay", "--", "ls"],
+        &["ls", "--state", "busy"],
+        &["ls", "--label", "role"],
+        &["tree", "--kind", "a b"],
+        &["show"],
+        &["send"],
+        &["cancel"],
+        &["cancel", "a", "--grace", "soon"],
+        &["wait"],
+        &["wait", "a", "--timeout", "soon"],
+        &["events", "--since", "now"],
     ] {
         let (code, errors) = code_and_errors(&understory(arguments));
         assert_eq!(code, Some(2), "{arguments:?}: {errors}");
@@ -84,8 +108,21 @@ fn wrong_command_line_is_refused() {
 
 #[test]
 fn verbs_of_a_process_are_refused_outside_of_a_run() {
-    for arguments in [&["send", "lead", "hello"][..], &["progress", "half"]] {
-        let (code, errors) = code_and_errors(&understory(arguments));
+    let empty = tempfile::tempdir().expect("there is a temporary directory");
+    for arguments in [
+        &["spawn", "--", "true"][..],
+        &["ls"],
+        &["tree"],
+        &["show", "lead"],
+        &["send", "lead", "hello"],
+        &["cancel", "lead"],
+        &["wait", "lead"],
+        &["events"],
+        &["progress", "half"],
+    ] {
+        let mut command = command(arguments);
+        let output = command.env("TMPDIR", empty.path()).output();
+        let (code, errors) = code_and_errors(&output.expect("the binary is built"));
         assert_eq!(code, Some(2));
         assert!(errors.contains("belongs to no run"), "{errors}");
     }

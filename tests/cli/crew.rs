@@ -42,6 +42,42 @@ impl Crew {
         self.directory.path().join(name)
     }
 
+    /// A pipe by which the processes of the crew and the test wait for each other.
+    pub(crate) fn pipe(&self, name: &str) {
+        let (here, fifo) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+        let rights = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(here, self.file(name), fifo, rights, 0).expect("the directory is ours");
+    }
+
+    /// Lets whoever reads the pipe go on.
+    pub(crate) fn release(&self, name: &str) {
+        fs::write(self.file(name), "go\n").expect("somebody reads it");
+    }
+
+    /// The binary as its user has it in another terminal.
+    pub(crate) fn terminal(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_understory"));
+        command
+            .args(arguments)
+            .env("TMPDIR", self.file("tmp"))
+            .env_remove("UNDERSTORY_SOCKET")
+            .env_remove("UNDERSTORY_TOKEN")
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a verb says and how it exits, given in another terminal.
+    pub(crate) fn say(&self, arguments: &[&str]) -> Done {
+        let output = self.terminal(arguments).output();
+        let output = output.expect("the binary is built");
+        Done {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     pub(crate) fn start(&self, arguments: &[&str]) -> Run {
         self.start_by(Command::new(env!("CARGO_BIN_EXE_understory")), arguments)
     }

@@ -6,7 +6,10 @@
 mod check;
 mod crew;
 mod proc;
+mod reach;
 mod run;
 mod shim;
+mod spawn;
 mod survivors;
 mod talk;
+mod verbs;

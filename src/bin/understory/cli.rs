@@ -2,6 +2,8 @@
 //!
 //! *Not here*: carrying it out (`main`).
 
+mod verbs;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::plan::parse_duration;
+pub(crate) use verbs::{Cancel, Events, ParentEnd, RunChoice, Show, Spawn, Wait, Which, here};
 
 /// Supervise a crew of processes as one tree.
 #[derive(Debug, Parser)]
@@ -24,8 +27,24 @@ pub(crate) enum Command {
     Run(Run),
     /// Check a plan and tell everything that is wrong with it
     Check(Check),
-    /// Send a line to the inbox of another task of the same tree
+    /// Start a command as a task below this one
+    Spawn(Spawn),
+    /// List the tasks below this one
+    #[command(after_help = verbs::LS_HELP)]
+    Ls(Which),
+    /// Draw this task and those below it
+    #[command(after_help = verbs::TREE_HELP)]
+    Tree(Which),
+    /// Show one task
+    Show(Show),
+    /// Send a line to the inbox of a task
     Send(Send),
+    /// Stop a task and everything below it, and wait for its end
+    Cancel(Cancel),
+    /// Wait for the end of tasks
+    Wait(Wait),
+    /// Tell what happens to this task and those below it
+    Events(Events),
     /// Tell how far the task is that this process belongs to
     Progress(Progress),
     /// Run one command so that nothing of it is left behind
@@ -56,11 +75,13 @@ pub(crate) struct Check {
 #[derive(Debug, Args)]
 #[command(after_help = SEND_HELP)]
 pub(crate) struct Send {
-    /// The task: a name of the same tree, or `parent`
-    #[arg(value_name = "NAME")]
+    /// The task: a name, path or id of the same tree, `parent` or `self`
+    #[arg(value_name = "TARGET")]
     pub(crate) to: String,
     /// The line; without it, each line of standard input is sent
     pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) choice: RunChoice,
 }
 
 #[derive(Debug, Args)]
@@ -83,9 +104,13 @@ Examples:
   understory run PLAN.toml --json     the same for programs
   understory check PLAN.toml          what is wrong with a plan?
 
-In a process of a run:
-  understory send reviewer \"look at src/\"
-  understory progress \"3 of 9\"";
+In a process of a run, for what is below it:
+  understory spawn --name docs -- agent \"read the docs\"
+  understory tree
+  understory wait docs --timeout 10m
+  understory send docs \"look at src/, too\"
+  understory cancel docs
+From another terminal the same verbs reach the whole run.";
 
 const RUN_HELP: &str = "\
 A plan:
@@ -136,7 +161,7 @@ Examples:
 Exit codes:
   0    every line is in the inbox
   1    the run refused it, for the reason shown
-  2    the command line is wrong, or this process belongs to no run";
+  2    the command line is wrong, or there is no run";
 
 const PROGRESS_HELP: &str = "\
 Example:

@@ -21,7 +21,7 @@ use understory::State;
 
 use crate::process::StreamName;
 use terminal::Terminal;
-pub(crate) use text::duration as duration_text;
+pub(crate) use text::{duration as duration_text, harmless};
 use tree::{Paint, Tree};
 
 /// How often a live tree is drawn anew.
@@ -29,7 +29,7 @@ pub(crate) const DRAW_PERIOD: Duration = Duration::from_millis(100);
 /// Output that is gathered before it is shown above a live tree, in bytes.
 const GATHERED_BYTES_MAX: usize = 64 << 10;
 
-/// Something to show of a task, which is meant by its place in the plan.
+/// Something to show of a task, which is meant by its number.
 #[derive(Debug)]
 pub(crate) enum Sight {
     /// It has come to this state; the note says why, or what it waits for.
@@ -83,6 +83,28 @@ impl Screen {
                 tree,
                 out: Out::default(),
             })
+        }
+    }
+
+    /// Shows a task that has joined the run.
+    pub(crate) fn add(&mut self, task: usize, place: &Place) {
+        if let Some(tree) = self.tree() {
+            tree.add(task, place);
+        }
+    }
+
+    /// Leaves out a task that has been over for long.
+    pub(crate) fn forget(&mut self, task: usize) {
+        if let Some(tree) = self.tree() {
+            tree.forget(task);
+        }
+    }
+
+    fn tree(&mut self) -> Option<&mut Tree> {
+        match self {
+            Self::Live(live) => Some(&mut live.tree),
+            Self::Plain(plain) => Some(&mut plain.tree),
+            Self::Json(_) => None,
         }
     }
 
@@ -260,9 +282,9 @@ impl Live {
         let since_start = self.started.elapsed();
         match sight {
             Sight::State { task, state, note } => {
-                self.tree
-                    .row_mut(task)
-                    .turn(state, text::harmless(&note), since_start);
+                if let Some(row) = self.tree.row_mut(task) {
+                    row.turn(state, text::harmless(&note), since_start);
+                }
             }
             Sight::Output {
                 task,
@@ -282,7 +304,9 @@ impl Live {
                 );
             }
             Sight::Progress { task, text } | Sight::Note { task, text } => {
-                self.tree.row_mut(task).said = text::harmless(&text);
+                if let Some(row) = self.tree.row_mut(task) {
+                    row.said = text::harmless(&text);
+                }
             }
         }
     }

@@ -17,9 +17,10 @@ mod process;
 mod run;
 mod shim;
 mod socket;
+mod verbs;
 mod wire;
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,8 +28,7 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 use plan::{PLAN_BYTES_MAX, Plan};
-use socket::Verb;
-use socket::client::{self, ClientError};
+use socket::client::ClientError;
 
 /// Everything asked for was done.
 const CODE_DONE: u8 = 0;
@@ -52,10 +52,15 @@ fn main() -> ExitCode {
             }
             Err(reason) => usage_error(&reason),
         },
-        Command::Send(send) => code_of(send_all(&send)),
-        Command::Progress(progress) => code_of(client::ask(Verb::Progress {
-            text: progress.text,
-        })),
+        Command::Spawn(spawn) => code_of(verbs::spawn(spawn)),
+        Command::Ls(which) => code_of(verbs::ls(which)),
+        Command::Tree(which) => code_of(verbs::tree(which)),
+        Command::Show(show) => code_of(verbs::show(show)),
+        Command::Send(send) => code_of(verbs::send(&send)),
+        Command::Progress(progress) => code_of(verbs::progress(progress)),
+        Command::Cancel(cancel) => code_of(verbs::cancel(cancel)),
+        Command::Wait(wait) => code_of(verbs::wait(wait)),
+        Command::Events(events) => code_of(verbs::events(&events)),
         Command::Shim(shim) => return ExitCode::from(shim::run(&shim.command)),
     };
     ExitCode::from(code)
@@ -89,24 +94,11 @@ fn load(path: &Path) -> Result<Plan, String> {
     Plan::parse(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
 }
 
-/// Sends the text, or each line of standard input.
-fn send_all(send: &cli::Send) -> Result<(), ClientError> {
-    let ask = |text: String| {
-        client::ask(Verb::Send {
-            to: send.to.clone(),
-            text,
-        })
-    };
-    match &send.text {
-        Some(text) => ask(text.clone()),
-        None => io::stdin().lock().lines().try_for_each(|line| ask(line?)),
-    }
-}
-
-fn code_of(result: Result<(), ClientError>) -> u8 {
+fn code_of(result: Result<u8, ClientError>) -> u8 {
     match result {
-        Ok(()) => CODE_DONE,
+        Ok(code) => code,
         Err(error) if error.is_usage() => usage_error(&error.to_string()),
+        Err(ClientError::NobodyReads) => CODE_FAILED,
         Err(error) => {
             complain(&error.to_string());
             CODE_FAILED

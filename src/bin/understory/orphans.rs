@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. On Linux, once [`adopt`] was called, every process below this one stays below it until it is
 //!    reaped. So a process without children has no descendants at all.
-//! 2. On other systems nobody is adopted and [`children`] is empty.
+//! 2. On other systems nobody is adopted, [`children`] is empty, and [`is_below`] cannot tell.
 //!
 //! *Not here*: who is to be killed (`shim::family`, `process::keeper`).
 
@@ -12,12 +12,17 @@ use std::io;
 use rustix::process::Pid;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{adopt, children};
+pub(crate) use linux::{adopt, children, is_below};
 
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{Pid, io};
     use std::fs;
+
+    /// How often is looked for the way up while it changes.
+    const LOOKS_MAX: usize = 16;
+    /// Longest way up that is followed.
+    const DEPTH_MAX: usize = 4_096;
 
     /// From now on, what is orphaned below this process becomes its child.
     pub(crate) fn adopt() -> io::Result<()> {
@@ -56,14 +61,37 @@ mod linux {
         let own = rustix::process::getpid();
         let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
         let pids = entries.filter_map(|entry| pid(entry.file_name().to_str()?));
-        Ok(pids.filter(|pid| parent(*pid) == Some(own)).collect())
+        Ok(pids.filter(|pid| parent(*pid) == Some(Some(own))).collect())
     }
 
-    fn parent(process: Pid) -> Option<Pid> {
+    /// The parent of a process that is there; the first process of all has none.
+    #[allow(clippy::option_option)] // Not there and without a parent are two answers.
+    fn parent(process: Pid) -> Option<Option<Pid>> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
         // The name of the program stands in brackets and may hold anything, brackets too.
         let (_, after_name) = stat.rsplit_once(')')?;
-        pid(after_name.split_whitespace().nth(1)?)
+        let parent = after_name.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Pid::from_raw(parent))
+    }
+
+    /// Whether a process is `top` or hangs below it; `None` when nobody can tell.
+    pub(crate) fn is_below(process: Pid, top: Pid) -> Option<bool> {
+        // A process on the way up may end, and what is below it hangs higher: then look again.
+        (0..LOOKS_MAX).find_map(|_| climb(process, top))
+    }
+
+    fn climb(process: Pid, top: Pid) -> Option<bool> {
+        let mut at = process;
+        for _ in 0..DEPTH_MAX {
+            if at == top {
+                return Some(true);
+            }
+            match parent(at)? {
+                Some(parent) => at = parent,
+                None => return Some(false),
+            }
+        }
+        None
     }
 
     fn pid(text: &str) -> Option<Pid> {
@@ -85,6 +113,9 @@ mod linux {
 
             assert!(listed().expect("proc is mounted").contains(&pid));
             assert!(searched().expect("proc is mounted").contains(&pid));
+            let own = rustix::process::getpid();
+            assert_eq!(is_below(pid, own), Some(true));
+            assert_eq!(is_below(own, pid), Some(false));
             drop(child.stdin.take());
             child.wait().expect("it was not reaped before");
 
@@ -97,6 +128,11 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn adopt() -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_below(_process: Pid, _top: Pid) -> Option<bool> {
+    None
 }
 
 #[cfg(not(target_os = "linux"))]

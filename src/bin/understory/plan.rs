@@ -8,6 +8,7 @@
 //!
 //! *Not here*: running it (`run`), what a command does (`process`).
 
+mod bounds;
 mod duration;
 mod entry;
 mod order;
@@ -28,7 +29,7 @@ pub(crate) const PLAN_BYTES_MAX: usize = 1 << 20;
 /// Most tasks of one plan.
 pub(crate) const TASKS_MAX: usize = 10_000;
 /// Most tasks above another one.
-pub(crate) const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: u32 = 64;
 /// Longest message to an inbox, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The class in `[limits]` that counts every task of the plan.
@@ -43,6 +44,19 @@ pub(crate) struct Plan {
     pub(crate) limits: BTreeMap<String, NonZeroU32>,
     /// How many tasks of the plan may run at once.
     pub(crate) global_limit: Option<NonZeroU32>,
+    pub(crate) bounds: PlanBounds,
+}
+
+/// How large the run may grow by tasks that its tasks spawn; without a number it is as large as
+/// understory allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlanBounds {
+    /// Most tasks above another one.
+    pub(crate) depth: Option<u32>,
+    /// Most live tasks directly below another one.
+    pub(crate) children: Option<usize>,
+    /// Most live tasks.
+    pub(crate) tasks: Option<usize>,
 }
 
 /// One process of the crew.

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use rustix::process::Pid;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,7 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::wire::{Exit, FRAME_BYTES_MAX, Order};
 use driver::{Driver, Window};
 pub(crate) use keeper::Keeper;
-pub(crate) use lines::{Lines, StreamName};
+pub(crate) use lines::{Line, Lines, StreamName};
 
 /// The hidden subcommand that makes our own binary a shim.
 pub(crate) const SHIM_COMMAND: &str = "__shim";
@@ -46,9 +47,18 @@ const ORDERS_MAX: usize = 4;
 pub(crate) struct Launch {
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
-    /// Added to the environment of understory.
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) environment: Environment,
     pub(crate) cwd: Option<PathBuf>,
+}
+
+/// What the variables of a process are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Environment {
+    /// Those of understory, and its own beside or instead of them.
+    Added,
+    /// Its own and no others.
+    Whole,
 }
 
 /// How a process ended.
@@ -63,6 +73,8 @@ pub(crate) enum Ended {
 
 #[derive(Debug)]
 pub(crate) struct Process {
+    /// Its shim, below which everything is that it starts.
+    shim: Option<Pid>,
     input: ProcessInput,
     ended: watch::Receiver<Option<Ended>>,
     kill: CancellationToken,
@@ -85,6 +97,7 @@ impl Process {
         let window = Window::new();
         let lines = lines::read(child.stdout(), child.stderr(), LINES_MAX, ended.clone());
         let process = Self {
+            shim: child.pid(),
             input: ProcessInput {
                 orders,
                 window: window.clone(),
@@ -102,6 +115,11 @@ impl Process {
         };
         tokio::spawn(driver.drive(ended_sender));
         Ok((process, lines))
+    }
+
+    /// The process below which everything is that the command starts.
+    pub(crate) fn shim(&self) -> Option<Pid> {
+        self.shim
     }
 
     /// Its standard input.
@@ -178,6 +196,9 @@ fn shim_command(launch: &Launch, control: StdUnixStream) -> Command {
         .arg(SHIM_COMMAND)
         .arg("--")
         .args(&launch.command);
+    if launch.environment == Environment::Whole {
+        shim.env_clear();
+    }
     shim.envs(launch.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = &launch.cwd {
         shim.current_dir(cwd);

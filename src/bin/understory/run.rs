@@ -11,6 +11,7 @@ mod body;
 mod calls;
 mod crew;
 mod news;
+mod reach;
 mod show;
 mod stop;
 mod throttle;
@@ -20,13 +21,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use understory::store::MemoryStore;
-use understory::{Class, Manager, Since, State};
+use understory::{Class, Manager, Since};
 
 use crate::draw::Screen;
-use crate::plan::Plan;
+use crate::plan::{DEPTH_MAX, Plan};
 use crate::process::Keeper;
 use crate::socket::Socket;
 use body::ProcessExecutor;
+use calls::FrontDesk;
 use crew::Crew;
 use show::Show;
 use stop::{Signals, Stopper};
@@ -41,6 +43,10 @@ const CODE_CANCELLED: u8 = 130;
 
 /// How long is waited for processes that cannot die, after everything has settled.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// Tasks that may join and live at once, unless the plan says otherwise.
+const SPAWNED_LIVE_MAX: usize = 10_000;
+/// Tasks that are over and can still be asked for, beside those of the plan.
+const SETTLED_KEPT: usize = 10_000;
 /// Events kept until they are shown, beside some for each task.
 const EVENTS_KEPT: usize = 1_024;
 const EVENTS_KEPT_PER_TASK: usize = 16;
@@ -106,24 +112,29 @@ async fn supervise(plan: Plan, options: Options) -> Result<u8, RunError> {
         socket_directory: socket.directory().to_owned(),
     };
     let mut stops = stopper.listen(signals);
+    let (voice, user_manager) = (socket.desk().admit_user(), manager.clone());
+    let user_desk = tokio::spawn(async move {
+        FrontDesk::of_user(&executor, &user_manager)
+            .attend(voice)
+            .await
+    });
     crew.open_gate();
     show.follow(feed, &mut stops).await;
     drop(manager.shutdown(Duration::ZERO).await);
+    socket.say_goodbye().await;
+    user_desk.abort();
     // Bodies that were abandoned hold processes that did not die of SIGKILL yet.
     keeper.kill_all();
     if timeout(LEAVE_PATIENCE, keeper.all_ended()).await.is_err() {
         show.say("some processes cannot be killed; they are left to the system");
     }
-    let states = show.finish();
-    Ok(
-        if states.iter().all(|state| *state == Some(State::Completed)) {
-            CODE_COMPLETED
-        } else if stops.any() {
-            CODE_CANCELLED
-        } else {
-            CODE_FAILED
-        },
-    )
+    Ok(if show.finish() {
+        CODE_COMPLETED
+    } else if stops.any() {
+        CODE_CANCELLED
+    } else {
+        CODE_FAILED
+    })
 }
 
 fn build(
@@ -133,9 +144,12 @@ fn build(
 ) -> Result<Manager, understory::BuildError> {
     let count = plan.tasks.len();
     let events_kept = EVENTS_KEPT + count * EVENTS_KEPT_PER_TASK;
+    let bounds = &plan.bounds;
     let mut builder = Manager::builder()
-        .live_max(count + 1)
-        .children_max(count + 1)
+        .live_max(bounds.tasks.unwrap_or(count + SPAWNED_LIVE_MAX))
+        .children_max(bounds.children.unwrap_or(count + SPAWNED_LIVE_MAX))
+        .depth_max(bounds.depth.unwrap_or(DEPTH_MAX))
+        .settled_max(count + SETTLED_KEPT)
         .feed_events_max(events_kept)
         .store(MemoryStore::with_history(events_kept));
     if let Some(size) = plan.global_limit {

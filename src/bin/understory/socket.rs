@@ -1,69 +1,67 @@
-//! The socket by which a process of the run speaks: one per run, for its own user only.
+//! The socket by which a run is spoken to: one per run, for its own user only.
 //!
 //! # Invariants
 //! 1. Only the user of the run can reach it: mode 0600 in a directory of mode 0700. Both are
 //!    removed when the [`Socket`] is dropped; what understory cannot remove, because it was killed,
 //!    stays.
-//! 2. A request is heard only with the token of a task that runs now. It is carried out by that
-//!    very task, with its rights and no others.
-//! 3. Requests, connections and waiting are bounded; a client that is slow or silent harms only
-//!    itself.
+//! 2. Who asks is known by its token and by its process (`desk`), never by what it says of itself.
+//! 3. Requests, connections and answers are bounded; a client that is slow, silent or gone harms
+//!    only itself, and its end ends nothing but its own waiting.
 //!
 //! *Not here*: what a verb does (`run`), the other end (`client`).
 
 pub(crate) mod client;
+mod desk;
 mod protocol;
 
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-pub(crate) use protocol::Verb;
+pub(crate) use desk::{Call, Desk, Reply, Voice};
 use protocol::{Answer, REQUEST_BYTES_MAX, Request};
+pub(crate) use protocol::{
+    Extent, Inbox, ListAsk, ParentEnd, Quorum, Said, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
+};
 
 /// Where a process finds the socket.
 pub(crate) const SOCKET_VARIABLE: &str = "UNDERSTORY_SOCKET";
 /// What proves which task it belongs to.
 pub(crate) const TOKEN_VARIABLE: &str = "UNDERSTORY_TOKEN";
 
-/// Clients that are served at once; others wait for their turn.
+/// Clients that may be saying what they want; others wait for their turn.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a client may take.
+/// Requests that are under way.
+const TALKS_MAX: u32 = 512;
+/// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the clients may take to hear the last answers of a run.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Calls of one task that wait for it.
-const CALLS_MAX: usize = 16;
+/// What the directories of sockets are called, before their number.
+const DIRECTORY_PREFIX: &str = "understory-";
 /// The socket's name in its directory.
 const SOCKET_NAME: &str = "run.sock";
 /// Longest path of a socket on the systems we know.
 const PATH_BYTES_MAX: usize = 100;
 
-/// A request of a process, to be carried out by its task.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) verb: Verb,
-    /// Takes what the process is told.
-    pub(crate) answer: oneshot::Sender<Result<(), String>>,
-}
-
-type Tokens = Arc<Mutex<HashMap<String, mpsc::Sender<Call>>>>;
-
 /// The socket of a run, open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Socket {
     desk: Desk,
+    talks: Arc<Semaphore>,
     server: AbortHandle,
     directory: Directory,
 }
@@ -75,14 +73,13 @@ impl Socket {
         let path = directory.0.join(SOCKET_NAME);
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        let desk = Desk {
-            path,
-            tokens: Tokens::default(),
-        };
-        let server = tokio::spawn(serve(listener, Arc::clone(&desk.tokens))).abort_handle();
+        let desk = Desk::new(path);
+        let talks = Arc::new(Semaphore::new(TALKS_MAX as usize));
+        let server = tokio::spawn(serve(listener, desk.clone(), Arc::clone(&talks)));
         Ok(Self {
             desk,
-            server,
+            talks,
+            server: server.abort_handle(),
             directory,
         })
     }
@@ -96,76 +93,17 @@ impl Socket {
     pub(crate) fn directory(&self) -> &Path {
         &self.directory.0
     }
+
+    /// Lets those who wait for an answer hear it, for a short time.
+    pub(crate) async fn say_goodbye(&self) {
+        let _ = timeout(GOODBYE_PATIENCE, self.talks.acquire_many(TALKS_MAX)).await;
+    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-/// Gives out the right to speak.
-#[derive(Clone, Debug)]
-pub(crate) struct Desk {
-    path: PathBuf,
-    tokens: Tokens,
-}
-
-impl Desk {
-    /// Where the socket is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Lets one attempt of a task speak, until the [`Voice`] is dropped.
-    pub(crate) fn admit(&self) -> Voice {
-        let token = Uuid::new_v4().simple().to_string();
-        let (sender, calls) = mpsc::channel(CALLS_MAX);
-        lock(&self.tokens).insert(token.clone(), sender);
-        Voice {
-            token,
-            calls,
-            tokens: Arc::clone(&self.tokens),
-        }
-    }
-}
-
-/// The right of one attempt to speak, and what it says.
-#[derive(Debug)]
-pub(crate) struct Voice {
-    token: String,
-    calls: mpsc::Receiver<Call>,
-    tokens: Tokens,
-}
-
-impl Voice {
-    pub(crate) fn token(&self) -> &str {
-        &self.token
-    }
-
-    /// The next request of the process.
-    ///
-    /// # Cancel safety
-    /// No request is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> Call {
-        match self.calls.recv().await {
-            Some(call) => call,
-            // The sender stands in the table until this voice is dropped.
-            None => std::future::pending().await,
-        }
-    }
-}
-
-impl Drop for Voice {
-    fn drop(&mut self) {
-        lock(&self.tokens).remove(&self.token);
-    }
-}
-
-fn lock(
-    tokens: &Mutex<HashMap<String, mpsc::Sender<Call>>>,
-) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Call>>> {
-    tokens.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A new directory for this user only, removed when dropped.
@@ -176,7 +114,7 @@ impl Directory {
     fn new() -> io::Result<Self> {
         // Half of a UUID is enough for a name: a directory that exists is refused anyway.
         let (number, _) = Uuid::new_v4().as_u64_pair();
-        let path = std::env::temp_dir().join(format!("understory-{number:016x}"));
+        let path = std::env::temp_dir().join(format!("{DIRECTORY_PREFIX}{number:016x}"));
         if path.as_os_str().len() + SOCKET_NAME.len() + 1 > PATH_BYTES_MAX {
             let path = path.display();
             return Err(io::Error::other(format!(
@@ -195,7 +133,7 @@ impl Drop for Directory {
     }
 }
 
-async fn serve(listener: UnixListener, tokens: Tokens) {
+async fn serve(listener: UnixListener, desk: Desk, talks: Arc<Semaphore>) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
@@ -203,11 +141,15 @@ async fn serve(listener: UnixListener, tokens: Tokens) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let tokens = Arc::clone(&tokens);
+                let (desk, talks) = (desk.clone(), Arc::clone(&talks));
                 tokio::spawn(async move {
                     // A client that is too slow finds its connection closed.
-                    let _ = timeout(PATIENCE, converse(stream, &tokens)).await;
+                    let heard = timeout(PATIENCE, hear(stream, &desk)).await;
                     drop(seat);
+                    if let Ok(Ok(heard)) = heard {
+                        // One that has gone needs no answer.
+                        let _ = heard.answer(&talks).await;
+                    }
                 });
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
@@ -215,38 +157,78 @@ async fn serve(listener: UnixListener, tokens: Tokens) {
     }
 }
 
-/// Serves one client: one request, one answer.
-async fn converse(mut stream: UnixStream, tokens: &Tokens) -> io::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut line = String::new();
-    let limit = u64::try_from(REQUEST_BYTES_MAX).unwrap_or(u64::MAX);
-    BufReader::new(reader.take(limit))
-        .read_line(&mut line)
-        .await?;
-    let result = match Request::parse(&line) {
-        Ok(request) => carry_out(request, tokens).await,
-        Err(reason) => Err(reason),
-    };
-    writer
-        .write_all(Answer::from(result).to_line().as_bytes())
-        .await
+/// A client that has said what it wants.
+struct Heard {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    request: Result<(desk::Caller, Verb), String>,
 }
 
-async fn carry_out(request: Request, tokens: &Tokens) -> Result<(), String> {
-    let ended = || "the task that this process belongs to does not run any more".to_owned();
-    let caller = lock(tokens)
-        .get(&request.token)
-        .cloned()
-        .ok_or_else(ended)?;
-    let (answer, answered) = oneshot::channel();
-    caller
-        .send(Call {
-            verb: request.verb,
-            answer,
-        })
-        .await
-        .map_err(|_| ended())?;
-    answered.await.map_err(|_| ended())?
+/// Reads the one request of a client.
+async fn hear(stream: UnixStream, desk: &Desk) -> io::Result<Heard> {
+    let peer = stream.peer_cred()?.pid();
+    let (reader, writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    let limit = u64::try_from(REQUEST_BYTES_MAX).unwrap_or(u64::MAX);
+    (&mut reader)
+        .take(limit)
+        .read_until(b'\n', &mut line)
+        .await?;
+    let request = match Request::parse(&String::from_utf8_lossy(&line)) {
+        Ok(Request { token, ask, .. }) => {
+            let caller = desk.identify(token.as_deref(), peer).await;
+            caller.map(|caller| (caller, ask))
+        }
+        Err(reason) => Err(reason),
+    };
+    Ok(Heard {
+        reader,
+        writer,
+        request,
+    })
+}
+
+impl Heard {
+    /// Has the request carried out and tells what comes of it, for as long as the client listens.
+    async fn answer(mut self, talks: &Semaphore) -> io::Result<()> {
+        let refusal = match (self.request, talks.try_acquire()) {
+            (Ok((caller, verb)), Ok(_talk)) => match caller.call(verb).await {
+                Ok((answers, _permit)) => {
+                    return converse(&mut self.reader, &mut self.writer, answers).await;
+                }
+                Err(reason) => reason,
+            },
+            (Ok(_), Err(_)) => format!("{TALKS_MAX} requests are under way; try again later"),
+            (Err(reason), _) => reason,
+        };
+        timeout(PATIENCE, say(&mut self.writer, Said::Refused(refusal))).await?
+    }
+}
+
+async fn converse(
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+    mut answers: mpsc::Receiver<Said>,
+) -> io::Result<()> {
+    let mut byte = [0];
+    loop {
+        tokio::select! {
+            // What was said already goes out before the end of the client is looked for.
+            biased;
+            said = answers.recv() => match said {
+                Some(said @ Said::Item(_)) => say(writer, said).await?,
+                Some(last @ (Said::Done(_) | Said::Refused(_))) => return say(writer, last).await,
+                None => return say(writer, Said::Refused(desk::ended())).await,
+            },
+            // It hung up, or it speaks out of turn.
+            _ = reader.read(&mut byte) => return Ok(()),
+        }
+    }
+}
+
+async fn say(writer: &mut OwnedWriteHalf, said: Said) -> io::Result<()> {
+    writer.write_all(Answer::line(said).as_bytes()).await
 }
 
 #[cfg(test)]

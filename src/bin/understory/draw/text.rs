@@ -34,7 +34,7 @@ pub(crate) fn duration(duration: Duration) -> String {
 }
 
 /// The text in one line, without escape sequences and other control characters.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {

@@ -4,6 +4,7 @@
 //! 1. A drawing has at most the lines and columns asked for. Tasks that are over give way first,
 //!    then pending ones, and the last line counts what is left out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use understory::State;
@@ -30,8 +31,8 @@ pub(super) enum Paint {
 pub(super) struct Row {
     name: String,
     path: String,
-    /// The lines that lead from the parent to it.
-    branch: String,
+    parent: Option<usize>,
+    children: Vec<usize>,
     state: State,
     /// Why it is in this state, or what it waits for.
     note: String,
@@ -67,41 +68,90 @@ impl Row {
 }
 
 /// All tasks of a run, each below its parent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tree {
-    /// In the order in which they are drawn.
-    rows: Vec<Row>,
-    /// The row of each task of the plan.
-    row_of: Vec<usize>,
-    name_width: usize,
+    /// By the numbers of the tasks, which rise.
+    rows: BTreeMap<usize, Row>,
+    roots: Vec<usize>,
 }
+
+/// A row and the lines that lead from its parent to it.
+type Placed<'a> = (String, &'a Row);
 
 impl Tree {
     pub(super) fn new(places: &[Place]) -> Self {
-        let mut children = vec![Vec::new(); places.len()];
-        let mut roots = Vec::new();
+        let mut tree = Self::default();
         for (task, place) in places.iter().enumerate() {
-            match place.parent {
-                Some(parent) => children[parent].push(task),
-                None => roots.push(task),
+            tree.add(task, place);
+        }
+        tree
+    }
+
+    /// Adds a task; its parent comes before it.
+    pub(super) fn add(&mut self, task: usize, Place { name, parent }: &Place) {
+        let above = parent.and_then(|parent| self.rows.get_mut(&parent));
+        let path = if let Some(above) = above {
+            above.children.push(task);
+            format!("{}/{name}", above.path)
+        } else {
+            self.roots.push(task);
+            name.clone()
+        };
+        self.rows.insert(
+            task,
+            Row {
+                name: name.clone(),
+                path,
+                parent: *parent,
+                children: Vec::new(),
+                state: State::Pending,
+                note: String::new(),
+                said: String::new(),
+                started: None,
+                ended: None,
+            },
+        );
+    }
+
+    /// Leaves a task out from now on; what is below it stands where it stood.
+    pub(super) fn forget(&mut self, task: usize) {
+        let Some(row) = self.rows.remove(&task) else {
+            return;
+        };
+        for child in &row.children {
+            if let Some(child) = self.rows.get_mut(child) {
+                child.parent = row.parent;
             }
         }
-        let mut tree = Self {
-            rows: Vec::new(),
-            row_of: vec![0; places.len()],
-            name_width: 0,
-        };
+        let above = row.parent.and_then(|parent| self.rows.get_mut(&parent));
+        let siblings = above.map_or(&mut self.roots, |above| &mut above.children);
+        if let Some(at) = siblings.iter().position(|sibling| *sibling == task) {
+            siblings.splice(at..=at, row.children);
+        }
+    }
+
+    pub(super) fn path(&self, task: usize) -> &str {
+        self.rows.get(&task).map_or("", |row| &row.path)
+    }
+
+    pub(super) fn row_mut(&mut self, task: usize) -> Option<&mut Row> {
+        self.rows.get_mut(&task)
+    }
+
+    /// All rows in the order in which they are drawn.
+    fn placed(&self) -> Vec<Placed<'_>> {
+        let mut placed = Vec::with_capacity(self.rows.len());
         // The stack holds what is still to be drawn, the next one last.
+        let roots = self.roots.iter().rev();
         let mut stack: Vec<(usize, String, String)> = roots
-            .into_iter()
-            .rev()
-            .map(|root| (root, String::new(), String::new()))
+            .map(|root| (*root, String::new(), String::new()))
             .collect();
         while let Some((task, branch, indent)) = stack.pop() {
-            tree.add(task, places, branch);
-            let count = children[task].len();
-            for (at, child) in children[task].iter().enumerate().rev() {
-                let (corner, below) = if at + 1 == count {
+            let Some(row) = self.rows.get(&task) else {
+                continue;
+            };
+            for (at, child) in row.children.iter().enumerate().rev() {
+                let (corner, below) = if at + 1 == row.children.len() {
                     ("└─ ", "   ")
                 } else {
                     ("├─ ", "│  ")
@@ -112,36 +162,9 @@ impl Tree {
                     format!("{indent}{below}"),
                 ));
             }
+            placed.push((branch, row));
         }
-        tree
-    }
-
-    fn add(&mut self, task: usize, places: &[Place], branch: String) {
-        let Place { name, parent } = &places[task];
-        let path = match parent {
-            Some(parent) => format!("{}/{name}", self.path(*parent)),
-            None => name.clone(),
-        };
-        self.name_width = self.name_width.max(branch.chars().count() + name.len());
-        self.row_of[task] = self.rows.len();
-        self.rows.push(Row {
-            name: name.clone(),
-            path,
-            branch,
-            state: State::Pending,
-            note: String::new(),
-            said: String::new(),
-            started: None,
-            ended: None,
-        });
-    }
-
-    pub(super) fn path(&self, task: usize) -> &str {
-        &self.rows[self.row_of[task]].path
-    }
-
-    pub(super) fn row_mut(&mut self, task: usize) -> &mut Row {
-        &mut self.rows[self.row_of[task]]
+        placed
     }
 
     /// Draws what fits into so many columns and lines.
@@ -153,33 +176,56 @@ impl Tree {
         lines: usize,
     ) -> String {
         let room = lines.saturating_sub(LINES_FREE).max(1);
-        let shown = self.choose(room);
-        let hidden = self.rows.len() - shown.len();
-        let line = |row| self.line(row, since_start, paint, columns);
-        let mut drawn: Vec<String> = shown.into_iter().map(line).collect();
+        let placed = self.placed();
+        let width = |(branch, row): &Placed<'_>| branch.chars().count() + row.name.len();
+        let name_width = placed.iter().map(width).max().unwrap_or(0);
+        let shown = choose(&placed, room);
+        let hidden = placed.len() - shown.len();
+        let look = Look {
+            since_start,
+            paint,
+            columns,
+            name_width,
+        };
+        let mut drawn: Vec<String> = shown.into_iter().map(|row| look.line(row)).collect();
         if hidden > 0 {
             drawn.push(fit(&format!("and {hidden} more"), columns).to_owned());
         }
         drawn.join("\n")
     }
+}
 
-    /// The rows to draw, in their order, such that they and a last line fit.
-    fn choose(&self, room: usize) -> Vec<&Row> {
-        if self.rows.len() <= room {
-            return self.rows.iter().collect();
-        }
-        let mut places: Vec<usize> = (0..self.rows.len()).collect();
-        places.sort_by_key(|place| (u8::MAX - self.rows[*place].rank(), *place));
-        places.truncate(room - 1);
-        places.sort_unstable();
-        places.into_iter().map(|place| &self.rows[place]).collect()
+/// The rows to draw, in their order, such that they and a last line fit.
+fn choose<'a, 'b>(placed: &'b [Placed<'a>], room: usize) -> Vec<&'b Placed<'a>> {
+    if placed.len() <= room {
+        return placed.iter().collect();
     }
+    let mut chosen: Vec<usize> = (0..placed.len()).collect();
+    chosen.sort_by_key(|at| (u8::MAX - placed[*at].1.rank(), *at));
+    chosen.truncate(room - 1);
+    chosen.sort_unstable();
+    chosen.into_iter().map(|at| &placed[at]).collect()
+}
 
-    fn line(&self, row: &Row, since_start: Duration, paint: Paint, columns: usize) -> String {
-        let (sign, color) = sign(row.state, since_start);
-        let padding = " ".repeat(self.name_width - row.branch.chars().count() - row.name.len());
+/// What all lines of one drawing share.
+struct Look {
+    since_start: Duration,
+    paint: Paint,
+    columns: usize,
+    name_width: usize,
+}
+
+impl Look {
+    fn line(&self, (branch, row): &Placed<'_>) -> String {
+        let (sign, color) = sign(row.state, self.since_start);
+        let branch_width = branch.chars().count();
+        let padding = " ".repeat(self.name_width - branch_width - row.name.len());
         let time = row.started.map_or_else(String::new, |started| {
-            text::duration(row.ended.unwrap_or(since_start).saturating_sub(started))
+            text::duration(
+                row.ended
+                    .unwrap_or(self.since_start)
+                    .saturating_sub(started),
+            )
         });
         let state = text::state(row.state);
         let note = if row.note.is_empty() {
@@ -189,11 +235,13 @@ impl Tree {
         };
         let rest = format!("{}{padding}  {state:<11} {time:>8}  {note}", row.name);
         // The sign and the branch are narrow, though not ASCII.
-        let used = row.branch.chars().count() + 2;
-        let rest = fit(rest.trim_end(), columns.saturating_sub(used + 1));
-        match paint {
-            Paint::Plain => format!("{}{sign} {rest}", row.branch),
-            Paint::Colored => format!("{}\u{1b}[{color}m{sign}\u{1b}[0m {rest}", row.branch),
+        let rest = fit(
+            rest.trim_end(),
+            self.columns.saturating_sub(branch_width + 3),
+        );
+        match self.paint {
+            Paint::Plain => format!("{branch}{sign} {rest}"),
+            Paint::Colored => format!("{branch}\u{1b}[{color}m{sign}\u{1b}[0m {rest}"),
         }
     }
 }
@@ -213,100 +261,4 @@ fn sign(state: State, since_start: Duration) -> (&'static str, u8) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree(places: &[(&str, Option<usize>)]) -> Tree {
-        let place = |(name, parent): &(&str, Option<usize>)| Place {
-            name: (*name).to_owned(),
-            parent: *parent,
-        };
-        Tree::new(&places.iter().map(place).collect::<Vec<_>>())
-    }
-
-    fn crew() -> Tree {
-        tree(&[
-            ("lead", None),
-            ("docs", Some(0)),
-            ("other", None),
-            ("code", Some(0)),
-            ("x", Some(1)),
-        ])
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn children_stand_below_their_parent() {
-        let mut tree = crew();
-        tree.row_mut(0).turn(State::Running, String::new(), at(0));
-        tree.row_mut(1).turn(State::Running, String::new(), at(1));
-        tree.row_mut(1)
-            .turn(State::Failed, "exit code 3".to_owned(), at(3));
-
-        let expected = "\
-⠋ lead     running        5.0 s
-├─ ✗ docs  failed         2.0 s  exit code 3
-│  └─ · x  pending
-└─ · code  pending
-· other    pending";
-        assert_eq!(
-            tree.draw(at(5), Paint::Plain, 80, 24)
-                .replace(FRAMES[2], FRAMES[0]),
-            expected
-        );
-        assert_eq!(tree.path(4), "lead/docs/x");
-    }
-
-    #[test]
-    fn drawing_fits_into_its_lines_and_running_tasks_stay() {
-        let mut tree = crew();
-        tree.row_mut(0).turn(State::Completed, String::new(), at(0));
-        tree.row_mut(3).turn(State::Running, String::new(), at(0));
-        for lines in 0..8 {
-            let drawn = tree.draw(at(0), Paint::Plain, 80, lines);
-            assert!(
-                drawn.lines().count() <= lines.saturating_sub(LINES_FREE).max(1),
-                "{drawn}"
-            );
-            assert!(drawn.contains("code") || lines <= 3, "{drawn}");
-        }
-        assert!(
-            tree.draw(at(0), Paint::Plain, 80, 5)
-                .ends_with("and 3 more")
-        );
-    }
-
-    #[test]
-    fn no_line_is_wider_than_the_terminal() {
-        let mut tree = crew();
-        tree.row_mut(4).turn(State::Running, "é".repeat(100), at(0));
-        for columns in 10..60 {
-            let drawn = tree.draw(at(0), Paint::Plain, columns, 24);
-            assert!(
-                drawn.lines().all(|line| line.chars().count() <= columns),
-                "{drawn}"
-            );
-        }
-    }
-
-    #[test]
-    fn reason_of_the_state_goes_before_what_was_said_last() {
-        let mut tree = tree(&[("a", None)]);
-        let mut turn = |state, note: &str| {
-            let row = tree.row_mut(0);
-            row.said = "9 files".to_owned();
-            row.turn(state, note.to_owned(), at(0));
-            let drawn = tree.draw(at(0), Paint::Plain, 80, 24);
-            drawn.split("  ").last().map(str::to_owned)
-        };
-        assert_eq!(turn(State::Running, "").as_deref(), Some("9 files"));
-        assert_eq!(
-            turn(State::Waiting, "for its children").as_deref(),
-            Some("for its children")
-        );
-        assert_eq!(turn(State::Completed, "").as_deref(), Some("9 files"));
-    }
-}
+mod tests;

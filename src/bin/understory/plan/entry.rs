@@ -9,15 +9,16 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::bounds;
 use super::problem::Problems;
 use super::read::{Field, fields};
 use super::value::{
     PARENT_ENDS, check_name, check_reserved, read_command, read_cwd, read_env, read_kind,
     read_messages, read_retry,
 };
-use super::{GLOBAL_CLASS, PLAN_BYTES_MAX, PlanInbox, PlanTask, TASKS_MAX};
+use super::{GLOBAL_CLASS, PLAN_BYTES_MAX, PlanBounds, PlanInbox, PlanTask, TASKS_MAX};
 
-const TOP_KEYS: [&str; 2] = ["task", "limits"];
+const TOP_KEYS: [&str; 3] = ["task", "limits", "bounds"];
 const TASK_KEYS: [&str; 15] = [
     "name",
     "command",
@@ -39,7 +40,7 @@ const TASK_KEYS: [&str; 15] = [
 const AFTER_MAX: usize = 1_024;
 const CLASSES_MAX: usize = 16;
 /// Most tasks that a limit may let run at once.
-const LIMIT_MAX: u32 = 100_000;
+pub(super) const LIMIT_MAX: u32 = 100_000;
 
 /// The plan as it was written.
 #[derive(Debug, Default)]
@@ -47,6 +48,9 @@ pub(super) struct Entries {
     pub(super) tasks: Vec<Entry>,
     pub(super) limits: BTreeMap<String, NonZeroU32>,
     pub(super) global_limit: Option<NonZeroU32>,
+    pub(super) bounds: PlanBounds,
+    /// Where they stand.
+    pub(super) bounds_at: Range<usize>,
 }
 
 /// One `[[task]]` with the places of the names it mentions.
@@ -80,6 +84,7 @@ pub(super) fn read(text: &str, problems: &mut Problems) -> Entries {
         match field.key {
             "task" => read_tasks(&field, &mut entries, problems),
             "limits" => read_limits(&field, &mut entries, problems),
+            "bounds" => bounds::read(&field, &mut entries, problems),
             _ => field.unknown(&TOP_KEYS, problems),
         }
     }

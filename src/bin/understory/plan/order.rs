@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::bounds;
 use super::entry::{Entries, Entry};
 use super::problem::{Problems, nearest};
 use super::{DEPTH_MAX, GLOBAL_CLASS, Plan, PlanParentEnd, PlanTask};
@@ -30,6 +31,7 @@ pub(super) fn check(entries: Entries, problems: &mut Problems) -> Plan {
     }
     let mut links = resolve(&entries.tasks, &names, problems);
     refuse_depth(&entries.tasks, &links, problems);
+    bounds::check(&entries, &links.parents, problems);
     refuse_kin(&entries.tasks, &mut links, problems);
     refuse_cycles(&entries.tasks, &links, problems);
     let order = accept_order(&links);
@@ -41,6 +43,7 @@ pub(super) fn check(entries: Entries, problems: &mut Problems) -> Plan {
             .collect(),
         limits: entries.limits,
         global_limit: entries.global_limit,
+        bounds: entries.bounds,
     }
 }
 
@@ -125,12 +128,16 @@ fn resolve(tasks: &[Entry], names: &BTreeMap<String, usize>, problems: &mut Prob
 /// Refuses tasks with too many above them. Parents that form a ring are told elsewhere.
 fn refuse_depth(tasks: &[Entry], links: &Links, problems: &mut Problems) {
     for (task, entry) in tasks.iter().enumerate() {
-        let first_beyond = ancestors(&links.parents, task).nth(DEPTH_MAX);
+        let first_beyond = ancestors(&links.parents, task).nth(DEPTH_MAX as usize);
         let is_ring = || ancestors(&links.parents, task).any(|above| above == task);
         let parent = links.parents[task];
         // Of a chain that is too deep, the first task beyond is enough.
         let is_first = || {
-            parent.is_some_and(|parent| ancestors(&links.parents, parent).nth(DEPTH_MAX).is_none())
+            parent.is_some_and(|parent| {
+                ancestors(&links.parents, parent)
+                    .nth(DEPTH_MAX as usize)
+                    .is_none()
+            })
         };
         if first_beyond.is_some() && is_first() && !is_ring() {
             let wrong = format!(
@@ -171,7 +178,7 @@ fn refuse_kin(tasks: &[Entry], links: &mut Links, problems: &mut Problems) {
 }
 
 /// The tasks above one; it ends even where the parents form a cycle.
-fn ancestors(parents: &[Option<usize>], task: usize) -> impl Iterator<Item = usize> {
+pub(super) fn ancestors(parents: &[Option<usize>], task: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(parents[task], |above| parents[*above]).take(parents.len())
 }
 

@@ -108,6 +108,10 @@ pub(super) struct ShimChild {
 }
 
 impl ShimChild {
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
     pub(super) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }

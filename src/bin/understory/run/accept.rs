@@ -4,17 +4,17 @@
 
 use std::time::Duration;
 
-use understory::{Manager, OnParentEnd, Retry, ScopeRef, TaskId};
+use understory::{Again, Manager, OnParentEnd, Retry, ScopeRef, TaskBuilder, TaskId};
 
 use super::RunError;
 use super::crew::{Crew, kind};
 use crate::plan::{Plan, PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
 
 /// The scope of all tasks of a run.
-const SCOPE: &str = "run";
+pub(super) const SCOPE: &str = "run";
 /// What the manager grants beyond the grace of a process, so that a slot is free only when all of
 /// the process is dead: its shim kills within two seconds, and its output is read for one more.
-const GRACE_MARGIN: Duration = Duration::from_secs(5);
+pub(super) const GRACE_MARGIN: Duration = Duration::from_secs(5);
 /// Messages that wait in an open inbox.
 const INBOX_CAPACITY: u32 = 1_024;
 /// The pause before the first retry when the plan names none.
@@ -42,24 +42,31 @@ async fn accept(
     crew: &Crew,
     scope: &ScopeRef,
 ) -> Result<(), understory::SpawnError> {
-    let id = |name: &String| crew.member(name).map(|member| member.id);
+    let id = |name: &String| crew.planned(name).map(|member| member.id);
     let after: Vec<TaskId> = task.after.iter().filter_map(id).collect();
+    let mut builder = scope.task(&task.name).after(after);
+    if let Some(own) = id(&task.name) {
+        builder = builder.id(own);
+    }
+    if let Some(parent) = task.parent.as_ref().and_then(id) {
+        builder = builder.parent(parent);
+    }
+    prepare(builder, task, crew)
+        .spawn_kind(kind(task), task.name.as_str())
+        .await?;
+    Ok(())
+}
+
+/// Everything that a task says of itself, without its name and its links to others.
+pub(super) fn prepare(builder: TaskBuilder, task: &PlanTask, crew: &Crew) -> TaskBuilder<Again> {
     // A body that outlasts its grace is abandoned, not dropped: its slot is held until all is dead.
-    let mut builder = scope
-        .task(&task.name)
-        .after(after)
+    let mut builder = builder
         .grace(crew.grace(task) + GRACE_MARGIN)
         .cooperative()
         .inbox_capacity(match task.inbox {
             PlanInbox::Open => INBOX_CAPACITY,
             PlanInbox::Closed => 0,
         });
-    if let Some(own) = crew.member(&task.name) {
-        builder = builder.id(own.id);
-    }
-    if let Some(parent) = task.parent.as_ref().and_then(id) {
-        builder = builder.parent(parent);
-    }
     if let Some(timeout) = task.timeout {
         builder = builder.timeout(timeout);
     }
@@ -72,12 +79,7 @@ async fn accept(
     for class in &task.limits {
         builder = builder.limit(class);
     }
-    let retry = task.retry.map_or_else(Retry::never, retry);
-    builder
-        .retry(retry)
-        .spawn_kind(kind(task), task.name.as_str())
-        .await?;
-    Ok(())
+    builder.retry(task.retry.map_or_else(Retry::never, retry))
 }
 
 fn parent_end(policy: PlanParentEnd) -> OnParentEnd {

@@ -15,19 +15,23 @@ use std::env;
 use std::ffi::OsString;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use understory::{BoxFuture, Context, Executor, Failure, Message, Sender};
 
-use super::calls;
+use super::accept::GRACE_MARGIN;
+use super::calls::FrontDesk;
 use super::crew::{Crew, Member};
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
-use crate::process::{Ended, Keeper, Launch, Lines, Process, StreamName};
+use crate::process::{Ended, Keeper, Launch, Line, Lines, Process, StreamName};
 use crate::socket::{Desk, SOCKET_VARIABLE, TOKEN_VARIABLE, Voice};
 use crate::wire::Exit;
 
+/// How often a stopping task looks whether its grace was cut short.
+const STOP_LOOK_PERIOD: Duration = Duration::from_millis(50);
 /// Lines of standard error that are kept to say why a process failed.
 const LAST_LINES: usize = 5;
 /// So much of each, in bytes: with its name and number they fit into a failure.
@@ -67,21 +71,23 @@ impl ProcessExecutor {
             shared: Arc::new(shared),
         }
     }
+
+    pub(super) fn crew(&self) -> &Arc<Crew> {
+        &self.shared.crew
+    }
 }
 
 impl Executor for ProcessExecutor {
     fn run(&self, context: Context, _name: Value) -> BoxFuture<Result<Value, Failure>> {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { attempt(&shared, &context).await })
+        let executor = self.clone();
+        Box::pin(async move { attempt(&executor, &context).await })
     }
 }
 
-async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
-    let id = context.id();
-    let member = shared
-        .crew
-        .by_id(id)
-        .ok_or_else(|| Failure::new("no task of this plan"))?;
+async fn attempt(executor: &ProcessExecutor, context: &Context) -> Result<Value, Failure> {
+    let shared = &*executor.shared;
+    let member = shared.crew.by_id(context.id());
+    let member = &*member.ok_or_else(|| Failure::new("no task of this run"))?;
     tokio::select! {
         biased;
         _ = context.cancelled() => return Err(Failure::new("stopped before it started")),
@@ -90,18 +96,21 @@ async fn attempt(shared: &Shared, context: &Context) -> Result<Value, Failure> {
     let voice = shared.desk.admit();
     let launch = launch(shared, context, member, &voice)?;
     let (process, lines) = Process::start(&shared.keeper, &launch)?;
+    voice.comes_from(process.shim());
+    let desk = FrontDesk::of_task(executor, context);
     let mut last = LastLines::default();
     // The stop goes first: a flood of output must not use up the turns of the others.
     let ended = tokio::select! {
         biased;
-        never = stop(&process, context, shared, member) => match never {},
-        never = calls::answer(voice, context, &shared.crew, member) => match never {},
+        never = stop(&process, context, member) => match never {},
+        never = desk.attend(voice) => match never {},
         // Joined, as the feeder may hold a message that it still has to tell of.
         (ended, ()) = async { tokio::join!(
-            until_ended(&process, lines, context, &shared.throttle, &mut last),
+            until_ended(&process, (lines, &mut last), context, shared, member),
             feed(&process, context, shared, member),
         ) } => ended,
     };
+    member.note_end(&ended);
     outcome(ended, &last, member)
 }
 
@@ -134,6 +143,7 @@ fn launch(
     Ok(Launch {
         command: task.command.clone(),
         env,
+        environment: member.environment,
         cwd: task.cwd.clone(),
     })
 }
@@ -141,38 +151,62 @@ fn launch(
 /// Tells the output until both streams and the process have ended.
 async fn until_ended(
     process: &Process,
-    mut lines: Lines,
+    (mut lines, last): (Lines, &mut LastLines),
     context: &Context,
-    throttle: &Throttle,
-    last: &mut LastLines,
+    shared: &Shared,
+    member: &Member,
 ) -> Ended {
     while let Some(line) = lines.next().await {
         if line.stream == StreamName::Stderr {
             last.push(&line.text);
         }
-        throttle.enter().await;
+        shared.throttle.enter().await;
         let mut piece = json!({ "stream": line.stream.as_str(), "text": line.text });
         if line.is_cut {
             piece["cut"] = Value::Bool(true);
         }
         if context.output(piece).await.is_err() {
             // The attempt is over for the manager; the process still has to be heard out.
-            throttle.release();
+            shared.throttle.release();
         }
+        hand_on(line, context, member).await;
     }
     process.wait().await
 }
 
-/// Asks the process to stop when the task is, and kills it after the grace.
-async fn stop(
-    process: &Process,
-    context: &Context,
-    shared: &Shared,
-    member: &Member,
-) -> Infallible {
-    context.cancelled().await;
+/// Hands a line to whoever waits for this task. As with a pipe, it is not read faster than that one
+/// reads, unless the task is asked to stop.
+async fn hand_on(line: Line, context: &Context, member: &Member) {
+    let Some(listener) = member.listener() else {
+        return;
+    };
+    let is_heard = tokio::select! {
+        biased;
+        sent = listener.send(line) => sent.is_ok(),
+        _ = context.cancelled() => false,
+    };
+    if !is_heard {
+        member.hush();
+    }
+}
+
+/// Asks the process to stop when the task is, and kills it after the grace that it was granted.
+async fn stop(process: &Process, context: &Context, member: &Member) -> Infallible {
+    let first = context.cancelled().await;
+    let heard_at = Instant::now();
     process.terminate().await;
-    sleep(shared.crew.grace(&member.task)).await;
+    // A later request may grant less.
+    loop {
+        let newest = context.stop();
+        let until = newest.as_ref().unwrap_or(&first).grace_until;
+        let granted = until.since(first.at).saturating_sub(GRACE_MARGIN);
+        let left = granted.saturating_sub(heard_at.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        sleep(left.min(STOP_LOOK_PERIOD)).await;
+    }
+    member.hush();
     process.kill();
     pending().await
 }
@@ -194,8 +228,8 @@ async fn feed(process: &Process, context: &Context, shared: &Shared, member: &Me
                 Sender::Task(id) => shared.crew.by_id(id),
                 Sender::Host => None,
             };
-            let from = sender.map_or("host", |sender| sender.task.name.as_str());
-            deliver(process, context, shared, from, &text).await;
+            let from = sender.map_or_else(|| "host".to_owned(), |sender| sender.name());
+            deliver(process, context, shared, &from, &text).await;
         }
     }
     process.input().close().await;

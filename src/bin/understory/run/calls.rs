@@ -1,70 +1,141 @@
-//! What a process may ask of its task: to send to others of its tree, and to tell how far it is.
+//! What a process of the run, or its user, may ask for, and who carries it out.
 //!
 //! # Invariants
-//! 1. A task reaches only tasks under its own root; of others it is not even told whether they
-//!    exist.
+//! 1. A request of a process is carried out within the body of its task: with that task's rights,
+//!    and as that task for all that is recorded. While it waits there for others, the task counts
+//!    as waiting.
+//! 2. A request that changes something is carried out to its end, also when nobody hears the answer
+//!    any more. One that only waits or tells ends with its caller.
 //!
-//! *Not here*: who may speak (`socket`).
+//! *Not here*: who may speak (`socket`), whom a caller reaches (`reach`).
+
+mod look;
+mod spawn;
+mod talk;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
-use understory::{Context, SendError};
+use serde_json::{Value, json};
+use understory::{Context, Manager, Record};
 
-use super::crew::{Crew, Member};
-use crate::plan::PlanInbox;
-use crate::socket::{Verb, Voice};
+use super::body::ProcessExecutor;
+use super::crew::Crew;
+use super::reach::Reach;
+use crate::socket::{Call, Reply, Verb, Voice};
 
-/// Answers the requests of one attempt for ever.
-pub(super) async fn answer(
-    mut voice: Voice,
-    context: &Context,
-    crew: &Crew,
-    member: &Member,
-) -> Infallible {
-    loop {
-        let call = voice.next().await;
-        let answer = match &call.verb {
-            Verb::Send { to, text } => send(to, text, context, crew, member).await,
-            Verb::Progress { text } => context
-                .progress(text)
-                .await
-                .map_err(|error| error.to_string()),
+/// Everything went as asked.
+const CODE_DONE: u8 = 0;
+/// A task ended otherwise than asked for.
+const CODE_FAILED: u8 = 1;
+/// The time ran out, as `timeout` has it.
+const CODE_TIMED_OUT: u8 = 124;
+/// It was cancelled.
+const CODE_CANCELLED: u8 = 130;
+
+/// Serves one caller: a task, or the user of the run.
+pub(super) struct FrontDesk<'a> {
+    executor: &'a ProcessExecutor,
+    manager: Manager,
+    caller: Option<&'a Context>,
+}
+
+impl<'a> FrontDesk<'a> {
+    /// For the processes of one attempt.
+    pub(super) fn of_task(executor: &'a ProcessExecutor, context: &'a Context) -> Self {
+        Self {
+            executor,
+            manager: context.manager(),
+            caller: Some(context),
+        }
+    }
+
+    /// For whoever started the run.
+    pub(super) fn of_user(executor: &'a ProcessExecutor, manager: &Manager) -> Self {
+        Self {
+            executor,
+            manager: manager.clone(),
+            caller: None,
+        }
+    }
+
+    /// Serves for ever, all requests at once.
+    pub(super) async fn attend(&self, mut voice: Voice) -> Infallible {
+        let mut at_work: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = Vec::new();
+        loop {
+            let call = tokio::select! {
+                // What is at work never ends this; it is polled first, as it was here first.
+                biased;
+                () = poll_fn(|cx| {
+                    at_work.retain_mut(|work| work.as_mut().poll(cx).is_pending());
+                    Poll::Pending
+                }) => continue,
+                call = voice.next() => call,
+            };
+            at_work.push(Box::pin(self.serve(call)));
+        }
+    }
+
+    async fn serve(&self, Call { verb, reply }: Call) {
+        let result = match verb {
+            Verb::Send { to, text } => self.send(&to, &text).await,
+            Verb::Progress { text } => self.progress(&text).await,
+            Verb::Spawn(ask) => self.spawn(*ask, &reply).await,
+            Verb::List(ask) => self.list(&ask, &reply).await,
+            Verb::Show { target } => self.show(&target),
+            Verb::Cancel {
+                target,
+                extent,
+                reason,
+                grace_ms,
+            } => self.cancel(&target, extent, reason, grace_ms).await,
+            Verb::Wait {
+                targets,
+                quorum,
+                timeout_ms,
+            } => self.wait(&targets, quorum, timeout_ms, &reply).await,
+            Verb::Events { since, until } => self.events(since, until, &reply).await,
         };
-        // The client may have gone meanwhile.
-        let _ = call.answer.send(answer);
+        reply.end(result).await;
+    }
+
+    fn crew(&self) -> &Crew {
+        self.executor.crew()
+    }
+
+    /// The tasks that the caller may see and change.
+    fn reach(&self) -> Reach<'_> {
+        let caller = self.caller.map(Context::id);
+        caller.map_or_else(
+            || Reach::everything(&self.manager),
+            |caller| Reach::below(&self.manager, caller),
+        )
+    }
+
+    /// A record as it is told, with what only this run knows.
+    fn shown(&self, record: &Record) -> Value {
+        let mut shown = record.to_json();
+        shown["path"] = json!(self.manager.task(record.id).path());
+        if let Some(member) = self.crew().by_id(record.id) {
+            shown["command"] = json!(member.task.command);
+        }
+        shown
     }
 }
 
-async fn send(
-    to: &str,
-    text: &str,
-    context: &Context,
-    crew: &Crew,
-    member: &Member,
-) -> Result<(), String> {
-    let name = match (to, &member.task.parent) {
-        ("parent", Some(parent)) => parent.as_str(),
-        ("parent", None) => return Err("this task has no parent".to_owned()),
-        ("self", _) => member.task.name.as_str(),
-        (name, _) => name,
-    };
-    let nobody = || format!("no task of this tree is named {name:?}");
-    let target = crew.member(name).ok_or_else(nobody)?;
-    let root = |id| context.manager().get(id).map(|record| record.root);
-    if root(target.id) != root(context.id()) {
-        return Err(nobody());
-    }
-    if target.task.inbox == PlanInbox::Closed {
-        return Err(format!(
-            "the inbox of {name} is closed; write inbox = \"open\" in its [[task]]"
-        ));
-    }
-    match context.send(target.id, text).await {
-        Ok(_) => Ok(()),
-        Err(SendError::Ended { .. }) => Err(format!("{name} has ended")),
-        Err(SendError::Full { capacity, .. }) => Err(format!(
-            "the inbox of {name} is full ({capacity} messages); try again later"
-        )),
-        Err(error) => Err(error.to_string()),
+/// Goes on for as long as the caller listens.
+///
+/// # Errors
+/// Words that nobody hears any more.
+async fn while_heard<T>(
+    reply: &Reply,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = reply.caller_gone() => Err("nobody listens any more".to_owned()),
     }
 }

@@ -1,94 +1,200 @@
-//! The tasks of a run by name and by id, and the gate before their processes.
+//! The tasks of a run, planned and spawned later, and the gate before their processes.
 //!
 //! # Invariants
 //! 1. Ids are chosen before anything is accepted, so an event of a task is never about a stranger.
+//! 2. Planned members stay. Of those that were spawned later, only so many are kept after their
+//!    end as `show` wants.
 //!
 //! *Not here*: their records (the manager).
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use understory::TaskId;
 use uuid::Uuid;
 
 use crate::draw::Place;
 use crate::plan::{Plan, PlanTask};
+use crate::process::{Ended, Environment, Line};
 
 /// The kind of tasks that name none.
-const KIND_DEFAULT: &str = "process";
+pub(super) const KIND_DEFAULT: &str = "process";
 
 /// One task of the run.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) id: TaskId,
     pub(super) task: PlanTask,
+    /// What its processes find around them.
+    pub(super) environment: Environment,
+    /// Its number, by which it is shown.
+    pub(super) place: usize,
     parent: Option<usize>,
+    heard: Mutex<Heard>,
+}
+
+/// What whoever spawned a task and waits for it is told.
+#[derive(Debug, Default)]
+struct Heard {
+    listener: Option<mpsc::Sender<Line>>,
+    last_end: Option<Ended>,
+}
+
+impl Member {
+    fn new(id: TaskId, task: PlanTask, place: usize, parent: Option<usize>) -> Self {
+        Self {
+            id,
+            task,
+            environment: Environment::Added,
+            place,
+            parent,
+            heard: Mutex::default(),
+        }
+    }
+
+    /// Its name, or what stands for it in paths.
+    pub(super) fn name(&self) -> String {
+        if self.task.name.is_empty() {
+            self.id.short()
+        } else {
+            self.task.name.clone()
+        }
+    }
+
+    /// How it is shown.
+    pub(super) fn shown(&self) -> Place {
+        Place {
+            name: self.name(),
+            parent: self.parent,
+        }
+    }
+
+    /// Who hears its output as it comes, if anybody does.
+    pub(super) fn listener(&self) -> Option<mpsc::Sender<Line>> {
+        self.heard().listener.clone()
+    }
+
+    /// Nobody hears it any more.
+    pub(super) fn hush(&self) {
+        self.heard().listener = None;
+    }
+
+    /// How the last of its processes ended.
+    pub(super) fn last_end(&self) -> Option<Ended> {
+        self.heard().last_end.clone()
+    }
+
+    pub(super) fn note_end(&self, ended: &Ended) {
+        self.heard().last_end = Some(ended.clone());
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task that joins the crew while it runs.
+#[derive(Debug)]
+pub(super) struct Recruit {
+    pub(super) task: PlanTask,
+    pub(super) parent: Option<TaskId>,
+    pub(super) listener: Option<mpsc::Sender<Line>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Crew {
-    members: Vec<Member>,
+    planned: Vec<Arc<Member>>,
     by_name: HashMap<String, usize>,
-    by_id: HashMap<TaskId, usize>,
+    roll: RwLock<Roll>,
     grace: Duration,
     gate: watch::Sender<bool>,
 }
 
+#[derive(Debug, Default)]
+struct Roll {
+    by_id: HashMap<TaskId, Arc<Member>>,
+    places: usize,
+}
+
 impl Crew {
     pub(super) fn new(plan: &Plan, grace: Duration) -> Self {
-        let mut crew = Self {
-            members: Vec::with_capacity(plan.tasks.len()),
-            by_name: HashMap::new(),
-            by_id: HashMap::new(),
-            grace,
-            gate: watch::Sender::new(false),
-        };
+        let mut planned: Vec<Arc<Member>> = Vec::with_capacity(plan.tasks.len());
+        let mut by_name = HashMap::new();
+        let mut roll = Roll::default();
         for (place, task) in plan.tasks.iter().enumerate() {
             let id = TaskId::from(Uuid::now_v7());
             // Parents come first in a plan.
-            let parent = task
-                .parent
-                .as_ref()
-                .and_then(|name| crew.by_name.get(name).copied());
-            crew.by_name.insert(task.name.clone(), place);
-            crew.by_id.insert(id, place);
-            crew.members.push(Member {
-                id,
-                task: task.clone(),
-                parent,
-            });
+            let parent = task.parent.as_ref();
+            let parent = parent.and_then(|name| by_name.get(name).copied());
+            let member = Arc::new(Member::new(id, task.clone(), place, parent));
+            by_name.insert(task.name.clone(), place);
+            roll.by_id.insert(id, Arc::clone(&member));
+            planned.push(member);
         }
-        crew
+        roll.places = planned.len();
+        Self {
+            planned,
+            by_name,
+            roll: RwLock::new(roll),
+            grace,
+            gate: watch::Sender::new(false),
+        }
     }
 
-    pub(super) fn member(&self, name: &str) -> Option<&Member> {
-        self.by_name.get(name).map(|place| &self.members[*place])
+    /// Takes in a task that is about to be asked for.
+    pub(super) fn take_in(&self, recruit: Recruit) -> Arc<Member> {
+        let mut roll = self.roll.write().unwrap_or_else(PoisonError::into_inner);
+        let above = recruit.parent.and_then(|id| roll.by_id.get(&id));
+        let parent = above.map(|member| member.place);
+        let id = TaskId::from(Uuid::now_v7());
+        let mut member = Member::new(id, recruit.task, roll.places, parent);
+        member.environment = Environment::Whole;
+        member.heard = Mutex::new(Heard {
+            listener: recruit.listener,
+            last_end: None,
+        });
+        let member = Arc::new(member);
+        roll.places += 1;
+        roll.by_id.insert(id, Arc::clone(&member));
+        member
     }
 
-    pub(super) fn by_id(&self, id: TaskId) -> Option<&Member> {
-        self.place(id).map(|place| &self.members[place])
+    /// Forgets a task that was not in the plan.
+    pub(super) fn forget(&self, id: TaskId) {
+        let mut roll = self.roll.write().unwrap_or_else(PoisonError::into_inner);
+        let is_spawned = |member: &Arc<Member>| member.place >= self.planned.len();
+        if roll.by_id.get(&id).is_some_and(is_spawned) {
+            roll.by_id.remove(&id);
+        }
     }
 
-    /// The place of a task in the plan.
-    pub(super) fn place(&self, id: TaskId) -> Option<usize> {
-        self.by_id.get(&id).copied()
+    /// The task of this name in the plan.
+    pub(super) fn planned(&self, name: &str) -> Option<&Arc<Member>> {
+        self.by_name.get(name).map(|place| &self.planned[*place])
     }
 
+    pub(super) fn is_planned(&self, member: &Member) -> bool {
+        member.place < self.planned.len()
+    }
+
+    pub(super) fn by_id(&self, id: TaskId) -> Option<Arc<Member>> {
+        let roll = self.roll.read().unwrap_or_else(PoisonError::into_inner);
+        roll.by_id.get(&id).cloned()
+    }
+
+    /// The ids of the tasks of the plan.
     pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> + '_ {
-        self.members.iter().map(|member| member.id)
+        self.planned.iter().map(|member| member.id)
     }
 
     pub(super) fn places(&self) -> Vec<Place> {
-        let place = |member: &Member| Place {
-            name: member.task.name.clone(),
-            parent: member.parent,
-        };
-        self.members.iter().map(place).collect()
+        self.planned.iter().map(|member| member.shown()).collect()
     }
 
     pub(super) fn kinds(&self) -> BTreeSet<&str> {
-        self.members
+        self.planned
             .iter()
             .map(|member| kind(&member.task))
             .collect()

@@ -2,6 +2,7 @@
 //!
 //! *Not here*: where they are shown (`draw`), events as JSON (the library).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::process::StreamName;
 
 /// What is to be seen of an event, if anything.
 pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sight> {
-    let task = crew.place(event.task)?;
+    let task = crew.by_id(event.task)?.place;
     let state = |note: String| {
         Some(Sight::State {
             task,
@@ -92,7 +93,7 @@ fn wait_text(wait: &Wait) -> String {
 fn stop_text(stop: &Stop, crew: &Crew) -> String {
     let name = |id| {
         crew.by_id(id)
-            .map_or("a task", |member| member.task.name.as_str())
+            .map_or_else(|| "a task".to_owned(), |member| member.name())
     };
     match stop.cause {
         Cause::ParentEnded(parent) => format!("its parent {} ended", name(parent)),
@@ -124,10 +125,10 @@ fn limit_text(limit: Limit) -> &'static str {
 }
 
 /// The end of the run in one line.
-pub(super) fn summary(states: &[Option<State>], took: Duration) -> String {
+pub(super) fn summary(counts: &BTreeMap<State, usize>, took: Duration) -> String {
     let mut parts = Vec::new();
     for state in State::ALL {
-        let count = states.iter().filter(|other| **other == Some(state)).count();
+        let count = counts.get(&state).copied().unwrap_or(0);
         if count > 0 {
             parts.push(format!("{count} {}", state.as_str().replace('_', " ")));
         }
@@ -153,8 +154,8 @@ mod tests {
 
     #[test]
     fn summary_counts_by_state() {
-        let states = [State::Completed, State::TimedOut, State::Completed].map(Some);
+        let counts = BTreeMap::from([(State::TimedOut, 1), (State::Completed, 2)]);
         let took = Duration::from_millis(2_100);
-        assert_eq!(summary(&states, took), "2 completed, 1 timed out in 2.1 s");
+        assert_eq!(summary(&counts, took), "2 completed, 1 timed out in 2.1 s");
     }
 }

@@ -1,16 +1,17 @@
 //! Following a run to its end and showing it.
 //!
 //! # Invariants
-//! 1. The run is over when every task of the plan has settled.
+//! 1. The run is over when every task of the plan has settled, and every other one that joined.
+//! 2. Of the tasks that joined later, at most [`OVER_MAX`] are shown and known after their end.
 //!
 //! *Not here*: how it looks (`draw`), events in words (`news`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::{MissedTickBehavior, interval};
-use understory::{Event, FeedItem, Manager, State, Subscription, TaskId, What};
+use understory::{Event, FeedItem, Filter, Manager, Page, State, Subscription, TaskId, What};
 
 use super::crew::Crew;
 use super::news;
@@ -18,9 +19,18 @@ use super::stop::StopRequests;
 use super::throttle::Throttle;
 use crate::draw::{DRAW_PERIOD, Screen};
 
+/// Tasks that joined later and are over, and are still shown.
+const OVER_MAX: usize = 1_000;
+
 pub(super) struct Show {
     /// Tasks that have not settled.
     pending: HashSet<TaskId>,
+    /// How those of the plan ended that have.
+    ends: HashMap<TaskId, State>,
+    /// How many ended so, those of the plan and the others.
+    counts: BTreeMap<State, usize>,
+    /// Those that were spawned later and are over, the first one first.
+    over: VecDeque<TaskId>,
     manager: Manager,
     crew: Arc<Crew>,
     throttle: Throttle,
@@ -37,6 +47,9 @@ impl Show {
     ) -> Self {
         Self {
             pending: crew.ids().collect(),
+            ends: HashMap::new(),
+            counts: BTreeMap::new(),
+            over: VecDeque::new(),
             manager: manager.clone(),
             crew: Arc::clone(crew),
             throttle,
@@ -69,13 +82,12 @@ impl Show {
         self.screen.say(text);
     }
 
-    /// Shows the end of the run, and tells the last states of all tasks.
-    pub(super) fn finish(&mut self) -> Vec<Option<State>> {
-        let state = |id| self.manager.get(id).map(|record| record.state);
-        let states: Vec<_> = self.crew.ids().map(state).collect();
-        self.screen
-            .finish(&news::summary(&states, self.started.elapsed()));
-        states
+    /// Shows the end of the run, and tells whether all tasks of the plan completed.
+    pub(super) fn finish(&mut self) -> bool {
+        let took = self.started.elapsed();
+        self.screen.finish(&news::summary(&self.counts, took));
+        let is_completed = |id| self.ends.get(&id) == Some(&State::Completed);
+        self.crew.ids().all(is_completed)
     }
 
     fn take(&mut self, item: FeedItem) {
@@ -90,13 +102,46 @@ impl Show {
         if matches!(event.what, What::Output(_) | What::Emitted { .. }) {
             self.throttle.release();
         }
+        if matches!(event.what, What::Accepted(_)) {
+            self.welcome(event.task);
+        }
         if self.screen.is_json() {
             self.screen.show_json(&event.to_json().to_string());
         } else if let Some(sight) = news::sight(event, &self.crew, &self.manager) {
             self.screen.show(sight);
         }
         if matches!(event.what, What::Settled { .. }) {
-            self.pending.remove(&event.task);
+            self.note_end(event.task, event.state);
+        }
+    }
+
+    /// A task that was not in the plan has joined.
+    fn welcome(&mut self, id: TaskId) {
+        let member = self.crew.by_id(id);
+        if let Some(member) = member.filter(|member| !self.crew.is_planned(member)) {
+            self.pending.insert(id);
+            self.screen.add(member.place, &member.shown());
+        }
+    }
+
+    fn note_end(&mut self, id: TaskId, state: State) {
+        if !self.pending.remove(&id) {
+            return;
+        }
+        *self.counts.entry(state).or_default() += 1;
+        let member = self.crew.by_id(id);
+        if member.is_some_and(|member| self.crew.is_planned(&member)) {
+            self.ends.insert(id, state);
+            return;
+        }
+        self.over.push_back(id);
+        if self.over.len() > OVER_MAX
+            && let Some(oldest) = self.over.pop_front()
+        {
+            if let Some(member) = self.crew.by_id(oldest) {
+                self.screen.forget(member.place);
+            }
+            self.crew.forget(oldest);
         }
     }
 
@@ -106,11 +151,23 @@ impl Show {
         self.screen.say(&format!("{missed} events were missed"));
         let line = serde_json::json!({ "event": "lagged", "missed": missed });
         self.screen.show_json(&line.to_string());
-        let manager = &self.manager;
-        self.pending.retain(|id| {
-            manager
-                .get(*id)
-                .is_none_or(|record| !record.state.is_terminal())
-        });
+        let mut page = Some(Page::default());
+        let unsettled = Filter::all().live();
+        while let Some(listing) = page.take().map(|page| self.manager.list(&unsettled, &page)) {
+            listing
+                .records
+                .iter()
+                .for_each(|record| self.welcome(record.id));
+            page = listing.next.map(|next| Page::default().after(next));
+        }
+        let known: Vec<TaskId> = self.pending.iter().copied().collect();
+        for id in known {
+            let state = self.manager.get(id).map(|record| record.state);
+            // One that is not even kept has ended long ago, nobody knows how.
+            let state = state.unwrap_or(State::Interrupted);
+            if state.is_terminal() {
+                self.note_end(id, state);
+            }
+        }
     }
 }

@@ -1,59 +1,174 @@
-//! `understory send` and `understory progress`: a process of a run speaks to its run.
+//! The other end: a process of a run, or its user, asks the run.
 //!
-//! *Not here*: the other end (`socket`).
+//! *Not here*: the run's end (`socket`), what is shown of the answers (`verbs`).
 
 use std::env;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{Answer, REQUEST_BYTES_MAX, Request, Verb};
-use super::{SOCKET_VARIABLE, TOKEN_VARIABLE};
+use serde_json::Value;
 
-/// How long the run may take to answer: longer than it waits for us.
+use super::protocol::{ANSWER_BYTES_MAX, Answer, REQUEST_BYTES_MAX, Request, Said, Verb};
+use super::{DIRECTORY_PREFIX, SOCKET_NAME, SOCKET_VARIABLE, TOKEN_VARIABLE};
+
+/// How long the run may take to answer what needs no waiting: longer than it waits for us.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Directories that are looked at for a run.
+const RUNS_MAX: usize = 1_024;
 
 /// Why a verb was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error(
-        "this process belongs to no run ({0} is not set); \
-         this command is for processes that `understory run` started"
-    )]
-    NotInARun(&'static str),
     #[error("{0}")]
     Invalid(String),
     #[error("the run cannot be reached, perhaps it has ended: {0}")]
     Unreachable(#[from] io::Error),
+    #[error("what answers there is no run that this program understands: {0}")]
+    Foreign(String),
     #[error("refused: {0}")]
     Refused(String),
+    /// A pipe that was closed.
+    #[error("nobody reads what is printed")]
+    NobodyReads,
 }
 
 impl ClientError {
     /// Whether the command was used wrongly, whatever the run would say.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
-            Self::NotInARun(_) | Self::Invalid(_) => true,
-            Self::Unreachable(_) | Self::Refused(_) => false,
+            Self::Invalid(_) => true,
+            Self::Unreachable(_) | Self::Foreign(_) | Self::Refused(_) | Self::NobodyReads => false,
         }
     }
 }
 
-/// Asks the run that this process belongs to.
-pub(crate) fn ask(verb: Verb) -> Result<(), ClientError> {
-    let variable = |name| env::var(name).map_err(|_| ClientError::NotInARun(name));
-    let (path, token) = (variable(SOCKET_VARIABLE)?, variable(TOKEN_VARIABLE)?);
-    verb.check().map_err(ClientError::Invalid)?;
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(Request { token, verb }.to_line().as_bytes())?;
-    let mut line = String::new();
-    let limit = u64::try_from(REQUEST_BYTES_MAX).unwrap_or(u64::MAX);
-    BufReader::new(stream.take(limit)).read_line(&mut line)?;
-    let answer: Answer = serde_json::from_str(&line).map_err(io::Error::other)?;
-    match answer {
-        Answer { ok: true, .. } => Ok(()),
-        Answer { error, .. } => Err(ClientError::Refused(error.unwrap_or_default())),
+/// A run that can be asked, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    path: PathBuf,
+    token: Option<String>,
+}
+
+impl Peer {
+    /// The run of this name, else the one that this process belongs to, else the only one there is.
+    pub(crate) fn find(name: Option<&str>) -> Result<Self, ClientError> {
+        let own = env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
+        let path = match (name, &own) {
+            (Some(name), _) => named(name),
+            (None, Some(own)) => own.clone(),
+            (None, None) => only_one()?,
+        };
+        if own.as_ref() != Some(&path) {
+            return Ok(Self { path, token: None });
+        }
+        let token = env::var(TOKEN_VARIABLE).map_err(|_| {
+            ClientError::Invalid(format!(
+                "{TOKEN_VARIABLE} is not set; it stands in the environment of each task, \
+                 hand it on to whatever asks the run"
+            ))
+        })?;
+        let token = Some(token);
+        Ok(Self { path, token })
     }
+
+    /// Asks for something; each item of the answer is handed on. Returns its last word.
+    pub(crate) fn ask(
+        &self,
+        verb: Verb,
+        mut take: impl FnMut(Value) -> io::Result<()>,
+    ) -> Result<Value, ClientError> {
+        verb.check().map_err(ClientError::Invalid)?;
+        let patience = (!verb.is_long()).then_some(PATIENCE);
+        let line = Request::new(self.token.clone(), verb).to_line();
+        if line.len() > REQUEST_BYTES_MAX {
+            return Err(ClientError::Invalid(format!(
+                "the request has {} bytes, at most {REQUEST_BYTES_MAX} are taken; shorten the \
+                 command or its environment",
+                line.len()
+            )));
+        }
+        let mut stream = UnixStream::connect(&self.path)?;
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(line.as_bytes())?;
+        let mut answers = BufReader::new(stream);
+        loop {
+            match next(&mut answers)? {
+                Said::Item(item) => take(item).map_err(|_| ClientError::NobodyReads)?,
+                Said::Done(value) => return Ok(value),
+                Said::Refused(reason) => return Err(ClientError::Refused(reason)),
+            }
+        }
+    }
+}
+
+fn next(answers: &mut BufReader<UnixStream>) -> Result<Said, ClientError> {
+    let mut line = String::new();
+    let limit = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
+    answers.take(limit).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Answer::parse(&line).map_err(ClientError::Foreign)
+}
+
+/// The socket that a user means: by its path, its directory or its number.
+fn named(name: &str) -> PathBuf {
+    let path = PathBuf::from(name);
+    if path.is_dir() {
+        return path.join(SOCKET_NAME);
+    }
+    if name.contains('/') {
+        return path;
+    }
+    let directory = format!("{DIRECTORY_PREFIX}{name}");
+    env::temp_dir().join(directory).join(SOCKET_NAME)
+}
+
+/// The socket of the one run of this user that goes on.
+fn only_one() -> Result<PathBuf, ClientError> {
+    let temporary = env::temp_dir();
+    let mut runs = running(&temporary);
+    let how = format!("name it with --run, by its socket or by its number (`{DIRECTORY_PREFIX}*`)");
+    match (runs.pop(), runs.is_empty()) {
+        (Some(run), true) => Ok(run),
+        (None, _) => Err(ClientError::Invalid(format!(
+            "this process belongs to no run, and none of yours is found in {}; \
+             start one with `understory run PLAN.toml`, or {how}",
+            temporary.display()
+        ))),
+        (Some(last), false) => {
+            runs.push(last);
+            let runs = runs
+                .iter()
+                .map(|run| format!("\n  --run {}", run.display()));
+            Err(ClientError::Invalid(format!(
+                "this process belongs to no run, and several of yours go on; {how}:{}",
+                runs.collect::<String>()
+            )))
+        }
+    }
+}
+
+fn running(temporary: &Path) -> Vec<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
+    let entries = fs::read_dir(temporary).into_iter().flatten();
+    let named = entries.filter_map(Result::ok).filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with(DIRECTORY_PREFIX)
+    });
+    // What somebody else put there is no run of ours.
+    let ours = named.filter(|entry| entry.metadata().is_ok_and(|entry| entry.uid() == own));
+    let sockets = ours
+        .take(RUNS_MAX)
+        .map(|entry| entry.path().join(SOCKET_NAME));
+    let mut running: Vec<PathBuf> = sockets
+        .filter(|socket| UnixStream::connect(socket).is_ok())
+        .collect();
+    running.sort_unstable();
+    running
 }

@@ -119,9 +119,40 @@ fn tree_may_be_as_deep_as_the_bound_and_no_deeper() {
         };
         (0..count).map(task).collect::<String>()
     };
-    assert!(Plan::parse("PLAN.toml", &chain(DEPTH_MAX + 1)).is_ok());
+    assert!(Plan::parse("PLAN.toml", &chain(DEPTH_MAX as usize + 1)).is_ok());
     refused(
-        &chain(DEPTH_MAX + 3),
+        &chain(DEPTH_MAX as usize + 3),
         &["392: more than 64 tasks are above \"t65\"; hang it higher"],
     );
+}
+
+#[test]
+fn bounds_are_kept_by_the_plan_itself() {
+    let tasks = "[[task]]\nname = \"a\"\ncommand = [\"a\"]\n\
+                 [[task]]\nname = \"b\"\ncommand = [\"b\"]\nparent = \"a\"\n\
+                 [[task]]\nname = \"c\"\ncommand = [\"c\"]\nparent = \"a\"\n";
+    let parse = |bounds: &str| {
+        let plan = Plan::parse("PLAN.toml", &format!("[bounds]\n{bounds}\n{tasks}"));
+        plan.map_err(|problems| problems.to_string())
+    };
+    let plan = parse("depth = 1\nchildren = 2\ntasks = 3").expect("it keeps to them");
+    let bounds = plan.bounds;
+    assert_eq!(
+        (bounds.depth, bounds.children, bounds.tasks),
+        (Some(1), Some(2), Some(3))
+    );
+    for (bound, reason) in [
+        (
+            "depth = 0",
+            "is 0, and the plan needs 1; write depth = 1 or more",
+        ),
+        ("children = 1", "write children = 2 or more"),
+        ("tasks = 2", "write tasks = 3 or more"),
+        ("width = 2", "width"),
+        ("depth = 65", "64"),
+        ("children = 0", "1"),
+    ] {
+        let problems = parse(bound).expect_err("it is refused");
+        assert!(problems.contains(reason), "{problems}");
+    }
 }

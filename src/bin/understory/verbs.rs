@@ -1,0 +1,261 @@
+//! The verbs for the tasks of a run, as a process or a person gives them: ask, print, exit.
+//!
+//! # Invariants
+//! 1. Standard output is for what was asked for, standard error for all else.
+//! 2. Who stops a verb by a signal stops its waiting; what the run was asked to do goes on.
+//!
+//! *Not here*: what the answers look like (`print`), carrying it out (`run`).
+
+mod print;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli;
+use crate::socket::client::{ClientError, Peer};
+use crate::socket::{
+    Extent, Inbox, ListAsk, ParentEnd, Quorum, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
+};
+use crate::{CODE_DONE, CODE_FAILED};
+
+type Done = Result<u8, ClientError>;
+
+pub(crate) fn spawn(spawn: cli::Spawn) -> Done {
+    let peer = peer(&spawn.choice)?;
+    let answer = if spawn.wait {
+        SpawnAnswer::Settled
+    } else {
+        SpawnAnswer::Accepted
+    };
+    let command: Result<Vec<String>, ClientError> = spawn
+        .command
+        .into_iter()
+        .map(|word| text(word, "an argument of the command"))
+        .collect();
+    let ask = SpawnAsk {
+        command: command?,
+        cwd: cli::here()?,
+        env: environment()?,
+        name: spawn.name,
+        kind: spawn.kind,
+        labels: spawn.labels,
+        limits: spawn.limits,
+        timeout_ms: spawn.timeout.map(millis),
+        retry: spawn.retry,
+        after: spawn.after,
+        parent: spawn.parent,
+        on_parent_end: spawn.on_parent_end.map(|policy| match policy {
+            cli::ParentEnd::Wait => ParentEnd::Wait,
+            cli::ParentEnd::Cancel => ParentEnd::Cancel,
+            cli::ParentEnd::Detach => ParentEnd::Detach,
+        }),
+        inbox: if spawn.inbox {
+            Inbox::Open
+        } else {
+            Inbox::Closed
+        },
+        answer,
+    };
+    let done = peer.ask(Verb::Spawn(Box::new(ask)), |line| print::output(&line))?;
+    match answer {
+        SpawnAnswer::Accepted => say(&format!("{} {}", word(&done, "id"), word(&done, "path")))?,
+        SpawnAnswer::Settled => {}
+    }
+    Ok(code(&done))
+}
+
+pub(crate) fn ls(which: cli::Which) -> Done {
+    let peer = peer(&which.choice)?;
+    let is_json = which.json;
+    let ask = list(which, Shape::Rows);
+    peer.ask(Verb::List(ask), |record| {
+        if is_json {
+            print::json(&record)
+        } else {
+            print::row(&record)
+        }
+    })?;
+    Ok(CODE_DONE)
+}
+
+pub(crate) fn tree(which: cli::Which) -> Done {
+    let peer = peer(&which.choice)?;
+    let is_json = which.json;
+    let ask = list(which, Shape::Tree);
+    let mut records = Vec::new();
+    peer.ask(Verb::List(ask), |record| {
+        if is_json {
+            return print::json(&record);
+        }
+        records.push(record);
+        Ok(())
+    })?;
+    for line in print::tree(&records) {
+        say(&line)?;
+    }
+    Ok(CODE_DONE)
+}
+
+fn list(which: cli::Which, shape: Shape) -> ListAsk {
+    ListAsk {
+        states: which.states,
+        kind: which.kind,
+        labels: which.labels,
+        shape,
+    }
+}
+
+pub(crate) fn show(show: cli::Show) -> Done {
+    let target = show.target;
+    let record = peer(&show.choice)?.ask(Verb::Show { target }, |_| Ok(()))?;
+    if show.json {
+        say(&record.to_string())?;
+    } else {
+        for line in print::record(&record) {
+            say(&line)?;
+        }
+    }
+    Ok(CODE_DONE)
+}
+
+/// Sends the text, or each line of standard input.
+pub(crate) fn send(send: &cli::Send) -> Done {
+    let peer = peer(&send.choice)?;
+    let ask = |text: String| {
+        let to = send.to.clone();
+        peer.ask(Verb::Send { to, text }, |_| Ok(())).map(drop)
+    };
+    match &send.text {
+        Some(text) => ask(text.clone())?,
+        None => io::stdin().lock().lines().try_for_each(|line| ask(line?))?,
+    }
+    Ok(CODE_DONE)
+}
+
+pub(crate) fn progress(progress: cli::Progress) -> Done {
+    let text = progress.text;
+    Peer::find(None)?.ask(Verb::Progress { text }, |_| Ok(()))?;
+    Ok(CODE_DONE)
+}
+
+pub(crate) fn cancel(cancel: cli::Cancel) -> Done {
+    let peer = peer(&cancel.choice)?;
+    let report = peer.ask(
+        Verb::Cancel {
+            target: cancel.target,
+            extent: if cancel.one {
+                Extent::One
+            } else {
+                Extent::Tree
+            },
+            reason: cancel.reason,
+            grace_ms: cancel.grace.map(millis),
+        },
+        |_| Ok(()),
+    )?;
+    for became in ["cancelled", "already_ended", "abandoned"] {
+        for path in report[became].as_array().into_iter().flatten() {
+            let path = path.as_str().unwrap_or_default();
+            say(&format!("{} {path}", became.replace('_', " ")))?;
+        }
+    }
+    Ok(code(&report))
+}
+
+pub(crate) fn wait(wait: cli::Wait) -> Done {
+    let peer = peer(&wait.choice)?;
+    let is_json = wait.json;
+    let done = peer.ask(
+        Verb::Wait {
+            targets: wait.targets,
+            quorum: if wait.any { Quorum::Any } else { Quorum::All },
+            timeout_ms: wait.timeout.map(millis),
+        },
+        |record| {
+            if is_json {
+                return print::json(&record);
+            }
+            print::line(&format!(
+                "{} {}",
+                word(&record, "path"),
+                word(&record, "state")
+            ))
+        },
+    )?;
+    Ok(code(&done))
+}
+
+pub(crate) fn events(events: &cli::Events) -> Done {
+    let peer = peer(&events.choice)?;
+    let until = if events.follow {
+        Until::End
+    } else {
+        Until::Now
+    };
+    let since = events.since;
+    peer.ask(Verb::Events { since, until }, |event| {
+        if events.json {
+            print::json(&event)
+        } else {
+            print::line(&print::event(&event))
+        }
+    })?;
+    Ok(CODE_DONE)
+}
+
+fn peer(choice: &cli::RunChoice) -> Result<Peer, ClientError> {
+    Peer::find(choice.run.as_deref())
+}
+
+/// What this process was started with, for what it spawns.
+fn environment() -> Result<Vec<(String, String)>, ClientError> {
+    // The run sets its own anew for each task.
+    let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| *name == **own);
+    let variables = env::vars_os().filter(|(name, _)| !is_own(name));
+    variables
+        .map(|(name, value)| {
+            let what = format!("the variable {}", name.to_string_lossy());
+            Ok((text(name, &what)?, text(value, &what)?))
+        })
+        .collect()
+}
+
+/// What the run sets for each task.
+const OWN_VARIABLES: [&str; 5] = [
+    "UNDERSTORY_TASK_ID",
+    "UNDERSTORY_PATH",
+    "UNDERSTORY_ATTEMPT",
+    "UNDERSTORY_SOCKET",
+    "UNDERSTORY_TOKEN",
+];
+
+fn text(word: OsString, what: &str) -> Result<String, ClientError> {
+    word.into_string().map_err(|word| {
+        let word = word.to_string_lossy();
+        ClientError::Invalid(format!("{what} is not UTF-8; write {word:?} otherwise"))
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn code(done: &Value) -> u8 {
+    let code = done["code"]
+        .as_u64()
+        .and_then(|code| u8::try_from(code).ok());
+    code.unwrap_or(CODE_FAILED)
+}
+
+fn say(text: &str) -> Result<(), ClientError> {
+    let written = writeln!(io::stdout().lock(), "{text}");
+    written.map_err(|_| ClientError::NobodyReads)
+}
