@@ -75,8 +75,8 @@ pub use api::{
 };
 // Who tasks are.
 pub use api::{
-    Admitted, Deferred, HiddenError, MissingExecutor, Mode, NotDispatched, OwnerError,
-    RestartError, TrustedScope, labels,
+    Admitted, AdoptError, Deferred, External, ExternalError, HiddenError, MissingExecutor, Mode,
+    NotDispatched, OwnerError, RestartError, TrustedScope, labels,
 };
 // What is said to tasks, and what they say.
 pub use api::{AskError, InterruptError, RespondError};

@@ -49,6 +49,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         questions: None,
         progress: None,
         undelivered: 0,
+        external_ref: None,
         created_at: at,
         started_at,
         suspended_at: (state == State::Suspended).then_some(at),

@@ -13,9 +13,10 @@ use super::askers::Askers;
 use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
-use crate::engine::{Attempt, Live};
+use crate::engine::{self, Attempt, Live, Work};
 use crate::kernel::{
-    Accepted, Effect, End, Epoch, Fault, FaultKind, Payload, Reply, TaskId, Ticket, Timestamp,
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Origin, Payload, Reply, Stop, TaskId, Ticket,
+    Timestamp,
 };
 use crate::store::Batch;
 
@@ -101,7 +102,10 @@ impl Carrier {
             }
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
-                    live.signal().ask(stop);
+                    live.signal().ask(Arc::clone(&stop));
+                    if live.spec.origin == Origin::External {
+                        self.call_back(live, epoch, stop);
+                    }
                 }
             }
             Effect::Abort { id, epoch } => {
@@ -132,6 +136,7 @@ impl Carrier {
             Effect::Close(id) => self.close_inbox(id),
             Effect::Forget(id) => {
                 if let Some((_, live)) = self.hub.lives.remove(&id) {
+                    self.call_back_unstarted(&live);
                     live.discard_work();
                 }
             }
@@ -145,7 +150,14 @@ impl Carrier {
             is_last,
             resume,
         } = run;
-        let Some(live) = self.hub.live(id) else {
+        let live = self.hub.live(id);
+        if self.is_external(id, live.as_deref()) {
+            if let Some(live) = live {
+                live.begin(epoch, self.hub.clock.now().as_micros());
+            }
+            return;
+        }
+        let Some(live) = live else {
             // The record came from another process, and nothing here knows how to run it.
             let message = "this process has no body for it".into();
             let fault = Fault {
@@ -167,6 +179,46 @@ impl Carrier {
             is_repeatable: false,
         };
         task::start(&self.hub, &self.manager, attempt).await;
+    }
+
+    /// Whether the body of a task is elsewhere, so that nothing has to be started.
+    fn is_external(&self, id: TaskId, live: Option<&Live>) -> bool {
+        if let Some(live) = live {
+            return live.spec.origin == Origin::External;
+        }
+        let record = self.hub.index.get(id);
+        record.is_some_and(|record| record.spec.origin == Origin::External)
+    }
+
+    /// An external task that was stopped before it had a slot may run elsewhere all the same.
+    fn call_back_unstarted(&self, live: &Arc<Live>) {
+        if live.spec.origin != Origin::External {
+            return;
+        }
+        let record = self.hub.index.get(live.id);
+        if let Some(record) = record.filter(|record| record.started_at.is_none())
+            && let Some(stop) = &record.stop
+        {
+            self.call_back(Arc::clone(live), record.epoch, Arc::clone(stop));
+        }
+    }
+
+    /// Cancels what runs elsewhere; the first request does.
+    fn call_back(&self, live: Arc<Live>, epoch: Epoch, stop: Arc<Stop>) {
+        let Work::Callback(call) = live.take_work() else {
+            return;
+        };
+        let hub = Arc::clone(&self.hub);
+        // The kernel forces it when the grace is over; should the manager be gone by then, it ends
+        // by itself.
+        let grace = stop.grace_until.since(stop.at);
+        let limit = grace.saturating_add(hub.bounds.abort_window);
+        tokio::spawn(async move {
+            let signal = live.signal();
+            let failure = engine::call_back(call, Some(stop), limit, signal.forced()).await;
+            hub.gate
+                .callback_over(live.id, epoch, failure.map(Into::into));
+        });
     }
 
     fn current(&self, id: TaskId, epoch: Epoch) -> Option<Arc<Live>> {

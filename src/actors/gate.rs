@@ -254,6 +254,10 @@ impl Gate {
         self.tell(Input::Undelivered { record, count });
     }
 
+    pub(super) fn callback_over(&self, id: TaskId, epoch: Epoch, failure: Option<Arc<str>>) {
+        self.tell(Input::CallbackOver { id, epoch, failure });
+    }
+
     pub(super) fn hosts(&self, hosts: Hosts) {
         self.tell(Input::Hosts(hosts));
     }

@@ -276,7 +276,8 @@ async fn ask(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, 
             | Reply::Controlled(_)
             | Reply::Asked(_)
             | Reply::Responded(_)
-            | Reply::Interrupted(_),
+            | Reply::Interrupted(_)
+            | Reply::External(_),
         ) => unreachable!("a cancel is answered as one"),
         Err(Shut::Closed | Shut::Dead) => Err(CancelError::Gone),
         Err(Shut::Restarted | Shut::Sick) => Err(CancelError::Restarted),

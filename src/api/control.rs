@@ -30,7 +30,8 @@ pub(super) async fn ask(core: &Core, ask: Control) -> Result<Controlled, Control
             | Reply::Resumed(_)
             | Reply::Asked(_)
             | Reply::Responded(_)
-            | Reply::Interrupted(_),
+            | Reply::Interrupted(_)
+            | Reply::External(_),
         ) => {
             unreachable!("a request is answered as what it is")
         }

@@ -71,11 +71,14 @@ fn data(what: &What) -> Option<Value> {
             "counter": charge.counter.as_str(), "amount": charge.amount,
             "by": charge.by.to_string(), "used": charge.used, "limit": charge.limit,
         }),
+        What::Referred(to) => json!({ "external_ref": **to }),
+        What::CallbackFailed(why) => json!({ "why": **why }),
         What::Undelivered(count) => json!({ "undelivered": count }),
         What::Started
         | What::Unparked
         | What::Resumed
         | What::Aborted
+        | What::Unregistered
         | What::Detached
         | What::BodyStopped => return None,
     })
@@ -107,6 +110,7 @@ impl Record {
             "abandoned": self.is_abandoned(),
             "questions": self.questions.as_deref().map(questions),
             "progress": self.progress.as_ref().map(value_of),
+            "external_ref": self.external_ref.as_deref(),
             "undelivered": self.undelivered,
             "created_at_us": self.created_at.as_micros(),
             "started_at_us": self.started_at.map(crate::kernel::Timestamp::as_micros),
@@ -154,6 +158,7 @@ fn stop(asked: &Stop) -> Value {
         Cause::Budget => ("budget", None),
         Cause::Timeout(Limit::Attempt) => ("attempt_timeout", None),
         Cause::Timeout(Limit::Idle) => ("idle_timeout", None),
+        Cause::Timeout(Limit::External) => ("external_timeout", None),
     };
     json!({
         "cause": cause,
@@ -207,6 +212,7 @@ fn outcome(how: &Outcome) -> Value {
     let limit_name = |limit: &Limit| match limit {
         Limit::Attempt => "attempt",
         Limit::Idle => "idle",
+        Limit::External => "external",
     };
     match how {
         Outcome::Completed(value) => json!({ "is": "completed", "value": value_of(value) }),

@@ -8,6 +8,7 @@
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).
 
+mod adopt;
 mod ask;
 mod batch;
 mod builder;
@@ -20,6 +21,7 @@ mod control;
 mod core;
 mod deferred;
 mod executor;
+mod external;
 mod filter;
 mod guard;
 mod handle;
@@ -40,6 +42,7 @@ mod suspend;
 mod wait;
 mod waiting;
 
+pub use adopt::AdoptError;
 pub use ask::{AskError, RespondError};
 pub use batch::{Batch, BatchItem};
 pub use builder::{Again, Once, TaskBuilder};
@@ -50,6 +53,7 @@ pub use context::{Context, Received, current};
 pub use control::ControlError;
 pub use deferred::{Deferred, NotDispatched, RestartError};
 pub use executor::{BoxFuture, Executor, MissingExecutor, Mode};
+pub use external::{External, ExternalError};
 pub use filter::FilterError;
 pub use guard::{OwnerError, TrustedScope};
 pub use handle::{Admitted, CancelOnDrop, TaskHandle, TaskRef};

@@ -211,7 +211,7 @@ impl<Mode> TaskBuilder<Mode> {
         this.ask(work).await
     }
 
-    async fn ask<T>(self, work: Work) -> Result<TaskHandle<T>, SpawnError> {
+    pub(super) async fn ask<T>(self, work: Work) -> Result<TaskHandle<T>, SpawnError> {
         let id = self.id.unwrap_or_else(Clock::new_id);
         let spec = match (self.mistake, self.spec) {
             (Some(mistake), _) => {

@@ -45,20 +45,42 @@ pub(crate) struct Attempt {
     pub(crate) is_repeatable: bool,
 }
 
-/// The wish of a body to be suspended, with its payload; the newest one counts.
-#[derive(Debug, Default)]
-pub(crate) struct Wish(Mutex<Option<Payload>>);
+/// What a body leaves behind: the wish to be suspended, of which the newest counts, or an operation
+/// that goes on after it.
+#[derive(Default)]
+pub(crate) struct Wish(Mutex<Wishes>);
+
+#[derive(Default)]
+struct Wishes {
+    suspension: Option<Payload>,
+    adopted: Option<BodyFuture>,
+    has_adopted: bool,
+}
 
 impl Wish {
     pub(crate) fn make(&self, payload: Payload) {
-        *self.lock() = Some(payload);
+        self.lock().suspension = Some(payload);
     }
 
     fn take(&self) -> Option<Payload> {
-        self.lock().take()
+        self.lock().suspension.take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Payload>> {
+    /// Takes an operation that the task shall end as; the first one of an attempt.
+    pub(crate) fn adopt(&self, operation: BodyFuture) -> Result<(), BodyFuture> {
+        let mut wishes = self.lock();
+        if std::mem::replace(&mut wishes.has_adopted, true) {
+            return Err(operation);
+        }
+        wishes.adopted = Some(operation);
+        Ok(())
+    }
+
+    fn take_adopted(&self) -> Option<BodyFuture> {
+        self.lock().adopted.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wishes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,16 +105,15 @@ pub(crate) async fn run(mut attempt: Attempt, reporter: Arc<dyn Reporter>) {
             return;
         }
     }
-    let body = guard.body.as_mut().expect("it was put there above");
-    let end = tokio::select! {
-        biased;
-        // Force comes first: a body that is always ready must not outrun it.
-        () = signal.forced() => End::Aborted,
-        verdict = catch(body.as_mut()) => match verdict {
-            Ok(verdict) => word(verdict, &wish),
+    let mut end = guard.poll(&signal, &wish).await;
+    if matches!(end, End::Done(_))
+        && let Some(adopted) = wish.take_adopted()
+    {
+        end = match guard.body.replace(adopted).map_or(Ok(()), dispose) {
+            Ok(()) => guard.poll(&signal, &wish).await,
             Err(panic) => failed(FaultKind::Panic, panic),
-        },
-    };
+        };
+    }
     guard.finish(end);
 }
 
@@ -118,7 +139,7 @@ fn call(work: Work, attempt: Attempt) -> Option<BodyFuture> {
     match work {
         Work::Once(make) => Some(make(attempt)),
         Work::Many(make) => Some(make(attempt)),
-        Work::Spent => None,
+        Work::Callback(_) | Work::Spent => None,
     }
 }
 
@@ -136,6 +157,7 @@ struct Guard {
     signal: Arc<Signal>,
     epoch: Epoch,
     is_last: bool,
+    wish: Arc<Wish>,
     reporter: Option<Arc<dyn Reporter>>,
 }
 
@@ -149,7 +171,22 @@ impl Guard {
             signal,
             epoch,
             is_last,
+            wish: Arc::clone(&attempt.wish),
             reporter: Some(reporter),
+        }
+    }
+
+    /// Polls what is to be run, to its end or until force comes.
+    async fn poll(&mut self, signal: &Signal, wish: &Wish) -> End {
+        let body = self.body.as_mut().expect("it was put there before");
+        tokio::select! {
+            biased;
+            // Force comes first: a body that is always ready must not outrun it.
+            () = signal.forced() => End::Aborted,
+            verdict = catch(body.as_mut()) => match verdict {
+                Ok(verdict) => word(verdict, wish),
+                Err(panic) => failed(FaultKind::Panic, panic),
+            },
         }
     }
 
@@ -159,6 +196,9 @@ impl Guard {
             return;
         };
         let dropped = self.body.take().map_or(Ok(()), dispose);
+        // What it adopted and nobody polls any more is cancelled by its own destructor.
+        let adopted = self.wish.take_adopted().map_or(Ok(()), dispose);
+        let dropped = dropped.and(adopted);
         // What a body left behind may say no more, also while another attempt is due.
         self.live.end(self.epoch);
         let end = match (dropped, end) {
@@ -209,5 +249,11 @@ impl fmt::Debug for Attempt {
             .field("task", &self.live.id)
             .field("number", &self.number)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wish")
     }
 }

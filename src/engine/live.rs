@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
 
 use super::attempt::{Attempt, Verdict};
+use super::callback::CancelCall;
 use super::signal::Signal;
 use super::unwind::dispose;
 use crate::inbox::Inbox;
@@ -29,6 +30,8 @@ pub(crate) enum Work {
     Once(Box<dyn FnOnce(Attempt) -> BodyFuture + Send>),
     /// A closure or executor that can be called for each attempt.
     Many(Arc<dyn Fn(Attempt) -> BodyFuture + Send + Sync>),
+    /// There is no body here; this cancels what runs elsewhere.
+    Callback(CancelCall),
     /// It has been used up or dropped.
     Spent,
 }
@@ -151,7 +154,9 @@ impl Live {
         let mut work = lock(&self.work);
         match &*work {
             Work::Many(make) => Work::Many(Arc::clone(make)),
-            Work::Once(_) | Work::Spent => std::mem::replace(&mut *work, Work::Spent),
+            Work::Once(_) | Work::Callback(_) | Work::Spent => {
+                std::mem::replace(&mut *work, Work::Spent)
+            }
         }
     }
 

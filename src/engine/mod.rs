@@ -11,12 +11,14 @@
 //! sees (`api`).
 
 mod attempt;
+mod callback;
 mod failure;
 mod live;
 mod signal;
 mod unwind;
 
 pub(crate) use attempt::{Attempt, Reporter, Verdict, lost, run};
+pub(crate) use callback::{CancelCall, call_back};
 pub use failure::Failure;
 pub(crate) use failure::cut;
 pub(crate) use live::{BodyFuture, Live, Work};

@@ -99,7 +99,7 @@ impl Signal {
     }
 
     /// Waits until the body shall be dropped.
-    pub(super) async fn forced(&self) {
+    pub(crate) async fn forced(&self) {
         loop {
             let raised = self.raised.notified();
             tokio::pin!(raised);

@@ -94,6 +94,12 @@ pub enum What {
     Unanswered(Arc<[Key]>),
     /// Its body was interrupted. It may take note of it; nothing else follows.
     InterruptAsked(Arc<Interrupt>),
+    /// An external task is called so elsewhere.
+    Referred(Arc<str>),
+    /// The holder of an external task let go of it.
+    Unregistered,
+    /// The callback that was to cancel an external task failed.
+    CallbackFailed(Arc<str>),
     /// It became a root of its scope, as its parent ended.
     Detached,
     /// It settled.
@@ -135,6 +141,9 @@ impl What {
         "answered",
         "unanswered",
         "interrupt_asked",
+        "referred",
+        "unregistered",
+        "callback_failed",
         "detached",
         "settled",
         "undelivered",
@@ -163,6 +172,9 @@ impl What {
             Self::Answered { .. } => "answered",
             Self::Unanswered(_) => "unanswered",
             Self::InterruptAsked(_) => "interrupt_asked",
+            Self::Referred(_) => "referred",
+            Self::Unregistered => "unregistered",
+            Self::CallbackFailed(_) => "callback_failed",
             Self::Detached => "detached",
             Self::Settled { .. } => "settled",
             Self::Undelivered(_) => "undelivered",

@@ -58,7 +58,8 @@ pub use state::{State, Trigger};
 )]
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
-    Accepted, AskRefusal, CancelReport, Control, Controlled, Effect, End, Input, InterruptRefusal,
-    Note, Refusal, Reply, RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket,
+    Accepted, AskRefusal, CancelReport, Control, Controlled, Effect, End, ExternalRefusal,
+    ExternalWord, Input, InterruptRefusal, Note, Refusal, Reply, RespondRefusal, ResumeRefusal,
+    Step, StopAsk, Supervisor, Target, Ticket,
 };
 pub use time::Timestamp;

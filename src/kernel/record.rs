@@ -63,6 +63,8 @@ pub struct Record {
     pub progress: Option<Payload>,
     /// Messages that were accepted for it and never read.
     pub undelivered: u32,
+    /// What an external task is called elsewhere; set once.
+    pub external_ref: Option<Arc<str>>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its newest attempt started.
@@ -229,6 +231,8 @@ pub enum Limit {
     Attempt,
     /// The time without activity.
     Idle,
+    /// The time without a word about an external task.
+    External,
 }
 
 /// Who asked for a stop.

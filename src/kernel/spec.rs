@@ -68,6 +68,8 @@ pub enum LateSuccess {
 pub enum Origin {
     /// A closure of this process: it cannot outlive it.
     Closure,
+    /// It is not here: whoever holds the task tells what becomes of it.
+    External,
     /// The executor registered for the task's kind: it can run again elsewhere.
     Executor,
 }
@@ -156,6 +158,8 @@ pub struct Spec {
     pub timeout: Option<Duration>,
     /// Longest time without activity while running; `None` is unlimited.
     pub idle_timeout: Option<Duration>,
+    /// Longest time without a word about an external task; `None` is unlimited.
+    pub heartbeat_timeout: Option<Duration>,
     /// Time between the request to stop and force; `None` takes the manager's default.
     pub grace: Option<Duration>,
     /// What becomes of it when its parent ends; `None` waits after `Ok` and is cancelled otherwise.
@@ -196,6 +200,7 @@ impl Spec {
             retry: Retry::never(),
             timeout: None,
             idle_timeout: None,
+            heartbeat_timeout: None,
             grace: None,
             on_parent_end: None,
             stop_policy: StopPolicy::default(),
@@ -222,7 +227,7 @@ impl Spec {
             }};
         }
         first_of!(
-            scope name kind parent description labels visibility after limits
+            heartbeat_timeout scope name kind parent description labels visibility after limits
             budgets priority retry timeout idle_timeout grace on_parent_end stop_policy
             late_success key key_window flight flight_reach input origin
         )

@@ -14,6 +14,7 @@ mod bug;
 mod cancel;
 mod charge;
 mod control;
+mod external;
 mod hosts;
 mod protocol;
 mod recover;
@@ -42,6 +43,7 @@ use alarm::Alarm;
 pub(crate) use bug::Bug;
 use cancel::Watch;
 pub use control::{Control, Controlled};
+pub use external::{ExternalRefusal, ExternalWord};
 pub use protocol::{
     Accepted, AskRefusal, CancelReport, Effect, End, Input, InterruptRefusal, Note, Refusal, Reply,
     RespondRefusal, ResumeRefusal, Step, StopAsk, Target, Ticket,
@@ -184,6 +186,13 @@ impl Supervisor {
                 by,
             } => self.interrupt(ticket, id, reason, by),
             Input::Shutdown { ticket, ask } => self.shutdown(ticket, &ask),
+            Input::External {
+                ticket,
+                id,
+                incarnation,
+                word,
+            } => self.external(ticket, id, incarnation, word),
+            Input::CallbackOver { id, epoch, failure } => self.callback_over(id, epoch, failure),
             Input::Hosts(hosts) => self.host(hosts),
             Input::Tick => self.tick(),
         }

@@ -99,6 +99,7 @@ fn stops() -> Vec<Arc<Stop>> {
         stop(Cause::Budget, Requester::Manager),
         stop(Cause::Timeout(Limit::Attempt), Requester::Manager),
         stop(Cause::Timeout(Limit::Idle), Requester::Manager),
+        stop(Cause::Timeout(Limit::External), Requester::Manager),
     ]
 }
 
@@ -120,6 +121,7 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Completed(payload(&json!({ "answer": 42 }))),
         timed_out(Limit::Attempt, None),
         timed_out(Limit::Idle, late_result.clone()),
+        timed_out(Limit::External, None),
         Outcome::Cancelled { late_result: None },
         Outcome::Cancelled { late_result },
         Outcome::Interrupted("its process died".into()),
@@ -192,7 +194,10 @@ fn next_type(what: Option<&What>) -> Vec<What> {
             by: Requester::Task(OTHER),
             at: Timestamp::from_micros(5),
         }))],
-        What::InterruptAsked(_) => vec![What::Detached],
+        What::InterruptAsked(_) => vec![What::Referred("ci/4711".into())],
+        What::Referred(_) => vec![What::Unregistered],
+        What::Unregistered => vec![What::CallbackFailed("no connection".into())],
+        What::CallbackFailed(_) => vec![What::Detached],
         What::Detached => outcomes().into_iter().map(settled).collect(),
         What::Settled { .. } => vec![What::Undelivered(2)],
         What::Undelivered(_) => vec![What::BodyStopped],

@@ -5,10 +5,12 @@
     clippy::disallowed_methods
 )]
 
+mod adopt;
 mod ask;
 mod cancel;
 mod control;
 mod executors;
+mod external;
 mod family;
 mod feed;
 mod filter;

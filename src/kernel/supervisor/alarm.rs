@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
 use super::super::record::{Body, Limit, Wait};
-use super::super::spec::StopPolicy;
+use super::super::spec::{Origin, StopPolicy};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::Supervisor;
@@ -22,6 +22,8 @@ pub(super) enum Alarm {
     Attempt,
     /// Nothing happened for too long, perhaps.
     Idle,
+    /// Nothing was heard of an external task for too long.
+    Heartbeat,
     /// The grace of a stop is over.
     Grace,
     /// The body was dropped by force and still has not stopped.
@@ -90,6 +92,14 @@ impl Supervisor {
                 self.out.effects.push(Effect::CheckIdle { id, epoch });
             }
             (Alarm::Idle, State::Waiting) => self.rearm_idle(id, self.now),
+            (Alarm::Heartbeat, State::Running | State::Waiting) => {
+                self.time_out(id, Limit::External);
+            }
+            (Alarm::Grace, State::CancelRequested) if spec.origin == Origin::External => {
+                self.emit(id, What::Aborted);
+                self.out.effects.push(Effect::Abort { id, epoch });
+                self.callback_over(id, epoch, None);
+            }
             (Alarm::Grace, State::CancelRequested) => match spec.stop_policy {
                 StopPolicy::Cooperative => self.abandon(id),
                 StopPolicy::Abort => {
@@ -108,6 +118,7 @@ impl Supervisor {
             (
                 Alarm::Attempt
                 | Alarm::Idle
+                | Alarm::Heartbeat
                 | Alarm::Grace
                 | Alarm::Abort
                 | Alarm::Backoff

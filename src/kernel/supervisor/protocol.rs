@@ -17,6 +17,7 @@ use super::super::spec::{Payload, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::control::{Control, Controlled};
+use super::external::{ExternalRefusal, ExternalWord};
 
 /// Links a request to its answer; chosen by the caller of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +156,26 @@ pub enum Input {
         ticket: Ticket,
         /// By whom, with which grace.
         ask: StopAsk,
+    },
+    /// The holder of an external task says something.
+    External {
+        /// For the answer.
+        ticket: Ticket,
+        /// The task.
+        id: TaskId,
+        /// Which life of it is meant.
+        incarnation: u32,
+        /// What is said.
+        word: ExternalWord,
+    },
+    /// The callback that cancels an external task is over.
+    CallbackOver {
+        /// The task.
+        id: TaskId,
+        /// The run.
+        epoch: Epoch,
+        /// Why it failed, if it did.
+        failure: Option<Arc<str>>,
     },
     /// The executors registered here have changed.
     Hosts(Hosts),
@@ -304,6 +325,8 @@ pub enum Reply {
     Cancelled(CancelReport),
     /// To a cancel of a task that was never accepted, or whose record is no longer kept.
     Unknown(TaskId),
+    /// To a word about an external task.
+    External(Result<(), ExternalRefusal>),
     /// To a resume.
     Resumed(Result<(), ResumeRefusal>),
     /// To a [`Input::Control`].

@@ -17,6 +17,7 @@ use super::super::spec::Origin;
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::alarm::Alarm;
+use super::external::outlives_process;
 use super::protocol::Step;
 use super::report::Ending;
 use super::task::{Settled, Task};
@@ -123,7 +124,7 @@ impl Supervisor {
         let mut task = Task::new(record.clone(), classes);
         task.awaits_parent = awaits_parent && record.state == State::Pending;
         self.tasks.insert(id, Box::new(task));
-        if record.body == Body::Live {
+        if record.body == Body::Live && !outlives_process(record) {
             self.edit(id).body = Body::Absent;
             if record.conclusion.is_some() {
                 // It was given up and only waits for its children; now its body has stopped, too.
@@ -192,6 +193,8 @@ impl Supervisor {
         if record.state == State::CancelRequested {
             let outcome = self.stopped(id);
             self.lose(id, Conclusion::Settle(Arc::new(outcome)));
+        } else if record.spec.origin == Origin::External {
+            self.revive_external(record);
         } else if record.spec.origin == Origin::Closure {
             self.lose(id, interrupted(record.state));
         } else {

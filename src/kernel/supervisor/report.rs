@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
 use super::super::record::{Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Wait};
-use super::super::spec::{LateSuccess, OnParentEnd, Payload};
+use super::super::spec::{LateSuccess, OnParentEnd, Origin, Payload};
 use super::super::state::{State, Trigger};
 use super::Bug;
 use super::Supervisor;
@@ -138,7 +138,8 @@ impl Supervisor {
         let dice = self.dice;
         let record = &self.task(id).record;
         let retry = &record.spec.retry;
-        if record.attempt >= retry.attempts_max() {
+        let is_here = record.spec.origin != Origin::External;
+        if record.attempt >= retry.attempts_max() || !is_here {
             return None;
         }
         let delay = retry.delay_after(record.attempt, dice);
@@ -234,6 +235,7 @@ fn timeout_fault(limit: Limit) -> Fault {
     let message = match limit {
         Limit::Attempt => "the time of the attempt is over",
         Limit::Idle => "nothing happened for too long",
+        Limit::External => "nothing was heard of it for too long",
     };
     Fault {
         kind: FaultKind::Timeout,

@@ -80,6 +80,7 @@ impl Supervisor {
                 self.arm(id, now.after(limit), alarm);
             }
         }
+        self.arm_heartbeat(id);
         self.out.effects.push(Effect::Start {
             id,
             epoch,
@@ -170,6 +171,14 @@ impl Supervisor {
             let classes = self.task(id).classes.clone();
             self.admission.take(&classes);
             self.task(id).slot = Slot::Held;
+        }
+    }
+
+    /// After a crash a body that runs elsewhere has its slots as before.
+    pub(super) fn keep_slot(&mut self, id: TaskId) {
+        self.task(id).slot = Slot::Lent;
+        if self.state(id) == Some(State::Running) {
+            self.reclaim_slot(id);
         }
     }
 

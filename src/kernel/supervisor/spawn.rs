@@ -267,6 +267,7 @@ impl Supervisor {
             questions: None,
             progress: None,
             undelivered: 0,
+            external_ref: None,
             created_at: self.now,
             started_at: None,
             suspended_at: None,

@@ -105,6 +105,7 @@ impl Supervisor {
         let epoch = self.task(id).record.epoch;
         self.disarm(id, Alarm::Attempt);
         self.disarm(id, Alarm::Idle);
+        self.disarm(id, Alarm::Heartbeat);
         self.disarm(id, Alarm::Grace);
         let is_planted = self.planted(Bug::GraceIgnored);
         let until = if is_planted {
@@ -204,6 +205,7 @@ fn manager_ask(cause: Cause) -> StopAsk {
         Cause::Shutdown => "the manager shuts down".into(),
         Cause::Timeout(Limit::Attempt) => "the time of the attempt is over".into(),
         Cause::Timeout(Limit::Idle) => "nothing happened for too long".into(),
+        Cause::Timeout(Limit::External) => "nothing was heard of it for too long".into(),
     };
     StopAsk {
         reason,

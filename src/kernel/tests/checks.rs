@@ -126,6 +126,8 @@ impl Checks {
             | Input::Respond { .. }
             | Input::Interrupt { .. }
             | Input::Shutdown { .. }
+            | Input::External { .. }
+            | Input::CallbackOver { .. }
             | Input::Hosts(_)
             | Input::Tick => {}
         }
@@ -154,6 +156,8 @@ impl Checks {
             | Input::Respond { .. }
             | Input::Interrupt { .. }
             | Input::Shutdown { .. }
+            | Input::External { .. }
+            | Input::CallbackOver { .. }
             | Input::Hosts(_)
             | Input::Tick => false,
         }
@@ -207,7 +211,9 @@ impl Checks {
                 | Input::Hosts(_)
                 | Input::Ask { .. }
                 | Input::Respond { .. }
-                | Input::Interrupt { .. },
+                | Input::Interrupt { .. }
+                | Input::External { .. }
+                | Input::CallbackOver { .. },
             )
             | None => Ok(()),
         }

@@ -9,6 +9,7 @@ mod checks;
 mod control;
 mod counts;
 mod exhaustive;
+mod external;
 mod hosts;
 mod identity;
 mod law;

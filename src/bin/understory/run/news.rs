@@ -55,6 +55,9 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
                 field("text")
             ))
         }
+        What::Referred(to) => note(format!("is {to} elsewhere")),
+        What::Unregistered => note("let go of by its holder".to_owned()),
+        What::CallbackFailed(why) => note(format!("could not be cancelled: {why}")),
         What::Detached => note("detached from its parent".to_owned()),
         What::BudgetExhausted(charge) => note(format!("used up its {}", charge.counter)),
         What::Aborted | What::Charged(_) | What::Undelivered(_) | What::BodyStopped => None,
@@ -121,6 +124,7 @@ fn limit_text(limit: Limit) -> &'static str {
     match limit {
         Limit::Attempt => "it took too long",
         Limit::Idle => "it was silent too long",
+        Limit::External => "it was not heard of for too long",
     }
 }
 

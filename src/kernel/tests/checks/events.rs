@@ -96,6 +96,9 @@ impl Checks {
             | What::Asked { .. }
             | What::Unanswered(_)
             | What::InterruptAsked(_)
+            | What::Referred(_)
+            | What::Unregistered
+            | What::CallbackFailed(_)
             | What::Undelivered(_) => {}
         }
         let seen = self.view.tasks.get_mut(&id).expect("it was there above");
@@ -205,6 +208,7 @@ impl Checks {
             let limit = match limit {
                 Limit::Attempt => spec.timeout,
                 Limit::Idle => spec.idle_timeout,
+                Limit::External => seen.spec().heartbeat_timeout,
             };
             let started = seen.record.started_at;
             let due = started.zip(limit).map(|(at, limit)| at.after(limit));
@@ -301,7 +305,10 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::Asked { .. } | What::InterruptAsked(_) => {
             matches!(from, S::Running | S::Waiting) && to == from
         }
-        What::Detached
+        What::Referred(_)
+        | What::Unregistered
+        | What::CallbackFailed(_)
+        | What::Detached
         | What::Charged(_)
         | What::BudgetExhausted(_)
         | What::Answered { .. }

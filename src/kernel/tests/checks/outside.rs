@@ -124,6 +124,7 @@ impl Outside {
                 | Reply::Controlled(_)
                 | Reply::Asked(_)
                 | Reply::Responded(_)
+                | Reply::External(_)
                 | Reply::Interrupted(_) => Ok(()),
             },
             Effect::Signal { .. }

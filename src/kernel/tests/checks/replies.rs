@@ -127,6 +127,8 @@ impl Checks {
             | Input::Said { .. }
             | Input::Active { .. }
             | Input::Undelivered { .. }
+            | Input::External { .. }
+            | Input::CallbackOver { .. }
             | Input::Hosts(_)
             | Input::Tick => return,
         };
@@ -295,7 +297,8 @@ impl Checks {
             (Asked::Control, Reply::Controlled(_)) => Ok(()),
             (
                 Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Cancel { .. } | Asked::Control,
-                Reply::Spawned(_)
+                Reply::External(_)
+                | Reply::Spawned(_)
                 | Reply::Resumed(_)
                 | Reply::Asked(_)
                 | Reply::Responded(_)
