@@ -93,8 +93,13 @@ pub use kernel::{
 };
 
 // What a host rules with: limits, budgets, scopes, kept records.
-pub use api::{Batch, BatchItem, BudgetError, ControlError, LimitReached};
-pub use kernel::{Budget, Capacity, Charge, Counter, Remaining};
+pub use api::{
+    Batch, BatchItem, BudgetError, CloseError, ControlError, LimitReached, TransferError,
+};
+pub use kernel::{
+    Budget, Capacity, Charge, CloseReport, Counter, OnScopeClose, Remaining, Removed,
+    TransferRefusal, TransferReport,
+};
 
 /// The code of the README, run as a test.
 #[cfg(doctest)]

@@ -23,7 +23,7 @@ use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
-use crate::kernel::{Supervisor, Timestamp};
+use crate::kernel::{Bounds, Supervisor, Timestamp};
 use crate::store::{Loaded, StoreError};
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
@@ -257,7 +257,10 @@ impl Watchman {
         settle_lives(hub);
         republish(hub).await;
         let (supervisor, step) = Supervisor::recover(
-            hub.bounds_now(),
+            Bounds {
+                closed_scopes: hub.closed(),
+                ..hub.bounds_now()
+            },
             Clock::dice(),
             hub.clock.now(),
             loaded.seq,

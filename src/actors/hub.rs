@@ -4,6 +4,7 @@
 //! 1. The hub decides nothing; it is where actors and callers meet.
 //! 2. `lives` holds a task from the moment it is durably accepted until it has settled and stopped.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -23,7 +24,7 @@ use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
 use crate::index::Index;
-use crate::kernel::{Bounds, End, Epoch, Event, Hosts, TaskId};
+use crate::kernel::{Bounds, End, Epoch, Event, Hosts, Scope, TaskId};
 use crate::store::Store;
 
 /// The most that waits in each queue of one manager, outside the kernel.
@@ -67,6 +68,8 @@ pub(crate) struct Hub {
     askers: RwLock<Arc<Askers>>,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
+    /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
+    closed: RwLock<BTreeSet<Scope>>,
     /// How often the manager was started; 1 unless an actor of ours failed.
     incarnation: AtomicU64,
     #[cfg(feature = "testing")]
@@ -75,6 +78,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(bounds: Bounds, queues: Queues, store: Arc<dyn Store>) -> Self {
+        let closed = bounds.closed_scopes.clone();
         Self {
             gate: Gate::new(queues.asks, queues.notes),
             clock: Clock::start(),
@@ -90,6 +94,7 @@ impl Hub {
             bodies: watch::Sender::new(()),
             askers: RwLock::default(),
             sickness: RwLock::new(None),
+            closed: RwLock::new(closed),
             incarnation: AtomicU64::new(0),
             #[cfg(feature = "testing")]
             sabotage: Sabotage::default(),
@@ -152,6 +157,15 @@ impl Hub {
             // Deadlines stood still meanwhile.
             self.gate.tick();
         }
+    }
+
+    pub(crate) fn closed(&self) -> BTreeSet<Scope> {
+        let closed = self.closed.read();
+        closed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_closed(&self, scopes: BTreeSet<Scope>) {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = scopes;
     }
 
     pub(crate) fn incarnation(&self) -> u64 {

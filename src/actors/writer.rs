@@ -135,6 +135,7 @@ impl Pen {
         let mut batch = Batch::default();
         let mut effects = Vec::new();
         let mut permits = Vec::new();
+        let mut newest_closed = None;
         let ours = self.incarnation;
         let is_ours = |commit: &Commit| commit.incarnation == ours;
         for commit in commits.filter(is_ours) {
@@ -149,8 +150,12 @@ impl Pen {
                 records,
                 removed,
                 events,
+                closed,
                 effects: follow,
             } = step;
+            if closed.is_some() {
+                newest_closed = closed;
+            }
             batch.absorb(Batch {
                 records,
                 removed,
@@ -170,6 +175,9 @@ impl Pen {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Carrier);
         drop(permits);
+        if let Some(closed) = newest_closed {
+            self.hub.set_closed(closed);
+        }
         self.carrier.carry(&batch, effects).await;
         Ok(())
     }

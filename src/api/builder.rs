@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::context;
 use super::core::Core;
 use crate::kernel::{
-    ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd, Retry,
-    Reuse, Scope, Spec, StopPolicy, TaskId, check_label,
+    ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd,
+    OnScopeClose, Retry, Reuse, Scope, Spec, StopPolicy, TaskId, check_label,
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
@@ -209,6 +209,12 @@ impl<Mode> TaskBuilder<Mode> {
         self.set(|spec| spec.on_parent_end = Some(policy))
     }
 
+    /// Says what becomes of it when its scope is closed; by default it is as the task above it, and
+    /// a root is kept. See [`ScopeRef::close`](crate::ScopeRef::close).
+    pub fn on_scope_close(self, policy: OnScopeClose) -> Self {
+        self.set(|spec| spec.on_scope_close = Some(policy))
+    }
+
     /// Never drops its body by force: after the grace it is abandoned and goes on until it ends by
     /// itself, and holds its name and its slots as long.
     pub fn cooperative(self) -> Self {
@@ -318,7 +324,7 @@ impl<Mode> TaskBuilder<Mode> {
         };
         let is_here = Arc::ptr_eq(context.core(), &self.core);
         let scope = self.spec.as_ref().map(|spec| &spec.scope);
-        if is_here && scope == Some(context.scope()) {
+        if is_here && scope == Some(&context.scope()) {
             let (id, epoch) = (context.id(), context.epoch());
             return self.below(id, epoch).inheriting(context.spec());
         }

@@ -46,7 +46,7 @@ impl Cancel {
         self
     }
 
-    fn ask(self) -> StopAsk {
+    pub(super) fn ask(self) -> StopAsk {
         let by = context::current().map_or(Requester::Host, |here| Requester::Task(here.id()));
         StopAsk {
             reason: self.reason,

@@ -10,7 +10,7 @@ use super::executor::{Executor, Executors, MissingExecutor, Mode};
 use super::hooks::{Hooks, LimitReached};
 use super::manager::Manager;
 use crate::actors::{self, Hub, Queues};
-use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope};
+use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope, State};
 use crate::store::{MemoryStore, Store};
 
 /// Why a manager cannot be built.
@@ -23,6 +23,9 @@ pub enum BuildError {
     /// A number that must be at least one is zero.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// Records are kept for a time by how they settled, and in this state a task has not.
+    #[error("records are kept by how a task settled; {0} is no such state")]
+    NotSettled(State),
     /// There is no tokio runtime here to run tasks on.
     #[error("a manager needs a tokio runtime: build it inside #[tokio::main] or Runtime::enter")]
     NoRuntime,
@@ -223,6 +226,24 @@ impl Builder {
         self
     }
 
+    /// Keeps records of tasks that settled in this state for so long and no longer; zero removes
+    /// them at once. Without it they are kept as long as [`Builder::settled_max`] allows.
+    ///
+    /// Records are removed in small batches, their keys with them; what is removed is gone from
+    /// lists and from the store, and cannot be a dependency any more.
+    pub fn retain(mut self, state: State, kept_for: Duration) -> Self {
+        self.bounds.retain.insert(state, kept_for);
+        self
+    }
+
+    /// Begins with this scope closed: see [`ScopeRef::close`](crate::ScopeRef::close).
+    pub fn closed_scope(mut self, scope: &str) -> Self {
+        if let Some(scope) = self.keep(Scope::new(scope)) {
+            self.bounds.closed_scopes.insert(scope);
+        }
+        self
+    }
+
     /// Bounds how many cancelled runs are remembered, to refuse their late tasks (1,024).
     pub fn cancelled_runs_max(mut self, runs: usize) -> Self {
         self.bounds.cancelled_runs_max = runs;
@@ -257,6 +278,9 @@ impl Builder {
             return Err(mistake.into());
         }
         check_numbers(&self.bounds, &self.queues)?;
+        if let Some(state) = self.bounds.retain.keys().find(|state| !state.is_terminal()) {
+            return Err(BuildError::NotSettled(*state));
+        }
         if cfg!(panic = "abort") {
             return Err(BuildError::PanicAborts);
         }

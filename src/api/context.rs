@@ -113,9 +113,11 @@ impl Context {
         self.core.path(self.id())
     }
 
-    /// The task's scope.
-    pub fn scope(&self) -> &Scope {
-        &self.attempt.live.spec.scope
+    /// The task's scope, which may be another one after a transfer.
+    pub fn scope(&self) -> Scope {
+        let record = self.core.hub.index.get(self.id());
+        let asked = || self.attempt.live.spec.scope.clone();
+        record.map_or_else(asked, |record| record.scope().clone())
     }
 
     /// The task's kind, if it has one.
@@ -162,7 +164,7 @@ impl Context {
 
     /// Begins a child without a name.
     pub fn unnamed(&self) -> TaskBuilder<Once> {
-        let scope = Ok(self.scope().clone());
+        let scope = Ok(self.scope());
         TaskBuilder::new(Arc::clone(&self.core), scope)
             .below(self.id(), self.epoch())
             .inheriting(self.spec())

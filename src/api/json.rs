@@ -67,6 +67,7 @@ fn data(what: &What) -> Option<Value> {
         } => json!({
             "outcome": outcome(how), "undelivered": undelivered, "abandoned": abandoned,
         }),
+        What::Transferred { from, to } => json!({ "from": from.as_str(), "to": to.as_str() }),
         What::Charged(charge) | What::BudgetExhausted(charge) => json!({
             "counter": charge.counter.as_str(), "amount": charge.amount,
             "by": charge.by.to_string(), "used": charge.used, "limit": charge.limit,

@@ -194,7 +194,7 @@ impl Context {
         };
         deliver(
             &self.core,
-            Some(self.scope()),
+            Some(&self.scope()),
             to,
             Sender::Task(self.id()),
             message,
@@ -221,11 +221,12 @@ pub(super) fn deliver(
     let live = id.and_then(|id| core.hub.live(id));
     // A task of another scope is not shown to exist.
     let is_here = |task: &Scope| scope.is_none_or(|scope| scope == task);
-    if let Some(live) = live.filter(|live| is_here(&live.spec.scope)) {
+    let record = id.and_then(|id| core.hub.index.get(id));
+    let record = record.filter(|record| is_here(record.scope()));
+    if let Some(live) = live.filter(|_| record.is_some()) {
         return place(core, &live, from, message);
     }
-    let record = id.and_then(|id| core.hub.index.get(id));
-    Err(match record.filter(|record| is_here(record.scope())) {
+    Err(match record {
         Some(record) => SendError::Ended {
             task: record.id,
             message,

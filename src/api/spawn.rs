@@ -87,6 +87,9 @@ fn describe(refusal: &Refusal) -> String {
         Refusal::UnknownLimit(name) => {
             format!("no limit {name} is configured; add it with Builder::limit")
         }
+        Refusal::ScopeClosed(scope) => {
+            format!("scope {scope} is closed; reopen it or use another scope")
+        }
         Refusal::RunCancelled(run) => {
             format!("run {run} was cancelled and takes no more tasks; use another run")
         }

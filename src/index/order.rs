@@ -116,8 +116,8 @@ impl Order {
     /// Takes in a record that has come in place of the old one.
     pub(super) fn put(&mut self, old: Option<&Record>, new: &Record) {
         let old = match old {
-            Some(old) if old.incarnation != new.incarnation => {
-                // Another life of the id may stand elsewhere.
+            Some(old) if old.incarnation != new.incarnation || old.scope() != new.scope() => {
+                // Another life of the id may stand elsewhere, and so does a task that was moved.
                 self.remove(old);
                 None
             }

@@ -188,6 +188,34 @@ impl Admission {
         found
     }
 
+    /// Whether the class of a scope takes tasks that come with `held` slots and `queued` waits.
+    pub(super) fn check_arrivals(
+        &self,
+        scope: &Scope,
+        held: u32,
+        queued: u32,
+    ) -> Result<(), ClassFull> {
+        let Some(class) = self.scopes.get(scope).copied().or(self.per_scope) else {
+            return Ok(());
+        };
+        let key = ClassKey::Scope(scope.clone());
+        let fresh = ClassState::new(key.clone(), class);
+        let at = self.index.get(&key);
+        let state = at.map_or(&fresh, |at| &self.classes[*at as usize]);
+        let is_full = match class.when_full {
+            WhenFull::Refuse => state.in_use + state.waiting + held + queued > class.size,
+            WhenFull::Queue { waiting_max } => {
+                queued > 0 && state.waiting.saturating_add(queued) > waiting_max
+            }
+            WhenFull::Inline => false,
+        };
+        if is_full && held + queued > 0 {
+            Err(state.describe())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Whether a class of the set refuses a new task.
     pub(super) fn check(&self, set: &ClassSet) -> Result<(), ClassFull> {
         let refuses = |state: &&ClassState| match state.class.when_full {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::id::{ClassName, Kind, Scope};
 use super::spec::{Origin, Spec};
+use super::state::State;
 
 /// Bounds and limit classes of one manager.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub struct Bounds {
     pub children_max: usize,
     /// Most settled records that are kept; the oldest go first, and their keys with them.
     pub settled_max: usize,
+    /// How long settled records of a state are kept; without an entry, as long as there is room.
+    pub retain: BTreeMap<State, Duration>,
+    /// Scopes that are closed from the start.
+    pub closed_scopes: BTreeSet<Scope>,
     /// How many cancelled runs are remembered, to refuse their late tasks; the oldest go first.
     pub cancelled_runs_max: usize,
     /// Grace of a stop when neither the task nor the request names one.
@@ -48,6 +53,8 @@ impl Default for Bounds {
             depth_max: 64,
             children_max: 10_000,
             settled_max: 1_000_000,
+            retain: BTreeMap::new(),
+            closed_scopes: BTreeSet::new(),
             cancelled_runs_max: 1_024,
             grace: Duration::from_secs(5),
             abort_window: Duration::from_millis(500),

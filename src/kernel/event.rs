@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::budget::Charge;
-use super::id::{Key, Seq, TaskId};
+use super::id::{Key, Scope, Seq, TaskId};
 use super::question::{Answer, Interrupt};
 use super::record::{Fault, Outcome, Stop, Wait};
 use super::spec::{Payload, Spec};
@@ -115,6 +115,13 @@ pub enum What {
     Undelivered(u32),
     /// The body of an abandoned task has stopped; its slot and name are free.
     BodyStopped,
+    /// It was moved to another scope.
+    Transferred {
+        /// Where it was.
+        from: Scope,
+        /// Where it is now.
+        to: Scope,
+    },
     /// Its budget was charged, by its own body or by one below it.
     Charged(Arc<Charge>),
     /// A charge did not fit its budget: it and everything below it is stopped.
@@ -148,6 +155,7 @@ impl What {
         "settled",
         "undelivered",
         "body_stopped",
+        "transferred",
         "charged",
         "budget_exhausted",
     ];
@@ -179,6 +187,7 @@ impl What {
             Self::Settled { .. } => "settled",
             Self::Undelivered(_) => "undelivered",
             Self::BodyStopped => "body_stopped",
+            Self::Transferred { .. } => "transferred",
             Self::Charged(_) => "charged",
             Self::BudgetExhausted(_) => "budget_exhausted",
         }

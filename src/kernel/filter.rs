@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::event::Event;
+use super::event::{Event, What};
 use super::id::{Key, Kind, Name, Scope, TaskId};
 use super::record::{Record, Wait};
 use super::spec::{Spec, Visibility};
@@ -209,9 +209,14 @@ impl Filter {
         let in_range = |(date, range): &(Date, Range<Timestamp>)| {
             record.date(*date).is_some_and(|at| range.contains(&at))
         };
+        let scope_fits = self
+            .scope
+            .as_ref()
+            .is_none_or(|scope| scope == record.scope());
         state_fits
             && live_fits
             && wait_fits
+            && scope_fits
             && self.dates.len() <= TERMS_MAX
             && self.dates.iter().all(in_range)
             && self.matches_spec(record.id, record.root, &record.spec)
@@ -221,7 +226,19 @@ impl Filter {
     pub fn matches_event(&self, event: &Event) -> bool {
         let state_fits = self.states.is_empty() || self.states.contains(&event.state);
         let type_fits = self.events.is_empty() || self.events.contains(event.what.name());
-        state_fits && type_fits && self.matches_spec(event.task, event.root, &event.spec)
+        state_fits
+            && type_fits
+            && self.matches_scope(event)
+            && self.matches_spec(event.task, event.root, &event.spec)
+    }
+
+    /// The event of a transfer is of the scope that a task leaves, too.
+    fn matches_scope(&self, event: &Event) -> bool {
+        let Some(scope) = &self.scope else {
+            return true;
+        };
+        let leaves = matches!(&event.what, What::Transferred { from, .. } if from == scope);
+        leaves || event.spec.scope == *scope
     }
 
     fn matches_spec(&self, id: TaskId, root: TaskId, spec: &Spec) -> bool {
@@ -236,7 +253,6 @@ impl Filter {
             Shows::Both => true,
         };
         is_shown
-            && self.scope.as_ref().is_none_or(|scope| *scope == spec.scope)
             && (self.name.is_none() || self.name == spec.name)
             && (self.kind.is_none() || self.kind == spec.kind)
             && (self.key.is_none() || self.key == spec.key)

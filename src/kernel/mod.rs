@@ -47,8 +47,8 @@ pub use record::{
 };
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
-    AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, Origin, Payload,
-    Reach, Reuse, Spec, StopPolicy, Visibility,
+    AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, OnScopeClose,
+    Origin, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
 };
 pub use state::{State, Trigger};
 #[cfg(test)]
@@ -58,8 +58,9 @@ pub use state::{State, Trigger};
 )]
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
-    Accepted, AskRefusal, CancelReport, Control, Controlled, Effect, End, ExternalRefusal,
-    ExternalWord, Input, InterruptRefusal, Note, Refusal, Reply, RespondRefusal, ResumeRefusal,
-    Step, StopAsk, Supervisor, Target, Ticket,
+    Accepted, AskRefusal, CancelReport, CloseRefusal, CloseReport, Control, Controlled, Effect,
+    End, ExternalRefusal, ExternalWord, Input, InterruptRefusal, Note, Refusal, Removed, Reply,
+    RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket, TransferRefusal,
+    TransferReport,
 };
 pub use time::Timestamp;

@@ -110,6 +110,29 @@ impl Names {
         }
     }
 
+    /// The task that a key of a scope is bound to.
+    pub(super) fn bound(&self, scope: &Scope, key: &Key) -> Option<TaskId> {
+        let bound = self.keys.get(&(scope.clone(), key.clone()));
+        bound.map(|(task, _)| *task)
+    }
+
+    /// What a task holds in the scope of one spec it holds in that of the other from now on. There
+    /// it must be free.
+    pub(super) fn carry_over(&mut self, task: TaskId, from: &Spec, to: &Arc<Spec>) {
+        if let Some(name) = &from.name {
+            self.release(&from.scope, name, task);
+            self.reserve(&to.scope, name, task);
+        }
+        self.land(from, task);
+        self.take_off(to, task);
+        if let Some((_, until)) = self.key_of.get(&task).cloned()
+            && let Some(key) = &to.key
+        {
+            self.free_key(task);
+            self.bind_key(key, task, to, until);
+        }
+    }
+
     /// Frees the key that is bound to a task.
     pub(super) fn free_key(&mut self, task: TaskId) {
         let Some((slot, _)) = self.key_of.remove(&task) else {

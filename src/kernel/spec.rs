@@ -1,4 +1,5 @@
-//! What a caller asks for: everything about a task that never changes after it was accepted.
+//! What a caller asks for: everything about a task that never changes after it was accepted, but
+//! for its scope, when it is transferred: then a new spec takes the place of the old one.
 //!
 //! *Not here*: whether it may run (`admission`), what became of it (`record`).
 
@@ -41,6 +42,17 @@ pub enum OnParentEnd {
     Cancel,
     /// It becomes a root of its scope.
     Detach,
+}
+
+/// What becomes of a live task when its scope is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnScopeClose {
+    /// It goes on.
+    Keep,
+    /// It is cancelled, with everything below it.
+    Cancel,
+    /// It moves to this scope, with everything below it; a task below another one is kept.
+    Transfer(Scope),
 }
 
 /// What happens to a body that has not stopped when its grace is over.
@@ -164,6 +176,9 @@ pub struct Spec {
     pub grace: Option<Duration>,
     /// What becomes of it when its parent ends; `None` waits after `Ok` and is cancelled otherwise.
     pub on_parent_end: Option<OnParentEnd>,
+    /// What becomes of it when its scope is closed; `None` is as the task above it, and keeps a
+    /// root.
+    pub on_scope_close: Option<OnScopeClose>,
     /// Whether force follows the grace.
     pub stop_policy: StopPolicy,
     /// What a success after a cancel means.
@@ -203,6 +218,7 @@ impl Spec {
             heartbeat_timeout: None,
             grace: None,
             on_parent_end: None,
+            on_scope_close: None,
             stop_policy: StopPolicy::default(),
             late_success: LateSuccess::default(),
             key: None,
@@ -228,8 +244,8 @@ impl Spec {
         }
         first_of!(
             heartbeat_timeout scope name kind parent description labels visibility after limits
-            budgets priority retry timeout idle_timeout grace on_parent_end stop_policy
-            late_success key key_window flight flight_reach input origin
+            budgets priority retry timeout idle_timeout grace on_parent_end on_scope_close
+            stop_policy late_success key key_window flight flight_reach input origin
         )
     }
 

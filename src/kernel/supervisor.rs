@@ -13,12 +13,14 @@ mod audit;
 mod bug;
 mod cancel;
 mod charge;
+mod close;
 mod control;
 mod external;
 mod hosts;
 mod protocol;
 mod recover;
 mod report;
+mod retention;
 mod run;
 mod runs;
 mod settle;
@@ -26,6 +28,7 @@ mod spawn;
 mod stop;
 mod talk;
 mod task;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,7 +37,7 @@ use super::admission::Admission;
 use super::bounds::Bounds;
 use super::event::{Event, What};
 use super::forest::Forest;
-use super::id::{Epoch, Seq, TaskId};
+use super::id::{Epoch, Scope, Seq, TaskId};
 use super::names::Names;
 use super::record::{Body, Cause, Record, Wait};
 use super::state::{State, Trigger};
@@ -42,14 +45,17 @@ use super::time::Timestamp;
 use alarm::Alarm;
 pub(crate) use bug::Bug;
 use cancel::Watch;
+pub use close::{CloseRefusal, CloseReport};
 pub use control::{Control, Controlled};
 pub use external::{ExternalRefusal, ExternalWord};
 pub use protocol::{
     Accepted, AskRefusal, CancelReport, Effect, End, Input, InterruptRefusal, Note, Refusal, Reply,
     RespondRefusal, ResumeRefusal, Step, StopAsk, Target, Ticket,
 };
+pub use retention::Removed;
 use runs::Runs;
 use task::{Settled, Task};
+pub use transfer::{TransferRefusal, TransferReport};
 
 /// Everything that is live, and the law that moves it.
 #[derive(Debug)]
@@ -66,6 +72,12 @@ pub struct Supervisor {
     /// With the incarnation; an entry of an earlier one means nothing any more.
     settled_order: VecDeque<(TaskId, u32)>,
     runs: Runs,
+    /// Scopes that take no new roots.
+    closed: BTreeSet<Scope>,
+    /// When which settled records go.
+    expiring: BTreeSet<(Timestamp, TaskId)>,
+    /// Ids removed before their turn, whose places in the order are left.
+    vacated: BTreeSet<TaskId>,
     watches: BTreeMap<u64, Watch>,
     watches_made: u64,
     seq: Seq,
@@ -92,6 +104,7 @@ impl Supervisor {
         Self {
             admission: Admission::new(&bounds),
             runs: Runs::new(bounds.cancelled_runs_max),
+            closed: bounds.closed_scopes.clone(),
             bounds,
             tasks: BTreeMap::new(),
             forest: Forest::default(),
@@ -99,6 +112,8 @@ impl Supervisor {
             alarms: BTreeSet::new(),
             settled: BTreeMap::new(),
             settled_order: VecDeque::new(),
+            expiring: BTreeSet::new(),
+            vacated: BTreeSet::new(),
             watches: BTreeMap::new(),
             watches_made: 0,
             seq: Seq(0),
@@ -194,7 +209,10 @@ impl Supervisor {
             } => self.external(ticket, id, incarnation, word),
             Input::CallbackOver { id, epoch, failure } => self.callback_over(id, epoch, failure),
             Input::Hosts(hosts) => self.host(hosts),
-            Input::Tick => self.tick(),
+            Input::Tick => {
+                self.tick();
+                let _counts = self.sweep();
+            }
         }
         self.work_off();
     }
@@ -214,7 +232,9 @@ impl Supervisor {
 
     /// When the next [`Input::Tick`] is due.
     pub fn next_tick(&self) -> Option<Timestamp> {
-        self.alarms.first().map(|(at, _, _)| *at)
+        let alarm = self.alarms.first().map(|(at, _, _)| *at);
+        let expiry = self.expiring.first().map(|(at, _)| *at);
+        [alarm, expiry].into_iter().flatten().min()
     }
 
     /// The number of the newest event.

@@ -3,4 +3,7 @@
 mod admission;
 mod batch;
 mod budgets;
+mod retention;
 mod runs;
+mod scopes;
+mod transfers;

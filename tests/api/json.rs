@@ -201,7 +201,11 @@ fn next_type(what: Option<&What>) -> Vec<What> {
         What::Detached => outcomes().into_iter().map(settled).collect(),
         What::Settled { .. } => vec![What::Undelivered(2)],
         What::Undelivered(_) => vec![What::BodyStopped],
-        What::BodyStopped => vec![What::Charged(charge())],
+        What::BodyStopped => vec![What::Transferred {
+            from: Scope::new("s").unwrap(),
+            to: Scope::new("t").unwrap(),
+        }],
+        What::Transferred { .. } => vec![What::Charged(charge())],
         What::Charged(_) => vec![What::BudgetExhausted(charge())],
         What::BudgetExhausted(_) => Vec::new(),
     }

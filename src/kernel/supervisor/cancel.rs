@@ -11,6 +11,8 @@ use super::super::record::Cause;
 use super::super::state::State;
 use super::Bug;
 use super::Supervisor;
+use super::close::CloseReport;
+use super::control::Controlled;
 use super::protocol::{CancelReport, Reply, StopAsk, Target, Ticket};
 use super::stop::Below;
 
@@ -21,10 +23,25 @@ pub(super) struct Watch {
     ticket: Ticket,
     remaining: usize,
     report: CancelReport,
+    /// What else the answer says, when a scope was closed.
+    close: Option<CloseReport>,
 }
 
-#[cfg(test)]
 impl Watch {
+    /// The answer, now that all have settled.
+    fn reply(self) -> Reply {
+        let Some(close) = self.close else {
+            return Reply::Cancelled(self.report);
+        };
+        Reply::Controlled(Controlled::Closed(Ok(CloseReport {
+            cancelled: self.report.cancelled,
+            ended: self.report.already_ended,
+            abandoned: self.report.abandoned,
+            ..close
+        })))
+    }
+
+    #[cfg(test)]
     pub(super) fn remaining(&self) -> usize {
         self.remaining
     }
@@ -40,16 +57,12 @@ impl Supervisor {
         }
         match target {
             Target::One(id) => {
-                self.watch(ticket, &[*id]);
+                self.watch(ticket, &[*id], None);
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
             }
             Target::Tree(id) => self.cancel_trees(ticket, &[*id], ask, Cause::Asked),
             Target::Scope(scope) => {
-                let in_scope = |id: &TaskId| {
-                    let task = self.tasks.get(id);
-                    task.is_some_and(|task| task.record.spec.scope == *scope)
-                };
-                let roots: Vec<_> = self.forest.roots().rev().filter(in_scope).collect();
+                let roots = self.roots_in(scope);
                 self.cancel_trees(ticket, &roots, ask, Cause::Asked);
             }
             Target::Run(run) => {
@@ -94,6 +107,17 @@ impl Supervisor {
     }
 
     fn cancel_trees(&mut self, ticket: Ticket, roots: &[TaskId], ask: &StopAsk, cause: Cause) {
+        self.cancel_trees_then(ticket, roots, ask, cause, None);
+    }
+
+    pub(super) fn cancel_trees_then(
+        &mut self,
+        ticket: Ticket,
+        roots: &[TaskId],
+        ask: &StopAsk,
+        cause: Cause,
+        close: Option<CloseReport>,
+    ) {
         let mut meant = Vec::new();
         for root in roots {
             meant.extend(self.forest.subtree(*root).into_iter().map(|id| (id, *root)));
@@ -101,7 +125,8 @@ impl Supervisor {
         if self.planted(Bug::ElderFirst) {
             meant.reverse();
         }
-        self.watch(ticket, &meant.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        let tasks: Vec<_> = meant.iter().map(|(id, _)| *id).collect();
+        self.watch(ticket, &tasks, close);
         for (id, root) in meant {
             let cause = if id == root {
                 cause
@@ -112,7 +137,7 @@ impl Supervisor {
         }
     }
 
-    fn watch(&mut self, ticket: Ticket, tasks: &[TaskId]) {
+    fn watch(&mut self, ticket: Ticket, tasks: &[TaskId], close: Option<CloseReport>) {
         if tasks.is_empty() {
             self.answer(ticket, Reply::Cancelled(CancelReport::default()));
             return;
@@ -129,6 +154,7 @@ impl Supervisor {
                 ticket,
                 remaining,
                 report,
+                close,
             },
         );
     }
@@ -150,7 +176,7 @@ impl Supervisor {
             if watch.remaining == 0
                 && let Some(watch) = self.watches.remove(&key)
             {
-                self.answer(watch.ticket, Reply::Cancelled(watch.report));
+                self.answer(watch.ticket, watch.reply());
             }
         }
     }

@@ -9,7 +9,10 @@ use super::super::admission::Capacity;
 use super::super::budget::{ChargeRefusal, Remaining};
 use super::super::id::{Counter, Epoch, Scope, TaskId};
 use super::Supervisor;
-use super::protocol::{Reply, Ticket};
+use super::close::{CloseRefusal, CloseReport};
+use super::protocol::{Reply, StopAsk, Ticket};
+use super::retention::Removed;
+use super::transfer::{TransferRefusal, TransferReport};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,28 @@ pub enum Control {
         /// How much.
         amount: u64,
     },
+    /// Somebody closes a scope.
+    Close {
+        /// Which.
+        scope: Scope,
+        /// Why, by whom and how fast those stop that are cancelled.
+        ask: StopAsk,
+        /// Whether it stays open when a task lives in it.
+        only_if_idle: bool,
+    },
+    /// Remove records whose time is over, some at a time.
+    Sweep,
+    /// Remove the records of these tasks that are settled and stopped.
+    Remove(Vec<TaskId>),
+    /// Somebody opens a closed scope again.
+    Reopen(Scope),
+    /// Somebody moves tasks to another scope, all or none.
+    Transfer {
+        /// Which, each with everything below it.
+        ids: Vec<TaskId>,
+        /// Where to.
+        to: Scope,
+    },
 }
 
 /// What came of it.
@@ -36,6 +61,14 @@ pub enum Controlled {
     Capacity(Vec<Capacity>),
     /// What is left, or why nothing was charged.
     Charged(Result<Remaining, ChargeRefusal>),
+    /// What became of the tasks of a scope, or why it was not closed.
+    Closed(Result<CloseReport, CloseRefusal>),
+    /// How many records were removed, by their states.
+    Removed(Removed),
+    /// Whether the scope was closed before.
+    Reopened(bool),
+    /// What was moved, or why nothing was.
+    Transferred(Result<TransferReport, TransferRefusal>),
 }
 
 impl Supervisor {
@@ -50,6 +83,18 @@ impl Supervisor {
                 counter,
                 amount,
             } => Controlled::Charged(self.charge(id, epoch, counter, amount)),
+            Control::Close {
+                scope,
+                ask,
+                only_if_idle,
+            } => match self.close_scope(ticket, &scope, &ask, only_if_idle) {
+                Some(answer) => answer,
+                None => return,
+            },
+            Control::Sweep => Controlled::Removed(self.sweep()),
+            Control::Remove(ids) => Controlled::Removed(self.remove_all(&ids)),
+            Control::Reopen(scope) => Controlled::Reopened(self.reopen_scope(&scope)),
+            Control::Transfer { ids, to } => Controlled::Transferred(self.transfer(&ids, &to)),
         };
         self.answer(ticket, Reply::Controlled(answer));
     }

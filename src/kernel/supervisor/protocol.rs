@@ -4,6 +4,7 @@
 //! 1. Every ticket that goes in comes out with exactly one answer, in the same or a later step.
 //! 2. Effects are in the order in which they must be carried out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,6 +241,8 @@ pub struct Step {
     pub records: Vec<Arc<Record>>,
     /// Settled records that are no longer kept.
     pub removed: Vec<TaskId>,
+    /// The scopes that are closed, when that has changed.
+    pub closed: Option<BTreeSet<Scope>>,
     /// New events, in the order of their numbers.
     pub events: Vec<Arc<Event>>,
     /// What to do after all of the above is durable (K4).
@@ -377,6 +380,8 @@ pub enum Refusal {
     DependencyAbove(TaskId),
     /// No limit class of that name is configured.
     UnknownLimit(ClassName),
+    /// The scope is closed.
+    ScopeClosed(Scope),
     /// The run that it says it belongs to was cancelled.
     RunCancelled(Arc<str>),
     /// A limit class is full and refuses.

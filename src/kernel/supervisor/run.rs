@@ -4,6 +4,7 @@
 //! 1. A body starts only with a slot of each of its classes, after its dependencies and its parent.
 //! 2. What a body says counts only from the newest epoch (K3).
 
+use super::super::admission::ClassSet;
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
 use super::super::record::{Body, Wait};
@@ -199,7 +200,12 @@ impl Supervisor {
             return;
         }
         let classes = task.classes.clone();
-        for admitted in self.admission.release(&classes) {
+        self.release_slots(&classes);
+    }
+
+    /// Returns one slot of each of these classes and starts whoever may run now.
+    pub(super) fn release_slots(&mut self, classes: &ClassSet) {
+        for admitted in self.admission.release(classes) {
             let task = self.task(admitted);
             task.queued = None;
             task.slot = Slot::Held;

@@ -90,14 +90,19 @@ impl Supervisor {
             self.names.free_key_due(id, self.now);
         }
         self.admission.leave(&task.classes);
+        self.expire_later(id);
         self.out.records.push(record);
         self.forget(id);
     }
 
     /// Keeps the settled state, and drops the oldest one when there are too many.
     pub(super) fn remember(&mut self, id: TaskId, settled: Settled) {
+        if self.vacated.contains(&id) {
+            self.close_ranks();
+        }
         self.settled_order.push_back((id, settled.incarnation));
         self.settled.insert(id, settled);
+        self.expire_later(id);
         self.forget_earlier_lives();
         let mut left = self.settled_order.len();
         while self.settled.len() > self.bounds.settled_max && left > 0 {

@@ -40,6 +40,7 @@ impl Supervisor {
         by: Option<(TaskId, Epoch)>,
         reuse: Reuse,
     ) {
+        let spec = self.in_scope_of_body(spec, by);
         let taken = match self.check_known(id, &spec, reuse) {
             Some(decided) => decided,
             None => self.check(&spec, by).map(|checked| {
@@ -51,6 +52,21 @@ impl Supervisor {
         self.answer(ticket, Reply::Spawned(taken));
         if is_new {
             self.ready.push_back(id);
+        }
+    }
+
+    /// A child that a body asks for is in the scope of its parent, also when that was moved while
+    /// the request was under way.
+    fn in_scope_of_body(&self, spec: Arc<Spec>, by: Option<(TaskId, Epoch)>) -> Arc<Spec> {
+        let parent = by.filter(|(task, _)| spec.parent == Some(*task));
+        let above = parent.and_then(|(task, _)| self.tasks.get(&task));
+        match above.map(|above| &above.record.spec.scope) {
+            Some(scope) if *scope != spec.scope => {
+                let mut moved = Spec::clone(&spec);
+                moved.scope = scope.clone();
+                Arc::new(moved)
+            }
+            Some(_) | None => spec,
         }
     }
 
@@ -119,6 +135,7 @@ impl Supervisor {
         {
             return Err(Refusal::RunCancelled(Arc::clone(run)));
         }
+        self.check_open(spec, by)?;
         self.check_bounds(spec)?;
         if let Some(name) = &spec.name
             && let Some(holder) = self.names.holder(&spec.scope, name)

@@ -41,6 +41,7 @@ pub(super) struct Settled {
     pub(super) state: State,
     pub(super) epoch: Epoch,
     pub(super) incarnation: u32,
+    pub(super) ended_at: Option<Timestamp>,
     pub(super) spec: Arc<Spec>,
 }
 
@@ -50,6 +51,7 @@ impl Settled {
             state: record.state,
             epoch: record.epoch,
             incarnation: record.incarnation,
+            ended_at: record.ended_at,
             spec: Arc::clone(&record.spec),
         }
     }

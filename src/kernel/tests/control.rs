@@ -2,4 +2,7 @@
 
 mod admission;
 mod budgets;
+mod retention;
 mod runs;
+mod scopes;
+mod transfers;

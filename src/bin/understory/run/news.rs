@@ -59,6 +59,7 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Unregistered => note("let go of by its holder".to_owned()),
         What::CallbackFailed(why) => note(format!("could not be cancelled: {why}")),
         What::Detached => note("detached from its parent".to_owned()),
+        What::Transferred { to, .. } => note(format!("moved to scope {to}")),
         What::BudgetExhausted(charge) => note(format!("used up its {}", charge.counter)),
         What::Aborted | What::Charged(_) | What::Undelivered(_) | What::BodyStopped => None,
     }

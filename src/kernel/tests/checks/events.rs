@@ -63,6 +63,12 @@ impl Checks {
                 }
             }
             What::Detached => self.detached(id),
+            What::Transferred { from, .. } => {
+                ensure(seen.spec().scope == *from, || {
+                    format!("P2: {id} is moved from {from}, where it is not")
+                })?;
+                self.transferred(id, event, step)?;
+            }
             What::Charged(charge) => {
                 let before = seen.record.budgets.get(&charge.counter);
                 let is_right = before
@@ -256,6 +262,31 @@ impl Checks {
         Ok(())
     }
 
+    fn transferred(&mut self, id: TaskId, event: &Event, step: &Step) -> Verdict {
+        let record = newest(step, id).ok_or_else(|| "P3: moved without a record".to_owned())?;
+        let classes = self.slots.of(record);
+        self.view.free_name(id);
+        if let Some(name) = &event.spec.name {
+            let name = (event.spec.scope.clone(), name.to_string());
+            let before = self.view.names.insert(name, id);
+            ensure(before.is_none(), || {
+                format!("P7: {id} is moved and {before:?} has its name")
+            })?;
+        }
+        let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        let before = std::mem::replace(&mut seen.classes, classes);
+        // The newest record counts for all that follows in this step.
+        seen.record = Arc::new(Record {
+            spec: Arc::clone(&event.spec),
+            ..Record::clone(&seen.record)
+        });
+        if seen.is_live && !seen.lent {
+            self.slots.change(before, -1);
+            self.slots.change(classes, 1);
+        }
+        Ok(())
+    }
+
     fn detached(&mut self, id: TaskId) {
         let seen = self.view.tasks.get_mut(&id).expect("it was there above");
         if let Some(parent) = seen.parent.take() {
@@ -309,6 +340,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         | What::Unregistered
         | What::CallbackFailed(_)
         | What::Detached
+        | What::Transferred { .. }
         | What::Charged(_)
         | What::BudgetExhausted(_)
         | What::Answered { .. }

@@ -151,7 +151,9 @@ impl Outside {
         let created = record.created_at;
         if let (Some((first, at, own)), Some(window)) = (self.keys.get(&slot), window) {
             let window = own.unwrap_or(window);
-            let is_over = created >= at.after(window) || self.removed.contains(first);
+            let holder = released.durable.get(first);
+            let has_moved = holder.is_some_and(|holder| holder.spec.scope != slot.0);
+            let is_over = created >= at.after(window) || self.removed.contains(first) || has_moved;
             ensure(*first == id || is_over, || {
                 format!("P17: {key} led to {first} and to {id}")
             })?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::bed::{Bed, SECOND, done, fault, id, json, scope};
+use super::super::bed::{Bed, SECOND, ask, done, fault, id, json, scope};
 use crate::kernel::{
     Control, Counter, Effect, End, Epoch, FaultKind, Hosts, Input, Note, Origin, Reuse, Spec,
     State, Target, Wait,
@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 44] = [
+pub(super) const INPUTS: [Row; 46] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -97,6 +97,10 @@ pub(super) const INPUTS: [Row; 44] = [
         "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
     ("its budget is used up",      used_up,
         "ppppp qqq qqww ss qqqqqqq CFTXIXX"),
+    ("its scope is closed",        close,
+        "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
+    ("it is moved elsewhere",      moved,
+        "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its id is asked for again",  |b| { b.spawn(1, |_| {}); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its id is used again",       |b| { b.reuse(1); },
@@ -165,6 +169,22 @@ fn spawn_by_body(bed: &mut Bed) {
         by,
         reuse: Reuse::Refused,
     });
+}
+
+fn close(bed: &mut Bed) {
+    let (ticket, scope, ask) = (bed.ticket(), scope("s"), ask(None));
+    let ask = Control::Close {
+        scope,
+        ask,
+        only_if_idle: false,
+    };
+    bed.step(Input::Control { ticket, ask });
+}
+
+fn moved(bed: &mut Bed) {
+    let (ticket, ids, to) = (bed.ticket(), vec![id(1)], scope("t"));
+    let ask = Control::Transfer { ids, to };
+    bed.step(Input::Control { ticket, ask });
 }
 
 fn used_up(bed: &mut Bed) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, done, fault, id, json};
 use crate::kernel::{
-    Bounds, Class, ClassName, Counter, End, FaultKind, OnParentEnd, Origin, Retry, Spec,
-    StopPolicy, Wait,
+    Bounds, Class, ClassName, Counter, End, FaultKind, OnParentEnd, OnScopeClose, Origin, Retry,
+    Spec, StopPolicy, Wait,
 };
 
 type Situation = (&'static str, fn(&mut Bed), char);
@@ -66,6 +66,7 @@ fn one() -> ClassName {
 /// What the task of every situation is like: two attempts, limits of time, the one slot.
 fn subject(spec: &mut Spec) {
     spec.limits = vec![one()];
+    spec.on_scope_close = Some(OnScopeClose::Cancel);
     spec.labels.insert("run".into(), "a".into());
     let tokens = Counter::new("tokens").expect("a valid counter");
     spec.budgets.insert(tokens, 100);

@@ -1,0 +1,93 @@
+//! How long settled records are kept: by their outcomes, and as long as the host wants them.
+//!
+//! # Invariants
+//! 1. Only what is settled and stopped is removed, and its key with it.
+//! 2. One tick removes at most [`SWEEP_MAX`] records; what is left over is due again at once.
+//!
+//! *Not here*: the bound on their number (`settle`).
+
+use std::collections::BTreeMap;
+
+use super::super::id::TaskId;
+use super::super::state::State;
+use super::super::time::Timestamp;
+use super::Supervisor;
+
+/// Most records that one step removes because their time is over.
+const SWEEP_MAX: usize = 256;
+/// Removed ids whose places in the order of settled tasks are let be.
+const PLACES_MAX: usize = 1_024;
+
+/// How many records were removed, by their states.
+pub type Removed = BTreeMap<State, usize>;
+
+impl Supervisor {
+    /// Notes when the record of a settled task is to go, if it is.
+    pub(super) fn expire_later(&mut self, id: TaskId) {
+        self.expiring.extend(self.expiry(id).map(|at| (at, id)));
+    }
+
+    fn expiry(&self, id: TaskId) -> Option<Timestamp> {
+        let settled = self.settled.get(&id)?;
+        let kept_for = self.bounds.retain.get(&settled.state)?;
+        Some(settled.ended_at?.after(*kept_for))
+    }
+
+    /// Removes the records whose time is over, some at a time, and tells how many of which state.
+    pub(super) fn sweep(&mut self) -> Removed {
+        let mut removed = Removed::new();
+        for _ in 0..SWEEP_MAX {
+            let Some((at, id)) = self.expiring.first().copied() else {
+                break;
+            };
+            if at > self.now {
+                break;
+            }
+            self.expiring.pop_first();
+            // The id may have had another life since.
+            if self.expiry(id) == Some(at) {
+                self.remove_settled(id, &mut removed);
+            }
+        }
+        removed
+    }
+
+    /// Removes these records, but for those of tasks that are live or unknown.
+    pub(super) fn remove_all(&mut self, ids: &[TaskId]) -> Removed {
+        let mut removed = Removed::new();
+        for id in ids {
+            self.remove_settled(*id, &mut removed);
+        }
+        removed
+    }
+
+    /// An abandoned body holds its record until it has stopped.
+    fn remove_settled(&mut self, id: TaskId, removed: &mut Removed) {
+        if self.tasks.contains_key(&id) {
+            return;
+        }
+        if let Some(at) = self.expiry(id) {
+            self.expiring.remove(&(at, id));
+        }
+        let Some(settled) = self.settled.remove(&id) else {
+            return;
+        };
+        *removed.entry(settled.state).or_default() += 1;
+        self.names.free_key(id);
+        self.out.removed.push(id);
+        self.vacated.insert(id);
+        if self.vacated.len() > self.settled.len() / 2 + PLACES_MAX {
+            self.close_ranks();
+        }
+    }
+
+    /// Drops the places that removed ids left in the order of settled tasks.
+    pub(super) fn close_ranks(&mut self) {
+        let settled = &self.settled;
+        self.settled_order.retain(|(id, incarnation)| {
+            let kept = settled.get(id);
+            kept.is_some_and(|kept| kept.incarnation == *incarnation)
+        });
+        self.vacated.clear();
+    }
+}

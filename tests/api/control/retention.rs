@@ -1,0 +1,74 @@
+//! How long settled records are kept.
+
+use std::time::Duration;
+
+use understory::{BuildError, Filter, Manager, Page, Seq, State, Timestamp};
+
+use crate::stage::{settle_down, soon, until, until_cancelled};
+
+async fn completed(manager: &Manager, scope: &str) -> understory::TaskId {
+    let task = manager.scope(scope).unnamed().spawn(|_| async { Ok(()) });
+    soon(task.await.unwrap().settled()).await.unwrap().id
+}
+
+#[tokio::test(start_paused = true)]
+async fn record_is_gone_when_the_time_of_its_outcome_is_over() {
+    let kept_for = Duration::from_mins(1);
+    let manager = Manager::builder().retain(State::Completed, kept_for);
+    let manager = manager.build().unwrap();
+    let task = completed(&manager, "s").await;
+    settle_down().await;
+    assert!(manager.get(task).is_some());
+
+    tokio::time::advance(kept_for).await;
+    until(|| manager.get(task).is_none()).await;
+
+    assert_eq!(manager.list(&Filter::all(), &Page::first(9)).total, 0);
+    assert!(manager.cleanup().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn zero_keeps_no_record_and_its_handle_has_the_value() {
+    let manager = Manager::builder().retain(State::Completed, Duration::ZERO);
+    let manager = manager.build().unwrap();
+    let task = manager.scope("s").unnamed().spawn(|_| async { Ok(7) });
+    let task = task.await.unwrap();
+    until(|| manager.get(task.id()).is_none()).await;
+
+    assert_eq!(soon(task).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn state_in_which_no_task_has_settled_fails_the_build() {
+    let builder = Manager::builder().retain(State::Running, Duration::ZERO);
+    assert!(matches!(
+        builder.build(),
+        Err(BuildError::NotSettled(State::Running))
+    ));
+}
+
+#[tokio::test]
+async fn prune_removes_what_is_old_and_seen_and_matches() {
+    let manager = Manager::in_memory();
+    let first = completed(&manager, "s").await;
+    let seen = manager.get(first).unwrap().seq;
+    let second = completed(&manager, "s").await;
+    let other = completed(&manager, "t").await;
+    let live = manager.scope("s").unnamed().spawn(until_cancelled);
+    let live = live.await.unwrap().id();
+    let all = Filter::all();
+    let of_s = Filter::all().scope("s".try_into().unwrap());
+    let (early, late, end) = (
+        Timestamp::from_micros(0),
+        Timestamp::from_micros(u64::MAX),
+        Seq(u64::MAX),
+    );
+
+    assert!(manager.prune(early, &all, end).await.unwrap().is_empty());
+    let removed = manager.prune(late, &all, seen).await.unwrap();
+    assert_eq!(removed[&State::Completed], 1);
+    assert!(manager.get(first).is_none() && manager.get(second).is_some());
+    manager.prune(late, &of_s, end).await.unwrap();
+    assert!(manager.get(second).is_none() && manager.get(other).is_some());
+    assert!(manager.get(live).is_some());
+}
