@@ -84,7 +84,7 @@ async fn read(feed: &mut Subscription, at: &mut Seq, tally: &mut Tally) -> bool 
         }
         // It was not asked for; `Since::Snapshot` begins with one.
         Some(FeedItem::Snapshot { .. }) => {}
-        None => return false,
+        Some(FeedItem::Stopped) | None => return false,
     }
     true
 }

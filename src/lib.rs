@@ -60,8 +60,10 @@ pub mod kernel;
 #[cfg(test)]
 #[path = "kernel/tests/mod.rs"]
 mod kernel_tests;
+pub mod models;
 #[cfg(any(test, feature = "testing"))]
 mod sample;
+mod shelf;
 pub mod store;
 
 #[cfg(feature = "testing")]
@@ -100,6 +102,9 @@ pub use kernel::{
     Budget, Capacity, Charge, CloseReport, Counter, OnScopeClose, Remaining, Removed,
     TransferRefusal, TransferReport,
 };
+
+pub use models::tools;
+pub use shelf::OutputPage;
 
 /// The code of the README, run as a test.
 #[cfg(doctest)]

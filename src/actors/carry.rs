@@ -16,7 +16,7 @@ use super::writer::Asker;
 use crate::engine::{self, Attempt, Live, Work};
 use crate::kernel::{
     Accepted, Effect, End, Epoch, Fault, FaultKind, Origin, Payload, Reply, Stop, TaskId, Ticket,
-    Timestamp,
+    Timestamp, What,
 };
 use crate::store::Batch;
 
@@ -75,11 +75,25 @@ impl Carrier {
                     let _is_first = live.done.set(Arc::clone(record)).is_ok();
                 }
             }
+            self.keep_output(batch);
             self.hub.outbox.push(0, batch.events.clone());
         }
         for effect in effects {
             self.carry_out(effect).await;
         }
+    }
+
+    /// Keeps what bodies wrote, now that it is durable, for those who read it later.
+    fn keep_output(&self, batch: &Batch) {
+        let outputs = &self.hub.shelf;
+        for event in &batch.events {
+            if let What::Output(piece) = &event.what {
+                outputs.put(event.task, piece.clone());
+            } else if let What::OutputKept { ticket, .. } = &event.what {
+                outputs.reveal(event.task, *ticket);
+            }
+        }
+        outputs.forget(&batch.removed);
     }
 
     async fn carry_out(&mut self, effect: Effect) {
@@ -135,6 +149,7 @@ impl Carrier {
             }
             Effect::Close(id) => self.close_inbox(id),
             Effect::Forget(id) => {
+                self.hub.shelf.settle(id);
                 if let Some((_, live)) = self.hub.lives.remove(&id) {
                     self.call_back_unstarted(&live);
                     live.discard_work();

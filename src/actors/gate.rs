@@ -17,10 +17,10 @@ use ractor::ActorRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 
 use super::mailbox::{Mailbox, Wake};
-use crate::engine::Live;
+use crate::engine::{Live, Pace};
 use crate::kernel::{
-    Accepted, End, Epoch, Hosts, Input, Note, Record, Refusal, Reply, Reuse, StopAsk, Target,
-    TaskId, Ticket, Timestamp,
+    Accepted, End, Epoch, Hosts, Input, Note, Payload, Record, Refusal, Reply, Reuse, StopAsk,
+    Target, TaskId, Ticket, Timestamp,
 };
 
 /// Most cancels that wait for their decision at once; further callers wait for their turn.
@@ -229,6 +229,41 @@ impl Gate {
         );
         self.check_after_push();
         Ok(())
+    }
+
+    /// Hands in the progress note that an attempt holds, if it still does when there is a permit.
+    ///
+    /// `take` is called under the lock of the attempt's pace, so that no report goes in between.
+    pub(crate) async fn say_held(
+        &self,
+        live: &Live,
+        epoch: Epoch,
+        take: impl FnOnce(&mut Pace) -> Option<Payload>,
+    ) -> Result<(), Shut> {
+        let permit = self.permit(&self.notes).await?;
+        let mut pace = live.pace();
+        if let Some(note) = take(&mut pace) {
+            let (id, note) = (live.id, Note::Progress(note));
+            let letter = Letter::Said {
+                id,
+                epoch,
+                note,
+                permit,
+            };
+            self.letters.push(TASKS, letter);
+        }
+        drop(pace);
+        self.check_after_push();
+        Ok(())
+    }
+
+    /// The same at the end of an attempt, without a permit: it is one letter.
+    pub(super) fn say_last(&self, live: &Live, epoch: Epoch) {
+        let mut pace = live.pace();
+        if let Some(note) = pace.take(epoch) {
+            let (id, note) = (live.id, Note::Progress(note));
+            self.tell(Input::Said { id, epoch, note });
+        }
     }
 
     pub(super) fn report(&self, id: TaskId, epoch: Epoch, end: End, undelivered: u32) {

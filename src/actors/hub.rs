@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use ractor::ActorRef;
@@ -25,6 +26,7 @@ use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
 use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, Hosts, Scope, TaskId};
+use crate::shelf::{Shelf, ShelfBounds};
 use crate::store::Store;
 
 /// The most that waits in each queue of one manager, outside the kernel.
@@ -33,6 +35,12 @@ pub(crate) struct Queues {
     pub(crate) asks: usize,
     pub(crate) notes: usize,
     pub(crate) feed_events: usize,
+    pub(crate) feed_bytes: usize,
+    /// The largest piece of output that its event holds itself.
+    pub(crate) output_inline: usize,
+    pub(crate) shelf: ShelfBounds,
+    /// The shortest time between two progress notes of one task, unless it says otherwise.
+    pub(crate) progress_interval: Option<Duration>,
     pub(crate) subscribers: usize,
 }
 
@@ -42,6 +50,13 @@ impl Default for Queues {
             asks: 4_096,
             notes: 4_096,
             feed_events: 65_536,
+            feed_bytes: 64 << 20,
+            output_inline: 256 << 10,
+            shelf: ShelfBounds {
+                task_bytes_max: 1 << 20,
+                bytes_max: 64 << 20,
+            },
+            progress_interval: None,
             subscribers: 1_024,
         }
     }
@@ -54,6 +69,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) index: Index,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) shelf: Shelf,
+    pub(crate) queues: Queues,
     pub(crate) lives: DashMap<TaskId, Arc<Live>>,
     pub(super) storage: Storage,
     pub(crate) bounds: Bounds,
@@ -83,7 +100,9 @@ impl Hub {
             gate: Gate::new(queues.asks, queues.notes),
             clock: Clock::start(),
             index: Index::new(),
-            feed: Feed::new(queues.feed_events, queues.subscribers),
+            feed: Feed::bounded(queues.feed_events, queues.feed_bytes, queues.subscribers),
+            shelf: Shelf::new(queues.shelf),
+            queues,
             lives: DashMap::new(),
             storage: Storage::new(store),
             hosts: RwLock::new(bounds.hosts.clone()),
@@ -183,6 +202,8 @@ impl Hub {
 
 impl Reporter for Hub {
     fn report(&self, live: &Live, epoch: Epoch, end: End, undelivered: u32) {
+        // A note that waits for its interval is told before the end.
+        self.gate.say_last(live, epoch);
         self.gate.report(live.id, epoch, end, undelivered);
     }
 }

@@ -42,6 +42,7 @@ pub struct TaskBuilder<Mode = Once> {
     pub(super) by: Option<(TaskId, Epoch)>,
     pub(super) inbox_capacity: u32,
     pub(super) tokens: Vec<CancellationToken>,
+    pub(super) progress_interval: Option<Duration>,
     mode: PhantomData<Mode>,
 }
 
@@ -61,6 +62,7 @@ impl TaskBuilder<Once> {
             by: None,
             inbox_capacity: INBOX_CAPACITY_DEFAULT,
             tokens: Vec::new(),
+            progress_interval: None,
             mode: PhantomData,
         }
     }
@@ -233,6 +235,14 @@ impl<Mode> TaskBuilder<Mode> {
         self
     }
 
+    /// Tells its progress at most so often: the first note at once, then the newest one at the end
+    /// of each interval, and before its end. Zero tells every note, whatever the manager's builder
+    /// says.
+    pub fn coalesce_progress(mut self, interval: Duration) -> Self {
+        self.progress_interval = Some(interval);
+        self
+    }
+
     /// Cancels it and everything below it when this token is cancelled, now or later.
     ///
     /// The token stays yours: cancelling the task does not cancel it. Several tokens may be linked.
@@ -307,6 +317,7 @@ impl<Mode> TaskBuilder<Mode> {
             by: this.by,
             inbox_capacity: this.inbox_capacity,
             tokens: this.tokens,
+            progress_interval: this.progress_interval,
             mode: PhantomData,
         }
     }

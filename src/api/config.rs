@@ -263,6 +263,35 @@ impl Builder {
         self
     }
 
+    /// Bounds the bytes of payloads of the events kept for subscribers (64 MiB); the oldest go
+    /// first.
+    pub fn feed_bytes_max(mut self, bytes: usize) -> Self {
+        self.queues.feed_bytes = bytes;
+        self
+    }
+
+    /// Sets how large a piece of output its event holds itself (256 KiB). The event of a larger one
+    /// has its size and how it begins.
+    pub fn output_inline_max(mut self, bytes: usize) -> Self {
+        self.queues.output_inline = bytes;
+        self
+    }
+
+    /// Bounds the output that is kept to be read later, per task (1 MiB, at least its newest piece)
+    /// and of all tasks (64 MiB).
+    pub fn output_bytes_max(mut self, per_task: usize, of_all: usize) -> Self {
+        self.queues.shelf.task_bytes_max = per_task;
+        self.queues.shelf.bytes_max = of_all;
+        self
+    }
+
+    /// Sets the shortest time between two progress notes of a task; none by default. The first is
+    /// told at once, then the newest one at the end of each interval, and before the task's end.
+    pub fn progress_interval(mut self, interval: Duration) -> Self {
+        self.queues.progress_interval = Some(interval);
+        self
+    }
+
     /// Bounds the number of subscribers (1,024).
     pub fn subscribers_max(mut self, subscribers: usize) -> Self {
         self.queues.subscribers = subscribers;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use dashmap::DashMap;
 use tokio::sync::SetOnce;
+use tokio_util::sync::CancellationToken;
 
 use super::executor::Executors;
 use super::hooks::Hooks;
@@ -15,6 +16,8 @@ use crate::kernel::{Name, Scope, Seq, TaskId};
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
+    /// Who has the place of a scope (see `place`).
+    pub(super) places: DashMap<Scope, CancellationToken>,
     pub(super) executors: Executors,
     pub(super) hooks: Hooks,
     /// Up to which event the failures of a scope's hidden tasks were told.
@@ -27,6 +30,7 @@ impl Core {
     pub(super) fn new(hub: Arc<Hub>, executors: Executors, hooks: Hooks) -> Arc<Self> {
         Arc::new(Self {
             hub,
+            places: DashMap::new(),
             executors,
             hooks,
             hidden_heard: DashMap::new(),

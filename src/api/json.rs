@@ -74,6 +74,7 @@ fn data(what: &What) -> Option<Value> {
         }),
         What::Referred(to) => json!({ "external_ref": **to }),
         What::CallbackFailed(why) => json!({ "why": **why }),
+        What::OutputKept { bytes, head, .. } => json!({ "bytes": bytes, "head": **head }),
         What::Undelivered(count) => json!({ "undelivered": count }),
         What::Started
         | What::Unparked

@@ -33,6 +33,7 @@ mod interrupt;
 mod json;
 mod manager;
 mod note;
+mod place;
 mod query;
 mod retention;
 mod scope;

@@ -1,13 +1,20 @@
 //! What a body says of itself: progress, output, events of its own, signs of life.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::context::Context;
 use super::spawn::PAYLOAD_BYTES_MAX;
+use crate::engine::{Due, Pace};
 use crate::kernel::{NAME_BYTES_MAX, Note, Payload};
 
 /// Largest progress note, in bytes of JSON.
 const PROGRESS_BYTES_MAX: usize = 4 * 1_024;
+
+/// How much of a large piece of output its event shows: enough to see what it is.
+const OUTPUT_HEAD_BYTES: usize = 256;
 
 /// Why something that a body said was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +68,18 @@ impl Context {
     /// When it is dropped, the note may or may not be reported.
     pub async fn progress(&self, note: impl Serialize) -> Result<(), NoteError> {
         let payload = payload(&note, PROGRESS_BYTES_MAX)?;
-        self.say(Note::Progress(payload)).await
+        let interval = self.attempt.live.progress_interval;
+        match interval.or(self.core.hub.queues.progress_interval) {
+            None | Some(Duration::ZERO) => self.say(Note::Progress(payload)).await,
+            Some(interval) => self.say_at_pace(payload, interval).await,
+        }
     }
 
     /// Writes a piece of output, as an event; at most 1 MiB of JSON. The record does not keep it.
+    ///
+    /// The event of a piece above [`Builder::output_inline_max`](crate::Builder::output_inline_max)
+    /// has only its size and how it begins. The newest pieces can be read with
+    /// [`Manager::read_output`](crate::Manager::read_output).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -89,7 +104,22 @@ impl Context {
     /// When it is dropped, the piece may or may not be written.
     pub async fn output(&self, piece: impl Serialize) -> Result<(), NoteError> {
         let payload = payload(&piece, PAYLOAD_BYTES_MAX)?;
-        self.say(Note::Output(payload)).await
+        let hub = &self.core.hub;
+        if payload.as_json().len() <= hub.queues.output_inline {
+            return self.say(Note::Output(payload)).await;
+        }
+        let (bytes, head) = (payload.as_json().len(), head(payload.as_json()));
+        let ticket = hub.shelf.hold(self.id(), payload);
+        let note = Note::OutputKept {
+            bytes,
+            head,
+            ticket,
+        };
+        let said = self.say(note).await;
+        if said.is_err() {
+            hub.shelf.drop_held(self.id(), ticket);
+        }
+        said
     }
 
     /// Emits an event of the body's own type; at most 1 MiB of JSON.
@@ -134,6 +164,39 @@ impl Context {
         }
     }
 
+    /// Reports progress that may be overtaken by a newer note within the interval.
+    async fn say_at_pace(&self, payload: Payload, interval: Duration) -> Result<(), NoteError> {
+        self.touch();
+        let live = &self.attempt.live;
+        if !self.is_current() || live.done.get().is_some() {
+            return Err(NoteError::Over);
+        }
+        let (hub, epoch) = (&self.core.hub, self.epoch());
+        let due = live.pace().offer(payload, hub.clock.now(), interval);
+        match due {
+            Due::Later => Ok(()),
+            Due::Now => {
+                let said = hub
+                    .gate
+                    .say_held(live, epoch, |pace| pace.take(epoch))
+                    .await;
+                said.map_err(|_| NoteError::Over)
+            }
+            Due::At(at) => {
+                let (core, live) = (Arc::clone(&self.core), Arc::clone(live));
+                tokio::spawn(async move {
+                    let hub = &core.hub;
+                    tokio::time::sleep_until(hub.clock.instant(at)).await;
+                    let ring = |pace: &mut Pace| pace.ring(epoch, hub.clock.now());
+                    if hub.gate.say_held(&live, epoch, ring).await.is_err() {
+                        tracing::debug!(task = %live.id, "progress came after the manager's end");
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
     async fn say(&self, note: Note) -> Result<(), NoteError> {
         self.touch();
         if !self.is_current() || self.attempt.live.done.get().is_some() {
@@ -142,6 +205,11 @@ impl Context {
         let said = self.core.hub.gate.say(self.id(), self.epoch(), note).await;
         said.map_err(|_| NoteError::Over)
     }
+}
+
+/// How a large piece begins, cut between two characters.
+fn head(json: &str) -> Arc<str> {
+    json[..json.floor_char_boundary(OUTPUT_HEAD_BYTES)].into()
 }
 
 fn payload(value: &impl Serialize, bytes_max: usize) -> Result<Payload, NoteError> {

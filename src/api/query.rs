@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::manager::Manager;
 use super::scope::ScopeRef;
-use crate::index::{Counts, Listing, Page};
-use crate::kernel::{Filter, InvalidText, Record, TaskId};
+use crate::index::{Counts, Listing, PAGE_MAX, Page};
+use crate::kernel::{Filter, InvalidText, Record, Seq, TaskId};
+use crate::shelf::OutputPage;
 
 /// Why a query cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +41,45 @@ impl Manager {
         self.core.hub.index.list(filter, page)
     }
 
+    /// The pieces of output that a task wrote after the one of this number, at most `limit` of
+    /// them; `None` if the task is unknown.
+    ///
+    /// The newest pieces are kept, up to [`Builder::output_bytes_max`](crate::Builder); a page says
+    /// how many are gone before its first one. They are kept in memory, also when the records are
+    /// not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let manager = understory::Manager::in_memory();
+    /// let task = manager.scope("s").task("t").spawn(|ctx| async move {
+    ///     for line in ["one", "two", "three"] {
+    ///         ctx.output(line).await?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let task = task.await?;
+    /// task.settled().await?;
+    /// let page = manager.read_output(task.id(), 0, 2).unwrap();
+    /// assert_eq!(page.pieces[1].as_json(), r#""two""#);
+    /// let rest = manager.read_output(task.id(), page.last(), 2).unwrap();
+    /// assert_eq!((rest.first, rest.pieces.len(), rest.missed), (3, 1, 0));
+    /// # Ok(()) }
+    /// ```
+    pub fn read_output(&self, id: TaskId, after: u64, limit: usize) -> Option<OutputPage> {
+        self.get(id)?;
+        let limit = limit.clamp(1, PAGE_MAX);
+        Some(self.core.hub.shelf.read(id, after, limit))
+    }
+
     /// The live tasks directly below a task, in order of acceptance.
     pub fn children(&self, id: TaskId) -> Vec<Arc<Record>> {
         self.core.hub.index.children(id)
+    }
+
+    /// The number of the newest event that reads show.
+    pub fn seq(&self) -> Seq {
+        self.core.hub.index.seq()
     }
 
     /// How many tasks are in each state.

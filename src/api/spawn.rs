@@ -227,7 +227,9 @@ impl<Mode> TaskBuilder<Mode> {
                 Arc::new(spec)
             }
         };
-        let live = Arc::new(Live::new(id, spec, Inbox::new(self.inbox_capacity), work));
+        let mut live = Live::new(id, spec, Inbox::new(self.inbox_capacity), work);
+        live.progress_interval = self.progress_interval;
+        let live = Arc::new(live);
         let core = self.core;
         let scope = live.spec.scope.clone();
         let mut links = Links {

@@ -153,7 +153,7 @@ impl Manager {
                         }
                     }
                     Some(FeedItem::Lagged { .. }) => continue 'anew,
-                    None => return Ok(()),
+                    Some(FeedItem::Stopped) | None => return Ok(()),
                 }
                 if live.is_empty() {
                     return Ok(());

@@ -10,12 +10,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
 
 use super::attempt::{Attempt, Verdict};
 use super::callback::CancelCall;
+use super::pace::Pace;
 use super::signal::Signal;
 use super::unwind::dispose;
 use crate::inbox::Inbox;
@@ -51,6 +53,9 @@ pub(crate) struct Live {
     /// When it last gave a sign of life, in microseconds of the manager's clock.
     activity: AtomicU64,
     park: Mutex<Park>,
+    pace: Mutex<Pace>,
+    /// The shortest time between two progress notes, if there is one.
+    pub(crate) progress_interval: Option<Duration>,
 }
 
 /// How many things a body awaits, and what the manager has to hear of it.
@@ -97,6 +102,8 @@ impl Live {
             epoch: AtomicU32::new(0),
             activity: AtomicU64::new(0),
             park: Mutex::default(),
+            pace: Mutex::default(),
+            progress_interval: None,
         }
     }
 
@@ -112,6 +119,7 @@ impl Live {
         self.touch(now_micros);
         // A letter of before may have been lost with a manager.
         self.park().is_told = false;
+        *self.pace() = Pace::of(epoch);
         // What an attempt before left behind may wait for messages that are not for it.
         self.inbox.stir();
         self.answered.notify_waiters();
@@ -143,6 +151,10 @@ impl Live {
 
     pub(crate) fn activity(&self) -> u64 {
         self.activity.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn pace(&self) -> MutexGuard<'_, Pace> {
+        lock(&self.pace)
     }
 
     pub(crate) fn park(&self) -> MutexGuard<'_, Park> {

@@ -14,6 +14,7 @@ mod attempt;
 mod callback;
 mod failure;
 mod live;
+mod pace;
 mod signal;
 mod unwind;
 
@@ -22,4 +23,5 @@ pub(crate) use callback::{CancelCall, call_back};
 pub use failure::Failure;
 pub(crate) use failure::cut;
 pub(crate) use live::{BodyFuture, Live, Work};
+pub(crate) use pace::{Due, Pace};
 pub(crate) use unwind::{catch, catch_call, dispose};

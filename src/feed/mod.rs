@@ -8,8 +8,8 @@
 //!    waits for nobody. A subscriber adds to its cost only when it sleeps and is to be woken.
 //! 4. No wake is lost: a subscription begins to wait before it looks into the ring for the last
 //!    time, and the publisher signals after it has changed the ring.
-//! 5. The feed holds at most `capacity` events. A subscription that falls behind holds at most
-//!    one chunk of 64 more.
+//! 5. The feed holds at most `capacity` events and a bounded number of bytes of payloads. A
+//!    subscription that falls behind holds at most one chunk of 64 more.
 //!
 //! *Not here*: what counts as durable before it is told (the writer), old events (`store`).
 
@@ -46,14 +46,25 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// A feed of a new log, which keeps the newest `capacity` events, at least one.
+    #[cfg(test)]
     pub(crate) fn new(capacity: usize, subscribers_max: usize) -> Arc<Self> {
         Self::resumed(Seq(0), capacity, subscribers_max)
     }
 
+    /// The same, which keeps at most so many bytes of payloads beside those of its newest event.
+    pub(crate) fn bounded(capacity: usize, bytes_max: usize, subscribers_max: usize) -> Arc<Self> {
+        Self::made(Ring::new(Seq(0), capacity, bytes_max), subscribers_max)
+    }
+
     /// A feed of a log whose newest number is already `newest`.
+    #[cfg(test)]
     pub(crate) fn resumed(newest: Seq, capacity: usize, subscribers_max: usize) -> Arc<Self> {
+        Self::made(Ring::new(newest, capacity, usize::MAX), subscribers_max)
+    }
+
+    fn made(ring: Ring, subscribers_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            ring: RwLock::new(Ring::new(newest, capacity)),
+            ring: RwLock::new(ring),
             changed: Arc::new(Notify::new()),
             subscribers: AtomicUsize::new(0),
             subscribers_max,

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. The numbers in `events` are consecutive and end with `newest`.
-//! 2. At most `capacity` events are held.
+//! 2. At most `capacity` events are held, and those beside the newest hold at most `bytes_max`
+//!    bytes of payloads.
 //!
 //! *Not here*: locks and waiting.
 
@@ -28,15 +29,20 @@ pub(super) enum Next {
 pub(super) struct Ring {
     events: VecDeque<Arc<Event>>,
     capacity: usize,
+    /// Of the payloads of the events here, and the most of them beside one event.
+    bytes: usize,
+    bytes_max: usize,
     newest: Seq,
     is_closed: bool,
 }
 
 impl Ring {
-    pub(super) fn new(newest: Seq, capacity: usize) -> Self {
+    pub(super) fn new(newest: Seq, capacity: usize, bytes_max: usize) -> Self {
         Self {
             events: VecDeque::new(),
             capacity: capacity.max(1),
+            bytes: 0,
+            bytes_max,
             newest,
             is_closed: false,
         }
@@ -69,9 +75,13 @@ impl Ring {
         }
         if event.seq != self.newest.next() {
             self.events.clear();
+            self.bytes = 0;
         }
-        if self.events.len() == self.capacity {
-            self.events.pop_front();
+        self.bytes += event.what.payload_bytes();
+        while (self.events.len() >= self.capacity || self.bytes > self.bytes_max)
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.bytes -= oldest.what.payload_bytes();
         }
         self.events.push_back(Arc::clone(event));
         self.newest = event.seq;

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use tokio::sync::futures::OwnedNotified;
 use tokio::task::coop;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Feed;
 use super::ring::Next;
@@ -45,11 +46,14 @@ pub enum FeedItem {
         /// The number that is looked at next.
         resume_at: Seq,
     },
+    /// The manager has stopped: this is the last item.
+    Stopped,
 }
 
 /// A stream of events after a number, without a gap or with a [`FeedItem::Lagged`] for each gap.
 ///
-/// It ends when the manager has shut down. One that is not read costs nobody anything.
+/// It ends after [`FeedItem::Stopped`] when the manager has shut down, or when the token of
+/// [`Subscription::until`] is cancelled. One that is not read costs nobody anything.
 pub struct Subscription {
     feed: Arc<Feed>,
     filter: Filter,
@@ -58,6 +62,9 @@ pub struct Subscription {
     chunk: VecDeque<Arc<Event>>,
     wait: Pin<Box<OwnedNotified>>,
     waits: bool,
+    /// Whether the last item was told.
+    has_ended: bool,
+    until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Subscription {
@@ -71,6 +78,8 @@ impl Subscription {
             chunk: VecDeque::new(),
             wait,
             waits: false,
+            has_ended: false,
+            until: None,
         }
     }
 
@@ -82,12 +91,35 @@ impl Subscription {
         self
     }
 
+    /// Ends the subscription when this token is cancelled, whatever is left to be told then.
+    pub fn until(mut self, token: CancellationToken) -> Self {
+        self.until = Some(Box::pin(token.cancelled_owned()));
+        self
+    }
+
     /// The next item, or `None` when nothing more will come.
     ///
     /// # Cancel safety
     /// A dropped future has taken nothing; the next call goes on where it was.
     pub async fn next(&mut self) -> Option<FeedItem> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The next item, or `None` when everything up to this number was looked at: to catch up with
+    /// what is already decided, and with no more. It waits for numbers that are still to be told.
+    ///
+    /// # Cancel safety
+    /// A dropped future has taken nothing; the next call goes on where it was.
+    pub async fn next_by(&mut self, seq: Seq) -> Option<FeedItem> {
+        poll_fn(|cx| {
+            let next = Pin::new(&mut *self).poll_next(cx);
+            // Each change of the feed wakes it, also one that its filter leaves out.
+            if next.is_pending() && self.seq >= seq {
+                return Poll::Ready(None);
+            }
+            next
+        })
+        .await
     }
 
     /// The last number that was looked at, also of events that the filter left out: to subscribe
@@ -128,6 +160,16 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedItem>> {
         let me = &mut *self;
+        if let Some(until) = &mut me.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            // Polled no more: it stays ended.
+            me.until = None;
+            me.has_ended = true;
+        }
+        if me.has_ended {
+            return Poll::Ready(None);
+        }
         loop {
             // A reader that never catches up still lets its thread do other work.
             let budget = ready!(coop::poll_proceed(cx));
@@ -138,7 +180,10 @@ impl Stream for Subscription {
             match me.refill() {
                 Next::Copied => budget.made_progress(),
                 Next::Gone(first) => return Poll::Ready(Some(me.skip_to(first))),
-                Next::End => return Poll::Ready(None),
+                Next::End => {
+                    me.has_ended = true;
+                    return Poll::Ready(Some(FeedItem::Stopped));
+                }
                 Next::Nothing if me.waits => {
                     ready!(me.wait.as_mut().poll(cx));
                     me.waits = false;

@@ -5,6 +5,8 @@ mod model;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::kernel::State;
 use crate::sample;
@@ -88,6 +90,39 @@ fn ring_keeps_exactly_its_capacity() {
 }
 
 #[test]
+fn ring_keeps_the_newest_payloads_up_to_its_bytes() {
+    // The payload of each of these events is its number, which has one byte.
+    for (bytes_max, oldest) in [(0, 9), (3, 7), (8, 2), (9, 1), (10, 1)] {
+        let feed = Feed::bounded(100, bytes_max, 1);
+        feed.publish(&events(1..=9));
+        assert_eq!(feed.oldest(), Some(Seq(oldest)), "{bytes_max}");
+    }
+}
+
+#[tokio::test]
+async fn token_of_its_owner_ends_a_subscription() {
+    let feed = Feed::new(100, 2);
+    let token = CancellationToken::new();
+    let mut subscription = subscribe(&feed, 0).until(token.clone());
+    feed.publish(&events(1..=2));
+    assert_eq!(
+        look(&mut subscription),
+        Poll::Ready(Some(told(&events([1]))[0].clone()))
+    );
+    let sleeper = tokio::spawn({
+        let mut subscription = subscribe(&feed, 2).until(token.clone());
+        async move { subscription.next().await }
+    });
+    tokio::task::yield_now().await;
+
+    token.cancel();
+
+    assert_eq!(look(&mut subscription), Poll::Ready(None));
+    assert_eq!(look(&mut subscription), Poll::Ready(None));
+    assert_eq!(sleeper.await.expect("it does not panic"), None);
+}
+
+#[test]
 fn events_that_left_the_ring_are_freed() {
     let feed = Feed::new(8, 1);
     let mut subscription = subscribe(&feed, 0);
@@ -149,8 +184,9 @@ fn close_ends_each_stream_after_the_last_event() {
     feed.close();
     feed.publish(&log[3..]);
 
-    assert_eq!(read_all(&mut early), (told(&log[2..3]), true));
-    assert_eq!(read_all(&mut late), (told(&log[2..3]), true));
+    let rest = [told(&log[2..3]), vec![FeedItem::Stopped]].concat();
+    assert_eq!(read_all(&mut early), (rest.clone(), true));
+    assert_eq!(read_all(&mut late), (rest, true));
     assert_eq!(read_all(&mut late), (vec![], true));
 }
 
@@ -255,7 +291,8 @@ async fn waiting_subscribers_are_woken_by_events_and_by_the_close() {
     feed.close();
 
     for reader in readers {
-        assert_eq!(reader.await.expect("no reader panics"), told(&log));
+        let items = [told(&log), vec![FeedItem::Stopped]].concat();
+        assert_eq!(reader.await.expect("no reader panics"), items);
     }
 }
 

@@ -69,6 +69,15 @@ pub enum What {
     Progress(Payload),
     /// It wrote a piece of output.
     Output(Payload),
+    /// It wrote a piece of output that is too large for an event.
+    OutputKept {
+        /// Its size as JSON.
+        bytes: usize,
+        /// How its JSON begins.
+        head: Arc<str>,
+        /// What the process keeps it under.
+        ticket: u64,
+    },
     /// It emitted an event of its own type.
     Emitted {
         /// The type that the body gave.
@@ -143,6 +152,7 @@ impl What {
         "attempt_failed",
         "progress",
         "output",
+        "output_kept",
         "emitted",
         "asked",
         "answered",
@@ -160,6 +170,26 @@ impl What {
         "budget_exhausted",
     ];
 
+    /// How many bytes of payload it holds.
+    pub fn payload_bytes(&self) -> usize {
+        if let Self::Suspended(payload)
+        | Self::Progress(payload)
+        | Self::Output(payload)
+        | Self::Emitted { payload, .. }
+        | Self::Asked {
+            question: payload, ..
+        } = self
+        {
+            payload.as_json().len()
+        } else if let Self::OutputKept { head, .. } = self {
+            head.len()
+        } else if let Self::Settled { outcome, .. } = self {
+            outcome.payload_bytes()
+        } else {
+            0
+        }
+    }
+
     /// The type of the event on every wire and in filters.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -175,6 +205,7 @@ impl What {
             Self::AttemptFailed(_) => "attempt_failed",
             Self::Progress(_) => "progress",
             Self::Output(_) => "output",
+            Self::OutputKept { .. } => "output_kept",
             Self::Emitted { .. } => "emitted",
             Self::Asked { .. } => "asked",
             Self::Answered { .. } => "answered",

@@ -272,6 +272,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How many bytes of payload it holds.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Completed(value) => value.as_json().len(),
+            Self::TimedOut { late_result, .. } | Self::Cancelled { late_result } => late_result
+                .as_ref()
+                .map_or(0, |value| value.as_json().len()),
+            Self::Failed(_) | Self::Interrupted(_) => 0,
+        }
+    }
+
     /// The terminal state of this outcome.
     pub const fn state(&self) -> State {
         match self {

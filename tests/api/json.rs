@@ -176,7 +176,12 @@ fn next_type(what: Option<&What>) -> Vec<What> {
         What::Aborted => faults().into_iter().map(What::AttemptFailed).collect(),
         What::AttemptFailed(_) => vec![What::Progress(value())],
         What::Progress(_) => vec![What::Output(value())],
-        What::Output(_) => vec![What::Emitted {
+        What::Output(_) => vec![What::OutputKept {
+            bytes: 300_000,
+            head: "\"it begins".into(),
+            ticket: 7,
+        }],
+        What::OutputKept { .. } => vec![What::Emitted {
             label: "found".into(),
             payload: value(),
         }],

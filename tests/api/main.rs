@@ -22,8 +22,10 @@ mod idle;
 mod interrupt;
 mod json;
 mod limits;
+mod models;
 mod notes;
 mod order;
+mod output;
 mod panics;
 mod query;
 #[cfg(feature = "testing")]
@@ -39,4 +41,5 @@ mod storm;
 mod suspend;
 mod time;
 mod tokens;
+mod tools;
 mod wait;

@@ -191,12 +191,22 @@ async fn feed_ends_after_the_last_event() {
         .into_iter()
         .map(|item| match item {
             FeedItem::Event(event) => event.what.name(),
+            FeedItem::Stopped => "the manager has stopped",
             other @ (FeedItem::Snapshot { .. } | FeedItem::Lagged { .. }) => {
                 panic!("only events come: {other:?}")
             }
         })
         .collect();
-    assert_eq!(names, ["accepted", "started", "stop_asked", "settled"]);
+    assert_eq!(
+        names,
+        [
+            "accepted",
+            "started",
+            "stop_asked",
+            "settled",
+            "the manager has stopped",
+        ]
+    );
     assert_eq!(task.state(), Some(State::Cancelled));
 }
 
@@ -262,9 +272,10 @@ async fn later_verbs_fail_cleanly_and_reads_go_on() {
     let all = manager.wait_all(&[task.task()]).await.unwrap();
     assert_eq!(all, [record]);
     for (since, items) in [
-        (Since::Now, 0),
-        (Since::Snapshot, 1),
-        (Since::Seq(understory::Seq(0)), 4),
+        // The last item of each says that the manager has stopped.
+        (Since::Now, 1),
+        (Since::Snapshot, 2),
+        (Since::Seq(understory::Seq(0)), 5),
     ] {
         let feed = manager.subscribe(since).await.unwrap();
         assert_eq!(to_the_end(feed).await.len(), items, "{since:?}");

@@ -268,3 +268,46 @@ async fn empty_group_has_settled_at_once() {
     let group = Filter::all().scope(Scope::new("nobody").unwrap());
     soon(manager.group_settled(group)).await.unwrap();
 }
+
+#[tokio::test]
+async fn suspended_task_ends_the_wait_only_if_asked_for() {
+    let manager = Manager::in_memory();
+    let running = three(&manager).await.remove(0);
+    let asks = manager.scope("s").task("asks").resumable();
+    let asks = asks.spawn(|ctx| async move {
+        ctx.recv().await;
+        Err::<(), _>(ctx.suspend("which?"))
+    });
+    let tasks = [running, asks.await.unwrap().task()];
+    let plain = tokio::spawn(manager.wait(&tasks).any());
+    let any = tokio::spawn(manager.wait(&tasks).or_suspended().any());
+    let all = tokio::spawn(manager.wait(&tasks).or_suspended().all());
+    settle_down().await;
+    assert!(!any.is_finished());
+
+    tasks[1].send("go").await.unwrap();
+    let waited = soon(any).await.unwrap().unwrap();
+    assert_eq!(ids(&waited.suspended), [tasks[1].id()]);
+    assert_eq!(
+        (waited.done.len(), waited.pending),
+        (0, vec![tasks[0].id()])
+    );
+    settle_down().await;
+    assert!(!plain.is_finished() && !all.is_finished());
+    // It is suspended already, so a wait for it ends at once.
+    let again = soon(manager.wait(&tasks).or_suspended().any())
+        .await
+        .unwrap();
+    assert_eq!(ids(&again.suspended), [tasks[1].id()]);
+
+    end(&tasks[0]).await;
+    let both = soon(all).await.unwrap().unwrap();
+    assert_eq!(
+        (ids(&both.done), ids(&both.suspended)),
+        (vec![tasks[0].id()], vec![tasks[1].id()])
+    );
+    assert_eq!(
+        ids(&soon(plain).await.unwrap().unwrap().done),
+        [tasks[0].id()]
+    );
+}

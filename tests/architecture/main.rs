@@ -42,20 +42,22 @@ const ROOMS: &[Room] = &[
     room("engine", &["kernel", "inbox", "sample"]),
     room("feed", &["kernel", "sample"]),
     room("index", &["kernel", "sample"]),
+    room("shelf", &["kernel", "sample"]),
     room(
         "actors",
         &[
-            "kernel", "store", "engine", "inbox", "feed", "index", "sample",
+            "kernel", "store", "engine", "inbox", "feed", "index", "shelf", "sample",
         ],
     ),
     room(
         "api",
         &[
-            "kernel", "store", "engine", "inbox", "feed", "index", "actors",
+            "kernel", "store", "engine", "inbox", "feed", "index", "shelf", "actors",
         ],
     ),
-    room("http", &["kernel", "api"]),
-    room("mcp", &["kernel", "api"]),
+    room("models", &["kernel", "feed", "index", "api"]),
+    room("http", &["kernel", "api", "models"]),
+    room("mcp", &["kernel", "api", "models"]),
 ];
 
 /// The table of contents: it names every room and does nothing itself.

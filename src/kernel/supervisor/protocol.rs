@@ -230,6 +230,15 @@ pub enum Note {
     Progress(Payload),
     /// A piece of output.
     Output(Payload),
+    /// A piece of output that the process keeps for its event.
+    OutputKept {
+        /// Its size as JSON.
+        bytes: usize,
+        /// How its JSON begins.
+        head: Arc<str>,
+        /// What the process keeps it under.
+        ticket: u64,
+    },
     /// An event of its own type.
     Emitted(Arc<str>, Payload),
 }

@@ -223,6 +223,15 @@ impl Supervisor {
                 What::Progress(payload)
             }
             Note::Output(payload) => What::Output(payload),
+            Note::OutputKept {
+                bytes,
+                head,
+                ticket,
+            } => What::OutputKept {
+                bytes,
+                head,
+                ticket,
+            },
             Note::Emitted(label, payload) => What::Emitted { label, payload },
         };
         self.emit(id, what);

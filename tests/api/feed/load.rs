@@ -82,6 +82,7 @@ async fn read_all(mut feed: Subscription, told: Arc<AtomicU64>) -> (u64, u64) {
                 missed += count;
             }
             FeedItem::Snapshot { .. } => panic!("nobody asked for a snapshot"),
+            FeedItem::Stopped => panic!("the manager goes on"),
         }
         told.store(at, Ordering::Relaxed);
     }

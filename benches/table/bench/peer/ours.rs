@@ -160,6 +160,7 @@ async fn events(size: usize, subscribers: usize) -> Sample {
                     }
                     FeedItem::Snapshot { .. } => {}
                     FeedItem::Lagged { missed, .. } => panic!("{missed} events are missing"),
+                    FeedItem::Stopped => panic!("the manager lives"),
                 }
             }
             complete.count_down();

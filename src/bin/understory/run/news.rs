@@ -61,7 +61,11 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Detached => note("detached from its parent".to_owned()),
         What::Transferred { to, .. } => note(format!("moved to scope {to}")),
         What::BudgetExhausted(charge) => note(format!("used up its {}", charge.counter)),
-        What::Aborted | What::Charged(_) | What::Undelivered(_) | What::BodyStopped => None,
+        What::Aborted
+        | What::Charged(_)
+        | What::OutputKept { .. }
+        | What::Undelivered(_)
+        | What::BodyStopped => None,
     }
 }
 

@@ -93,7 +93,7 @@ impl Show {
     fn take(&mut self, item: FeedItem) {
         match item {
             FeedItem::Event(event) => self.take_event(&event),
-            FeedItem::Snapshot { .. } => {}
+            FeedItem::Snapshot { .. } | FeedItem::Stopped => {}
             FeedItem::Lagged { missed, .. } => self.take_gap(missed),
         }
     }

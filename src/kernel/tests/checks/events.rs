@@ -97,6 +97,7 @@ impl Checks {
             | What::AttemptFailed(_)
             | What::Progress(_)
             | What::Output(_)
+            | What::OutputKept { .. }
             | What::Emitted { .. }
             | What::BudgetExhausted(_)
             | What::Asked { .. }
@@ -330,7 +331,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::AttemptFailed(_) => {
             matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
         }
-        What::Progress(_) | What::Output(_) | What::Emitted { .. } => {
+        What::Progress(_) | What::Output(_) | What::OutputKept { .. } | What::Emitted { .. } => {
             matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
         }
         What::Asked { .. } | What::InterruptAsked(_) => {

@@ -101,7 +101,7 @@ impl FrontDesk<'_> {
                     Some(json!({ "event": "lagged", "missed": missed }))
                 }
                 Some(FeedItem::Snapshot { .. }) => None,
-                None => break,
+                Some(FeedItem::Stopped) | None => break,
             };
             if let Some(item) = item
                 && reply.item(item).await.is_err()

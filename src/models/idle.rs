@@ -1,0 +1,294 @@
+//! The loop over turns: a turn, then whatever ended meanwhile, then the next turn, until nothing is
+//! left to wait for.
+//!
+//! # Invariants
+//! 1. An end is told to one turn, once; ends that come together are told together.
+//! 2. Idle time counts between turns only.
+//! 3. Of the loops of one scope the newest one goes on.
+//!
+//! *Not here*: the text that tells of ends (`texts`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::mem;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::texts::continuation;
+use crate::api::{Manager, Since, SubscribeError, current};
+use crate::feed::{FeedItem, Subscription};
+use crate::index::Page;
+use crate::kernel::{Event, Filter, Record, Scope, State, TaskId, What};
+
+/// What a turn is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Its number, from 1 on; the first one has no news.
+    pub number: u32,
+    /// What to tell the model; `None` in the first turn.
+    pub continuation: Option<String>,
+    /// The tasks that have ended or were suspended since the turn before.
+    pub news: Vec<Arc<Record>>,
+}
+
+/// Why a loop over turns came to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// No task is left that could end.
+    Idle,
+    /// Tasks live, but nothing came for so long.
+    TimedOut,
+    /// As many turns as are allowed were taken.
+    TurnsSpent,
+    /// A newer loop of this scope goes on instead.
+    Replaced,
+    /// The manager has stopped.
+    Stopped,
+}
+
+/// A loop over turns: the first one at once, further ones when tasks of the scope have news.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use understory::models::{Pause, UntilIdle};
+/// use understory::{Manager, Scope};
+///
+/// let manager = Manager::in_memory();
+/// let scope = manager.scope("thread-42");
+/// let pause = UntilIdle::new(Scope::new("thread-42")?)
+///     .run(&manager, |turn| async {
+///         match turn.continuation {
+///             // Here a model would be asked, and one of its tool calls would become a task.
+///             None => _ = scope.task("sum").spawn(|_| async { Ok(5) }).await?,
+///             Some(text) => assert!(text.contains("Completed:\n- sum")),
+///         }
+///         Ok::<(), understory::SpawnError>(())
+///     })
+///     .await??;
+/// assert_eq!(pause, Pause::Idle);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until `run`"]
+pub struct UntilIdle {
+    scope: Scope,
+    idle_max: Duration,
+    turns_max: u32,
+    after_timeouts: bool,
+}
+
+impl UntilIdle {
+    /// A loop over the tasks of this scope.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            idle_max: Duration::from_mins(5),
+            turns_max: 32,
+            after_timeouts: false,
+        }
+    }
+
+    /// Sets how long it waits for news between two turns (5 minutes). Turns themselves take as long
+    /// as they take.
+    pub fn idle_max(mut self, time: Duration) -> Self {
+        self.idle_max = time;
+        self
+    }
+
+    /// Bounds the turns, the first one among them (32).
+    pub fn turns_max(mut self, turns: u32) -> Self {
+        self.turns_max = turns.max(1);
+        self
+    }
+
+    /// Lets a task that ran out of time lead to a turn, too. By default it is told only along with
+    /// other news.
+    pub fn after_timeouts(mut self) -> Self {
+        self.after_timeouts = true;
+        self
+    }
+
+    /// Takes turns until nothing is left to wait for, and says why it came to rest.
+    ///
+    /// The outer result is about hearing of tasks, the inner one is the first error of a turn,
+    /// which ends the loop.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooMany`]: it needs a subscription.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the turn that is being taken.
+    pub async fn run<E, F, Fut>(
+        self,
+        manager: &Manager,
+        mut take_turn: F,
+    ) -> Result<Result<Pause, E>, SubscribeError>
+    where
+        F: FnMut(Turn) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+    {
+        let place = manager.take_place(&self.scope);
+        let mut ears = Ears::open(manager, &self).await?;
+        let mut turn = Turn {
+            number: 1,
+            continuation: None,
+            news: Vec::new(),
+        };
+        loop {
+            let number = turn.number;
+            let taken = place.within(Box::pin(take_turn(turn))).await;
+            match taken {
+                None => return Ok(Ok(Pause::Replaced)),
+                Some(Err(error)) => return Ok(Err(error)),
+                Some(Ok(())) => {}
+            }
+            if number == self.turns_max {
+                return Ok(Ok(Pause::TurnsSpent));
+            }
+            let next = place.within(ears.news()).await;
+            let news = match next {
+                None => return Ok(Ok(Pause::Replaced)),
+                Some(News::Rest(pause)) => return Ok(Ok(pause)),
+                Some(News::Ends(news)) => news,
+            };
+            turn = Turn {
+                number: number + 1,
+                continuation: continuation(&news),
+                news,
+            };
+        }
+    }
+}
+
+enum News {
+    Ends(Vec<Arc<Record>>),
+    Rest(Pause),
+}
+
+/// What the loop hears of its tasks.
+struct Ears<'a> {
+    manager: &'a Manager,
+    wishes: &'a UntilIdle,
+    feed: Subscription,
+    live: BTreeSet<TaskId>,
+    ends: BTreeMap<TaskId, Arc<Record>>,
+    /// The task whose body runs the loop, and those above it: they are not waited for.
+    above: BTreeSet<TaskId>,
+}
+
+impl<'a> Ears<'a> {
+    async fn open(manager: &'a Manager, wishes: &'a UntilIdle) -> Result<Self, SubscribeError> {
+        let mut filter = Filter::all().scope(wishes.scope.clone());
+        for event in ["accepted", "suspended", "resumed", "settled"] {
+            filter = filter.event(event);
+        }
+        let mut above = BTreeSet::new();
+        let mut at = current().map(|here| here.id());
+        while let Some(id) = at {
+            above.insert(id);
+            at = manager.get(id).and_then(|record| record.parent);
+        }
+        Ok(Self {
+            manager,
+            wishes,
+            feed: manager.subscribe_to(Since::Snapshot, filter).await?,
+            live: BTreeSet::new(),
+            ends: BTreeMap::new(),
+            above,
+        })
+    }
+
+    /// What happened since the last turn, as soon as there is something worth another one.
+    async fn news(&mut self) -> News {
+        let mut limit = pin!(tokio::time::sleep(self.wishes.idle_max));
+        loop {
+            // All that was decided by now, so that a task of the turn before is known.
+            let now = self.manager.seq();
+            while let Some(item) = self.feed.next_by(now).await {
+                if item == FeedItem::Stopped {
+                    return News::Rest(Pause::Stopped);
+                }
+                self.hear(item);
+            }
+            if self.are_worth_a_turn() {
+                return News::Ends(mem::take(&mut self.ends).into_values().collect());
+            }
+            if self.live.is_empty() {
+                return News::Rest(Pause::Idle);
+            }
+            tokio::select! {
+                biased;
+                item = self.feed.next() => match item {
+                    None | Some(FeedItem::Stopped) => return News::Rest(Pause::Stopped),
+                    Some(item) => self.hear(item),
+                },
+                () = &mut limit => return News::Rest(Pause::TimedOut),
+            }
+        }
+    }
+
+    fn are_worth_a_turn(&self) -> bool {
+        let is_worth =
+            |end: &Arc<Record>| end.state != State::TimedOut || self.wishes.after_timeouts;
+        self.ends.values().any(is_worth)
+    }
+
+    fn hear(&mut self, item: FeedItem) {
+        match item {
+            FeedItem::Snapshot { records, .. } => {
+                self.live = records.iter().map(|record| record.id).collect();
+                self.live.retain(|id| !self.above.contains(id));
+            }
+            FeedItem::Event(event) if !self.above.contains(&event.task) => self.note(&event),
+            FeedItem::Event(_) | FeedItem::Stopped => {}
+            FeedItem::Lagged { missed, resume_at } => {
+                let heard = resume_at.0.saturating_sub(missed + 1);
+                self.look_again(heard);
+            }
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        let task = event.task;
+        if matches!(event.what, What::Accepted(_)) {
+            self.live.insert(task);
+        } else if matches!(event.what, What::Resumed) {
+            self.ends.remove(&task);
+        } else {
+            if event.state.is_terminal() {
+                self.live.remove(&task);
+            }
+            let end = self.manager.get(task);
+            self.ends.extend(end.map(|record| (task, record)));
+        }
+    }
+
+    /// Events are gone: the records say what they said.
+    fn look_again(&mut self, heard: u64) {
+        let filter = Filter::all().scope(self.wishes.scope.clone());
+        let first = Page::default().oldest_first();
+        let mut page = first;
+        self.live.clear();
+        loop {
+            let listing = self.manager.list(&filter, &page);
+            for record in listing.records {
+                let is_over = record.state.is_terminal();
+                if self.above.contains(&record.id) {
+                    continue;
+                }
+                if !is_over {
+                    self.live.insert(record.id);
+                }
+                if record.seq.0 > heard && (is_over || record.state == State::Suspended) {
+                    self.ends.insert(record.id, record);
+                }
+            }
+            match listing.next {
+                Some(next) => page = first.after(next),
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Tools over a manager that a model can be given, whatever framework drives it.
+//!
+//! # Invariants
+//! 1. A caller sees and touches the tasks below it and no others; a caller that is no task, those
+//!    of its scope. Everything else is not found, whether it exists or not.
+//! 2. What comes from a model is checked: an argument that no schema has is an error, never
+//!    ignored.
+//! 3. An error is a value that says what to do.
+//!
+//! *Not here*: protocols that carry the calls.
+
+mod args;
+mod call;
+mod schemas;
+
+use serde_json::{Value, json};
+
+pub use schemas::{Tool, definitions};
+
+use crate::api::{Context, Manager, ScopeRef};
+use crate::kernel::{Record, Scope, TaskId};
+
+/// Who calls a tool: what it may see and touch.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    manager: Manager,
+    scope: Scope,
+    caller: Option<TaskId>,
+}
+
+impl Rights {
+    /// Those of a task: all that is below it. What it spawns hangs below it.
+    pub fn of_task(context: &Context) -> Self {
+        Self {
+            manager: context.manager(),
+            scope: context.scope().clone(),
+            caller: Some(context.id()),
+        }
+    }
+
+    /// Those of a caller that is no task: all tasks of a scope.
+    ///
+    /// # Errors
+    /// [`InvalidText`](crate::InvalidText) when the scope's name is not valid.
+    pub fn of_scope(manager: &Manager, scope: &str) -> Result<Self, crate::kernel::InvalidText> {
+        Ok(Self {
+            manager: manager.clone(),
+            scope: scope.parse()?,
+            caller: None,
+        })
+    }
+
+    fn scope_ref(&self) -> ScopeRef {
+        self.manager.scope(self.scope.as_str())
+    }
+
+    /// Whether the task is of the scope and below the caller.
+    fn sees(&self, record: &Record) -> bool {
+        if *record.scope() != self.scope {
+            return false;
+        }
+        let Some(caller) = self.caller else {
+            return true;
+        };
+        let mut above = record.parent;
+        while let Some(id) = above {
+            if id == caller {
+                return true;
+            }
+            above = self.manager.get(id).and_then(|record| record.parent);
+        }
+        false
+    }
+}
+
+/// Calls a tool by its name with the arguments that a model gave. What goes wrong is a value, too:
+/// `{"error": {"code", "message"}}`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use serde_json::{Value, json};
+/// use understory::tools::{self, Rights};
+/// use understory::{Context, Failure, Manager};
+///
+/// async fn double(_: Context, input: Value) -> Result<Value, Failure> {
+///     Ok(json!(input.as_i64().unwrap_or_default() * 2))
+/// }
+///
+/// let manager = Manager::builder().executor("double", double).build()?;
+/// let rights = Rights::of_scope(&manager, "thread-42")?;
+/// let args = json!({ "kind": "double", "input": 21, "name": "sum", "wait_ms": 10_000 });
+/// let spawned = tools::call("task_spawn", args, &rights).await;
+/// assert_eq!(spawned["path"], "sum");
+/// assert_eq!(spawned["outcome"]["value"], 42);
+/// let unknown = tools::call("task_read", json!({ "id": "nobody" }), &rights).await;
+/// assert_eq!(unknown["error"]["code"], "not_found");
+/// # Ok(()) }
+/// ```
+///
+/// # Cancel safety
+/// When it is dropped, what was asked for may or may not happen.
+pub async fn call(name: &str, args: Value, rights: &Rights) -> Value {
+    match call::dispatch(name, args, rights).await {
+        Ok(value) => value,
+        Err(error) => error.into_value(),
+    }
+}
+
+/// Why a tool did nothing.
+#[derive(Debug)]
+struct ToolError {
+    code: &'static str,
+    message: String,
+    details: Option<Value>,
+}
+
+impl ToolError {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            code,
+            message,
+            details: None,
+        }
+    }
+
+    fn invalid(message: impl Into<String>) -> Self {
+        Self::new("invalid_arguments", message)
+    }
+
+    fn not_found(what: &str) -> Self {
+        let message = format!("no task {what:?} is known to you; task_list shows those that are");
+        Self::new("not_found", message)
+    }
+
+    fn into_value(self) -> Value {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let Some(details) = self.details {
+            error["details"] = details;
+        }
+        json!({ "error": error })
+    }
+}
