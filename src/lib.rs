@@ -45,6 +45,7 @@
 //! # Features
 //!
 //! - `cli`: the binary `understory`, which supervises a crew of processes.
+//! - `metrics`: figures for a recorder of the `metrics` facade.
 //! - `testing`: the suites that every [`store`] must pass, for those who write one, and
 //!   `Manager::break_part`.
 // The bans of `.clippy.toml` are for the kernel, which denies them.
@@ -60,6 +61,8 @@ pub mod kernel;
 #[cfg(test)]
 #[path = "kernel/tests/mod.rs"]
 mod kernel_tests;
+#[cfg(feature = "metrics")]
+mod meter;
 pub mod models;
 #[cfg(any(test, feature = "testing"))]
 mod sample;
@@ -87,6 +90,7 @@ pub use feed::{FeedItem, Subscription};
 pub use inbox::{Message, Receipt, Sender};
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::Date;
+pub use kernel::Trace;
 pub use kernel::{
     Answer, Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind,
     Filter, Interrupt, InvalidText, Jitter, Key, Kind, LateSuccess, Limit, Name, OnParentEnd,

@@ -64,6 +64,11 @@ impl Carrier {
         if !batch.is_empty() {
             let last = batch.events.last();
             let seq = last.map_or_else(|| self.hub.index.seq(), |last| last.seq);
+            #[cfg(feature = "metrics")]
+            for record in &batch.records {
+                let old = self.hub.index.get(record.id);
+                crate::meter::moved(old.as_deref(), record);
+            }
             self.hub.index.apply(&batch.records, &batch.removed, seq);
             for record in batch
                 .records
@@ -87,6 +92,10 @@ impl Carrier {
     fn keep_output(&self, batch: &Batch) {
         let outputs = &self.hub.shelf;
         for event in &batch.events {
+            #[cfg(feature = "metrics")]
+            if let Some(record) = self.hub.index.get(event.task) {
+                crate::meter::happened(event, &record);
+            }
             if let What::Output(piece) = &event.what {
                 outputs.put(event.task, piece.clone());
             } else if let What::OutputKept { ticket, .. } = &event.what {
@@ -252,6 +261,8 @@ impl Carrier {
                 Reply::Spawned(result),
             ) => {
                 let is_new = matches!(result, Ok(Accepted::New(_)));
+                #[cfg(feature = "metrics")]
+                crate::meter::answered(&result, &live.spec);
                 let result = result.map_err(|refusal| (refusal, Arc::clone(&live)));
                 drop(permit);
                 let unheard = reply.send(result).is_err();

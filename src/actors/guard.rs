@@ -253,6 +253,11 @@ impl Watchman {
         hub.next_incarnation();
         // Its next commit tells how the store is now.
         hub.set_sickness(None);
+        #[cfg(feature = "metrics")]
+        for record in &loaded.records {
+            let old = hub.index.get(record.id);
+            crate::meter::moved(old.as_deref(), record);
+        }
         hub.index.apply(&loaded.records, &[], loaded.seq);
         settle_lives(hub);
         republish(hub).await;

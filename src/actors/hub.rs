@@ -141,6 +141,18 @@ impl Hub {
         }
     }
 
+    /// The names from the root down to a task; short ids stand for tasks without a name.
+    pub(crate) fn path(&self, id: TaskId) -> String {
+        let mut segments = Vec::new();
+        let mut at = Some(id);
+        while let Some(record) = at.and_then(|id| self.index.get(id)) {
+            segments.push(record.spec.segment(record.id));
+            at = record.parent;
+        }
+        segments.reverse();
+        segments.join("/")
+    }
+
     /// Why the store takes nothing at the moment; `None` when it works.
     /// A place for those who wait for the answers of a new incarnation.
     pub(super) fn new_askers(&self) -> Arc<Askers> {

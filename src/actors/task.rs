@@ -11,15 +11,18 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
+use tracing::{Instrument, Span};
 
 use super::hub::Hub;
-use crate::engine::{self, Attempt, Reporter};
+use crate::engine::{self, Attempt, Live, Reporter};
+use crate::kernel::{End, Epoch};
 
 struct TaskActor;
 
 /// What the actor needs to run.
 struct Errand {
     attempt: Attempt,
+    span: Span,
     reporter: Arc<dyn Reporter>,
     /// Tells that there is a body, until that has been dropped.
     presence: watch::Receiver<()>,
@@ -46,10 +49,11 @@ impl Actor for TaskActor {
         if let Some(errand) = state.take() {
             let Errand {
                 attempt,
+                span,
                 reporter,
                 presence,
             } = *errand;
-            engine::run(attempt, reporter).await;
+            engine::run(attempt, reporter).instrument(span).await;
             drop(presence);
         }
         myself.stop(None);
@@ -57,13 +61,56 @@ impl Actor for TaskActor {
     }
 }
 
+/// Tells the span of an attempt how that ended, and then the manager.
+struct Narrator {
+    hub: Arc<Hub>,
+    span: Span,
+}
+
+impl Reporter for Narrator {
+    fn report(&self, live: &Live, epoch: Epoch, end: End, undelivered: u32) {
+        let status = if matches!(end, End::Done(_)) {
+            "ok"
+        } else {
+            "error"
+        };
+        self.span.record("otel.status_code", status);
+        self.hub.report(live, epoch, end, undelivered);
+    }
+}
+
+/// The span of an attempt. Its fields are computed only when somebody listens.
+fn span_of(hub: &Hub, attempt: &Attempt) -> Span {
+    let (id, spec) = (attempt.live.id, &attempt.live.spec);
+    tracing::info_span!(
+        parent: None,
+        "task",
+        task.id = %id,
+        task.name = spec.name.as_ref().map(crate::kernel::Name::as_str),
+        task.path = hub.path(id),
+        task.kind = spec.kind.as_ref().map(crate::kernel::Kind::as_str),
+        task.parent_id = spec.parent.map(tracing::field::display),
+        task.attempt = attempt.number,
+        task.traceparent = spec.trace.as_ref().map(crate::kernel::Trace::traceparent),
+        otel.kind = "internal",
+        otel.status_code = tracing::field::Empty,
+    )
+}
+
 /// Starts an attempt in an actor of its own below `manager`.
 ///
 /// If it cannot start, as the manager is going down, the attempt is reported lost.
 pub(super) async fn start(hub: &Arc<Hub>, manager: &ActorCell, attempt: Attempt) {
-    let reporter: Arc<dyn Reporter> = Arc::<Hub>::clone(hub);
+    let span = span_of(hub, &attempt);
+    let reporter: Arc<dyn Reporter> = if span.is_disabled() {
+        Arc::<Hub>::clone(hub)
+    } else {
+        let (hub, span) = (Arc::clone(hub), span.clone());
+        Arc::new(Narrator { hub, span })
+    };
     let errand = Box::new(Errand {
         attempt: attempt.clone(),
+        span,
         reporter,
         presence: hub.bodies.subscribe(),
     });

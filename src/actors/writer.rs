@@ -189,12 +189,18 @@ impl Pen {
     async fn make_durable(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
+            #[cfg(feature = "metrics")]
+            let began = self.hub.clock.now();
             match self.hub.storage.commit(batch).await {
                 Ok(()) => {
+                    #[cfg(feature = "metrics")]
+                    crate::meter::stored(self.hub.clock.now().since(began));
                     self.hub.set_sickness(None);
                     return Ok(());
                 }
                 Err(StoreError::Unavailable { source }) => {
+                    #[cfg(feature = "metrics")]
+                    crate::meter::store_failed();
                     tracing::error!(%source, ?pause, "the store failed; it will be tried again");
                     self.hub.set_sickness(Some(Arc::from(source.to_string())));
                 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context;
 use super::core::Core;
+use crate::kernel::Trace;
 use crate::kernel::{
     ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd,
     OnScopeClose, Retry, Reuse, Scope, Spec, StopPolicy, TaskId, check_label,
@@ -49,7 +50,11 @@ pub struct TaskBuilder<Mode = Once> {
 impl TaskBuilder<Once> {
     pub(super) fn new(core: Arc<Core>, scope: Result<Scope, InvalidText>) -> Self {
         let (spec, mistake) = match scope {
-            Ok(scope) => (Some(Spec::new(scope)), None),
+            Ok(scope) => {
+                let mut spec = Spec::new(scope);
+                spec.trace = context::current_trace();
+                (Some(spec), None)
+            }
             Err(mistake) => (None, Some(mistake)),
         };
         Self {
@@ -227,6 +232,26 @@ impl<Mode> TaskBuilder<Mode> {
     /// cancelled and its record keeps the value.
     pub fn late_success(self, meaning: LateSuccess) -> Self {
         self.set(|spec| spec.late_success = meaning)
+    }
+
+    /// Sets the trace in which it runs, as the headers `traceparent` and `tracestate` of W3C Trace
+    /// Context. By default a task that a body asks for runs in the trace of that body.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let manager = understory::Manager::in_memory();
+    /// let request = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    /// let task = manager.scope("s").task("t").trace(request, Some("vendor=1"));
+    /// let task = task.spawn(|ctx| async move { Ok(ctx.traceparent()) }).await?;
+    /// let inside = task.await?.unwrap();
+    /// assert!(inside.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")); // the same trace
+    /// assert_ne!(inside, request); // below a span of its own
+    /// # Ok(()) }
+    /// ```
+    pub fn trace(mut self, traceparent: &str, tracestate: Option<&str>) -> Self {
+        let trace = self.keep(Trace::new(traceparent, tracestate));
+        self.set(|spec| spec.trace = trace)
     }
 
     /// Sets how many messages may wait for it (64); zero gives it no inbox.

@@ -15,6 +15,7 @@ use super::handle::TaskRef;
 use super::manager::Manager;
 use crate::engine::{Attempt, BodyFuture, Verdict};
 use crate::inbox::Message;
+use crate::kernel::Trace;
 use crate::kernel::{CancelReport, Epoch, Kind, Scope, Spec, Stop, TaskId};
 
 tokio::task_local! {
@@ -41,6 +42,11 @@ tokio::task_local! {
 /// ```
 pub fn current() -> Option<Context> {
     CURRENT.try_with(Clone::clone).ok()
+}
+
+/// The trace of the body that runs here, inside its span.
+pub(super) fn current_trace() -> Option<Trace> {
+    CURRENT.try_with(Context::trace).ok().flatten()
 }
 
 /// Runs `body` with `context` as the current one.
@@ -157,6 +163,23 @@ impl Context {
         TaskRef::new(Arc::clone(&self.core), self.id())
     }
 
+    /// The header `traceparent` for what this attempt asks of others: the trace in which its task
+    /// was asked for, inside the span of this attempt. `None` if that was in no trace.
+    pub fn traceparent(&self) -> Option<String> {
+        self.trace().map(|trace| trace.traceparent().to_owned())
+    }
+
+    /// The header `tracestate` that goes with it.
+    pub fn tracestate(&self) -> Option<String> {
+        let trace = self.attempt.live.spec.trace.as_ref();
+        trace.and_then(Trace::tracestate).map(str::to_owned)
+    }
+
+    fn trace(&self) -> Option<Trace> {
+        let trace = self.attempt.live.spec.trace.as_ref()?;
+        Some(trace.within(span_id(self.id(), self.epoch())))
+    }
+
     /// Begins a child of this name.
     pub fn task(&self, name: &str) -> TaskBuilder<Once> {
         self.unnamed().name(name)
@@ -165,9 +188,11 @@ impl Context {
     /// Begins a child without a name.
     pub fn unnamed(&self) -> TaskBuilder<Once> {
         let scope = Ok(self.scope());
+        let trace = self.trace();
         TaskBuilder::new(Arc::clone(&self.core), scope)
             .below(self.id(), self.epoch())
             .inheriting(self.spec())
+            .set(|spec| spec.trace = trace)
     }
 
     /// Whether this attempt was asked to stop.
@@ -349,6 +374,18 @@ impl Context {
     pub(super) fn parts(&self) -> (&Arc<Core>, &Attempt) {
         (&self.core, &self.attempt)
     }
+}
+
+/// The id of the span of an attempt: other attempts have others, also after a restart.
+fn span_id(task: TaskId, epoch: Epoch) -> u64 {
+    let bits = task.as_u128();
+    let halves = u64::try_from(bits >> 64).expect("64 bits are left")
+        ^ u64::try_from(bits & u128::from(u64::MAX)).expect("64 bits are left");
+    // The finalizer of splitmix64 spreads the bits, and the golden ratio the epochs.
+    let mut mixed = halves.wrapping_add(u64::from(epoch.0).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)).max(1)
 }
 
 impl fmt::Debug for Context {

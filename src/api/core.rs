@@ -41,14 +41,7 @@ impl Core {
 
     /// The names from the root down to a task; short ids stand for tasks without a name.
     pub(super) fn path(&self, id: TaskId) -> String {
-        let mut segments = Vec::new();
-        let mut at = Some(id);
-        while let Some(record) = at.and_then(|id| self.hub.index.get(id)) {
-            segments.push(record.spec.segment(record.id));
-            at = record.parent;
-        }
-        segments.reverse();
-        segments.join("/")
+        self.hub.path(id)
     }
 
     /// The task that a path of a scope means: its last segment names it, earlier ones must be above

@@ -89,7 +89,7 @@ fn data(what: &What) -> Option<Value> {
 impl Record {
     /// The record as a JSON object.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut shape = json!({
             "id": self.id.to_string(),
             "incarnation": self.incarnation,
             "scope": self.spec.scope.as_str(),
@@ -120,7 +120,12 @@ impl Record {
             "ended_at_us": self.ended_at.map(crate::kernel::Timestamp::as_micros),
             "events": self.events,
             "seq": self.seq.0,
-        })
+        });
+        if let Some(trace) = &self.spec.trace {
+            shape["traceparent"] = trace.traceparent().into();
+            shape["tracestate"] = trace.tracestate().into();
+        }
+        shape
     }
 }
 

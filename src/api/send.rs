@@ -279,6 +279,8 @@ pub(super) fn place(
     match live.inbox.push(from, message) {
         Ok(receipt) => {
             core.hub.touch(live);
+            #[cfg(feature = "metrics")]
+            crate::meter::placed(receipt.waiting);
             Ok(receipt)
         }
         Err(rejected) => {

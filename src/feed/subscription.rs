@@ -145,6 +145,8 @@ impl Subscription {
     fn skip_to(&mut self, resume_at: Seq) -> FeedItem {
         let missed = resume_at.0 - 1 - self.seq.0;
         self.seq = Seq(resume_at.0 - 1);
+        #[cfg(feature = "metrics")]
+        crate::meter::lagged(missed);
         FeedItem::Lagged { missed, resume_at }
     }
 

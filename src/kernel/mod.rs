@@ -31,6 +31,7 @@ mod spec;
 mod state;
 mod supervisor;
 mod time;
+mod trace;
 
 pub use admission::{Capacity, ClassFull};
 pub use bounds::{Bounds, Class, Hosts, WhenFull};
@@ -64,3 +65,4 @@ pub use supervisor::{
     TransferReport,
 };
 pub use time::Timestamp;
+pub use trace::Trace;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::id::{ClassName, Counter, Key, Kind, Name, Scope, TaskId};
 use super::retry::Retry;
+use super::trace::Trace;
 
 /// JSON text that the kernel carries and never reads: inputs, values, progress, output.
 #[derive(Clone, PartialEq, Eq)]
@@ -195,6 +196,8 @@ pub struct Spec {
     pub input: Option<Payload>,
     /// Where its body comes from.
     pub origin: Origin,
+    /// The trace in which it was asked for.
+    pub trace: Option<Trace>,
 }
 
 impl Spec {
@@ -227,6 +230,7 @@ impl Spec {
             flight_reach: Reach::default(),
             input: None,
             origin: Origin::Closure,
+            trace: None,
         }
     }
 
@@ -234,8 +238,9 @@ impl Spec {
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         macro_rules! first_of {
             ($($field:ident)*) => {{
-                // Without `..`, so that no field is forgotten.
-                let Self { $($field: _),* } = self;
+                // Without `..`, so that no field is forgotten. Who asks again does so in a trace of
+                // its own.
+                let Self { $($field: _,)* trace: _ } = self;
                 $(if self.$field != other.$field {
                     return Some(stringify!($field));
                 })*

@@ -22,6 +22,8 @@ mod idle;
 mod interrupt;
 mod json;
 mod limits;
+#[cfg(feature = "metrics")]
+mod meter;
 mod models;
 mod notes;
 mod order;
@@ -42,4 +44,5 @@ mod suspend;
 mod time;
 mod tokens;
 mod tools;
+mod trace;
 mod wait;

@@ -40,19 +40,20 @@ const ROOMS: &[Room] = &[
     room("store", &["kernel", "sample"]),
     room("inbox", &["kernel", "sample"]),
     room("engine", &["kernel", "inbox", "sample"]),
-    room("feed", &["kernel", "sample"]),
+    room("meter", &["kernel"]),
+    room("feed", &["kernel", "sample", "meter"]),
     room("index", &["kernel", "sample"]),
     room("shelf", &["kernel", "sample"]),
     room(
         "actors",
         &[
-            "kernel", "store", "engine", "inbox", "feed", "index", "shelf", "sample",
+            "kernel", "store", "engine", "inbox", "feed", "index", "shelf", "meter", "sample",
         ],
     ),
     room(
         "api",
         &[
-            "kernel", "store", "engine", "inbox", "feed", "index", "shelf", "actors",
+            "kernel", "store", "engine", "inbox", "feed", "index", "shelf", "meter", "actors",
         ],
     ),
     room("models", &["kernel", "feed", "index", "api"]),
@@ -72,6 +73,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("toml", &[BIN]),
     ("indicatif", &[BIN]),
     ("rustix", &[BIN]),
+    ("metrics", &["meter"]),
 ];
 
 /// The one file of the library that asks for the time or throws dice.

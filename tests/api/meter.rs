@@ -1,0 +1,171 @@
+//! Figures for the `metrics` facade.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
+};
+use understory::{Class, FeedItem, Manager, Seq, Since};
+
+use crate::stage::soon;
+
+/// Every figure by its name and labels: the sum of a counter, the level of a gauge, the number of
+/// values of a histogram.
+#[derive(Clone, Debug, Default)]
+struct Book(Arc<Mutex<BTreeMap<String, i64>>>);
+
+struct Line(Book, String);
+
+impl Book {
+    fn line(&self, key: &Key) -> Arc<Line> {
+        let labels = key
+            .labels()
+            .map(|label| format!(" {}={}", label.key(), label.value()));
+        let name = format!("{}{}", key.name(), labels.collect::<String>());
+        Arc::new(Line(self.clone(), name))
+    }
+
+    fn read(&self, name: &str) -> i64 {
+        self.0.lock().unwrap().get(name).copied().unwrap_or(0)
+    }
+}
+
+impl Line {
+    fn add(&self, value: i64) {
+        *self.0.0.lock().unwrap().entry(self.1.clone()).or_default() += value;
+    }
+}
+
+impl CounterFn for Line {
+    fn increment(&self, value: u64) {
+        self.add(i64::try_from(value).unwrap());
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for Line {
+    fn increment(&self, value: f64) {
+        assert!(value > 0.0);
+        self.add(1);
+    }
+
+    fn decrement(&self, value: f64) {
+        assert!(value > 0.0);
+        self.add(-1);
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+impl HistogramFn for Line {
+    fn record(&self, _: f64) {
+        self.add(1);
+    }
+}
+
+impl Recorder for Book {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.line(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.line(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.line(key))
+    }
+}
+
+#[tokio::test]
+async fn recorder_of_the_program_gets_the_figures() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let builder = Manager::builder()
+        .kind_limit("llm", Class::queue(1))
+        .feed_events_max(2);
+    let manager = builder.limit("one", Class::refuse(1)).build().unwrap();
+    let scope = manager.scope("s");
+    let on_word = |ctx: understory::Context| async move { Ok(ctx.recv().await.is_some()) };
+    let first = scope
+        .task("first")
+        .kind("llm")
+        .limit("one")
+        .key("k")
+        .spawn(on_word)
+        .await
+        .unwrap();
+    let second = scope
+        .task("second")
+        .kind("llm")
+        .spawn(on_word)
+        .await
+        .unwrap();
+    let again = scope
+        .task("first")
+        .kind("llm")
+        .limit("one")
+        .key("k")
+        .spawn(on_word)
+        .await;
+    assert_eq!(again.unwrap().id(), first.id());
+    let refused = scope
+        .task("third")
+        .kind("llm")
+        .limit("one")
+        .spawn(on_word)
+        .await;
+    assert!(refused.is_err());
+    reaches_running(&manager, first.id()).await;
+    assert_eq!(book.read("tasks_running kind=llm"), 1);
+    assert_eq!(book.read("tasks_queued kind=llm"), 1);
+
+    first.send("end").await.unwrap();
+    soon(first.settled()).await.unwrap();
+    soon(second.cancel(understory::Cancel::because("enough").grace(Duration::ZERO)))
+        .await
+        .unwrap();
+    let mut feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
+    let Some(FeedItem::Lagged { missed, .. }) = soon(feed.next()).await else {
+        panic!("the feed keeps two events");
+    };
+
+    let wanted = [
+        ("tasks_accepted_total kind=llm", 2),
+        ("tasks_duplicate_total kind=llm", 1),
+        ("tasks_refused_total kind=llm", 1),
+        ("tasks_started_total kind=llm", 2),
+        ("tasks_finished_total kind=llm outcome=completed", 1),
+        ("tasks_finished_total kind=llm outcome=cancelled", 1),
+        ("tasks_running kind=llm", 0),
+        ("tasks_queued kind=llm", 0),
+        ("task_queue_seconds kind=llm", 2),
+        ("task_run_seconds kind=llm", 2),
+        ("cancel_latency_seconds kind=llm", 1),
+        ("inbox_depth", 1),
+        ("events_lagged_total", i64::try_from(missed).unwrap()),
+        ("store_failures_total", 0),
+    ];
+    for (name, value) in wanted {
+        assert_eq!(book.read(name), value, "{name}: {book:?}");
+    }
+    assert!(book.read("store_write_seconds") >= 2);
+}
+
+async fn reaches_running(manager: &Manager, task: understory::TaskId) {
+    crate::stage::until(|| {
+        let state = manager.get(task).map(|record| record.state);
+        state == Some(understory::State::Running)
+    })
+    .await;
+}
