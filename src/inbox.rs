@@ -2,16 +2,21 @@
 //!
 //! # Invariants
 //! 1. Messages leave in the order of their numbers, which are given under the lock of the queue.
-//! 2. Accepted = received + left at the close: a message is taken in the poll that returns it, so
-//!    a receiver that is dropped while it waits has taken none.
+//! 2. Accepted = received + dropped for newer ones + left at the close: a message is taken in the
+//!    poll that returns it, so a receiver that is dropped while it waits has taken none.
 //! 3. After the close nothing is accepted and nothing is left.
 //! 4. No wake is lost. A receiver first enters the list of waiters and then looks; a sender first
 //!    queues and then wakes. Whichever is second sees the other. Each push wakes one waiter, and
 //!    one that is dropped after it was woken hands its wake on (tokio's `Notify`), so a message
 //!    never lies beside a sleeping receiver. The close wakes all, and each finds the inbox closed.
 //! 5. An inbox that was never used has allocated nothing.
+//! 6. An inbox that lets its senders wait gives them its places in their order; each place belongs
+//!    to a permit, which comes back when a message is taken.
 //!
 //! *Not here*: who may send and how a task is found (the public face), the count in the record.
+
+mod dead;
+mod mail;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,49 +24,42 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::coop;
 
-use crate::kernel::TaskId;
+pub(crate) use dead::DeadLetters;
+pub use dead::{DeadFilter, DeadLetter};
+pub use mail::{Delivery, Message, MessageId, Receipt, Sender, Undelivered};
+pub(crate) use mail::{Parcel, Queued};
 
-/// What was said to a task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    /// Its place in the inbox: 1, 2, 3, … without a gap.
-    pub number: u64,
-    /// Who sent it.
-    pub from: Sender,
-    /// What it says.
-    pub body: Value,
+/// What an inbox does with one more message when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It refuses the message, which comes back.
+    #[default]
+    Reject,
+    /// It drops the oldest one, which becomes a dead letter.
+    DropOldest,
+    /// It lets the sender wait until there is room or the task ends.
+    Wait,
 }
 
-/// Who sent a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// The program that holds the manager.
-    Host,
-    /// The body of this task.
-    Task(TaskId),
-}
-
-/// The word that a message lies in the inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The number that the message got.
-    pub number: u64,
-    /// How many messages wait to be received, this one included.
-    pub waiting: u32,
-}
-
-/// A message that was not accepted: its body and why.
+/// A message that was not accepted, and why.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{why}")]
 pub(crate) struct Rejected {
-    /// The body, as it was handed in.
-    pub(crate) body: Value,
+    /// The message, as it was handed in.
+    pub(crate) parcel: Parcel,
     /// Why it was not accepted.
     pub(crate) why: Why,
+}
+
+/// A message that was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) receipt: Receipt,
+    /// The oldest one, if it was dropped for this one.
+    pub(crate) dropped: Option<Queued>,
 }
 
 /// Why an inbox did not accept a message.
@@ -84,12 +82,17 @@ pub(crate) enum Why {
 /// The mailbox.
 pub(crate) struct Inbox {
     capacity: u32,
+    overflow: Overflow,
     state: Mutex<State>,
     arrived: Notify,
+    /// The free places of an inbox that lets its senders wait.
+    room: Semaphore,
 }
 
 struct State {
-    queue: VecDeque<Message>,
+    queue: VecDeque<Queued>,
+    /// How many were dropped for newer ones.
+    dropped: u32,
     /// The number of the newest accepted message.
     newest: u64,
     is_closed: bool,
@@ -97,46 +100,104 @@ struct State {
 
 impl Inbox {
     /// An inbox that holds this many messages; with zero it accepts none.
-    pub(crate) const fn new(capacity: u32) -> Self {
+    pub(crate) const fn new(capacity: u32, overflow: Overflow) -> Self {
         let state = State {
             queue: VecDeque::new(),
+            dropped: 0,
             newest: 0,
             is_closed: false,
         };
+        let places = capacity as usize;
+        let places = if places < Semaphore::MAX_PERMITS {
+            places
+        } else {
+            Semaphore::MAX_PERMITS
+        };
         Self {
             capacity,
+            overflow,
             state: Mutex::new(state),
             arrived: Notify::const_new(),
+            room: Semaphore::const_new(places),
         }
     }
 
-    /// Puts a message at the end.
+    /// Puts a message at the end, if there is room now or room can be made.
     ///
     /// # Errors
-    /// [`Rejected`] with the body and the reason; nothing happened.
-    pub(crate) fn push(&self, from: Sender, body: Value) -> Result<Receipt, Rejected> {
+    /// [`Rejected`] with the message and the reason; nothing happened.
+    pub(crate) fn push(&self, parcel: Parcel) -> Result<Accepted, Rejected> {
+        if self.overflow == Overflow::Wait && self.capacity > 0 {
+            let Ok(place) = self.room.try_acquire() else {
+                let is_closed = self.lock().is_closed;
+                let why = if is_closed { Why::Closed } else { self.full() };
+                return Err(Rejected { parcel, why });
+            };
+            place.forget();
+        }
+        self.place(parcel)
+    }
+
+    /// Puts a message at the end, and waits for room if that is what this inbox does.
+    ///
+    /// # Errors
+    /// [`Rejected`] with the message and the reason; nothing happened.
+    ///
+    /// # Cancel safety
+    /// A dropped future has placed no message.
+    pub(crate) async fn push_or_wait(&self, parcel: Parcel) -> Result<Accepted, Rejected> {
+        if self.overflow == Overflow::Wait && self.capacity > 0 {
+            let Ok(place) = self.room.acquire().await else {
+                let why = Why::Closed;
+                return Err(Rejected { parcel, why });
+            };
+            place.forget();
+        }
+        self.place(parcel)
+    }
+
+    /// Whether its senders may wait for room.
+    pub(crate) fn lets_wait(&self) -> bool {
+        self.overflow == Overflow::Wait
+    }
+
+    fn full(&self) -> Why {
+        let capacity = self.capacity;
+        Why::Full { capacity }
+    }
+
+    /// Queues a message that has its place, or finds one by the rule of this inbox.
+    fn place(&self, parcel: Parcel) -> Result<Accepted, Rejected> {
         let mut state = self.lock();
         let waiting = state.waiting();
+        let is_full = waiting >= self.capacity;
         let refusal = if self.capacity == 0 {
             Some(Why::NoInbox)
         } else if state.is_closed {
             Some(Why::Closed)
-        } else if waiting >= self.capacity {
-            let capacity = self.capacity;
-            Some(Why::Full { capacity })
+        } else if is_full && self.overflow != Overflow::DropOldest {
+            Some(self.full())
         } else {
             None
         };
         if let Some(why) = refusal {
-            return Err(Rejected { body, why });
+            return Err(Rejected { parcel, why });
         }
+        let dropped = if is_full {
+            state.dropped = state.dropped.saturating_add(1);
+            state.queue.pop_front()
+        } else {
+            None
+        };
         state.newest += 1;
-        let number = state.newest;
-        state.queue.push_back(Message { number, from, body });
+        let id = parcel.id;
+        let (queued, fate) = Queued::new(parcel, state.newest);
+        let place = (state.newest, state.waiting() + 1);
+        state.queue.push_back(queued);
         drop(state);
         self.arrived.notify_one();
-        let waiting = waiting + 1;
-        Ok(Receipt { number, waiting })
+        let receipt = Receipt::new(id, place, fate);
+        Ok(Accepted { receipt, dropped })
     }
 
     /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none, or
@@ -152,13 +213,13 @@ impl Inbox {
         coop::consume_budget().await;
         loop {
             if let Poll::Ready(taken) = self.look(&may_read) {
-                return taken;
+                return taken.map(Queued::read);
             }
             let mut arrived = pin!(self.arrived.notified());
             arrived.as_mut().enable();
             // Invariant 4: in the list of waiters by now, so what came in between is seen here.
             if let Poll::Ready(taken) = self.look(&may_read) {
-                return taken;
+                return taken.map(Queued::read);
             }
             arrived.await;
             if !may_read() {
@@ -175,26 +236,42 @@ impl Inbox {
 
     /// Takes the oldest message, if there is one.
     pub(crate) fn try_recv(&self) -> Option<Message> {
-        self.lock().queue.pop_front()
+        let taken = self.lock().queue.pop_front();
+        self.make_room(usize::from(taken.is_some()));
+        taken.map(Queued::read)
     }
 
     /// Takes all messages that are there now.
     pub(crate) fn drain(&self) -> Vec<Message> {
         let queue = std::mem::take(&mut self.lock().queue);
-        queue.into()
+        self.make_room(queue.len());
+        queue.into_iter().map(Queued::read).collect()
     }
 
-    /// Accepts nothing more, drops what is left, and tells how many messages that were; a later
-    /// call tells zero.
-    pub(crate) fn close(&self) -> u32 {
+    /// Accepts nothing more and gives what is left, and how many messages were dropped for newer
+    /// ones; a later call gives nothing.
+    pub(crate) fn close(&self) -> (Vec<Queued>, u32) {
         let mut state = self.lock();
         state.is_closed = true;
-        let left = state.waiting();
         let queue = std::mem::take(&mut state.queue);
+        let dropped = std::mem::take(&mut state.dropped);
         drop(state);
+        self.room.close();
         self.arrived.notify_waiters();
-        drop(queue);
-        left
+        (queue.into(), dropped)
+    }
+
+    /// Whether a message waits that shall wake a receiver whose body is gone.
+    pub(crate) fn would_wake(&self) -> Option<MessageId> {
+        let state = self.lock();
+        let waking = state.queue.iter().find(|queued| queued.wakes);
+        waking.map(|queued| queued.message.id)
+    }
+
+    fn make_room(&self, places: usize) {
+        if self.overflow == Overflow::Wait && places > 0 {
+            self.room.add_permits(places);
+        }
     }
 
     /// How many messages wait to be received.
@@ -209,14 +286,18 @@ impl Inbox {
         self.capacity
     }
 
-    fn look(&self, may_read: impl Fn() -> bool) -> Poll<Option<Message>> {
+    fn look(&self, may_read: impl Fn() -> bool) -> Poll<Option<Queued>> {
         let mut state = self.lock();
         // Under the lock: who may not read when a message comes in does not get it.
         if !may_read() {
             return Poll::Ready(None);
         }
         match state.queue.pop_front() {
-            Some(message) => Poll::Ready(Some(message)),
+            Some(queued) => {
+                drop(state);
+                self.make_room(1);
+                Poll::Ready(Some(queued))
+            }
             None if state.is_closed => Poll::Ready(None),
             None => Poll::Pending,
         }

@@ -71,6 +71,7 @@ pub mod store;
 
 #[cfg(feature = "testing")]
 pub use actors::Part;
+pub use actors::WakeCause;
 pub use api::FilterError;
 pub use api::{
     Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,
@@ -84,10 +85,12 @@ pub use api::{
     NotDispatched, OwnerError, RestartError, TrustedScope, labels,
 };
 // What is said to tasks, and what they say.
-pub use api::{AskError, InterruptError, RespondError};
+pub use api::{AskError, InterruptError, ReplayError, RespondError, SendMode, Wake};
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
-pub use inbox::{Message, Receipt, Sender};
+pub use inbox::{
+    DeadFilter, DeadLetter, Delivery, Message, MessageId, Overflow, Receipt, Sender, Undelivered,
+};
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::Date;
 pub use kernel::Trace;

@@ -82,6 +82,9 @@ impl Carrier {
             }
             self.keep_output(batch);
             self.hub.outbox.push(0, batch.events.clone());
+            for event in &batch.events {
+                self.hub.wake_for(event);
+            }
         }
         for effect in effects {
             self.carry_out(effect).await;
@@ -191,6 +194,7 @@ impl Carrier {
             self.hub.gate.report(id, epoch, End::Failed(fault), 0);
             return;
         };
+        self.hub.acknowledge_wake(id);
         let signal = live.begin(epoch, self.hub.clock.now().as_micros());
         let attempt = Attempt {
             live,
@@ -285,7 +289,7 @@ impl Carrier {
         let Some(live) = self.hub.live(id) else {
             return;
         };
-        let left = live.inbox.close();
+        let left = live.close_inbox();
         if left > 0
             && let Some(record) = self.hub.index.get(id)
         {

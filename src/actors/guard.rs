@@ -317,7 +317,7 @@ fn settle_lives(hub: &Hub) {
         };
         if record.state.is_terminal() {
             let _is_first = live.done.set(Arc::clone(&record)).is_ok();
-            let left = live.inbox.close();
+            let left = live.close_inbox();
             if left > 0 {
                 hub.gate.undelivered(Arc::clone(&record), left);
             }

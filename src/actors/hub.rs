@@ -21,9 +21,11 @@ use super::mailbox::Mailbox;
 #[cfg(feature = "testing")]
 use super::sabotage::Sabotage;
 use super::storage::Storage;
+use super::wake::Waker;
 use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
+use crate::inbox::DeadLetters;
 use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, Hosts, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
@@ -42,6 +44,7 @@ pub(crate) struct Queues {
     /// The shortest time between two progress notes of one task, unless it says otherwise.
     pub(crate) progress_interval: Option<Duration>,
     pub(crate) subscribers: usize,
+    pub(crate) dead_letters: usize,
 }
 
 impl Default for Queues {
@@ -58,6 +61,7 @@ impl Default for Queues {
             },
             progress_interval: None,
             subscribers: 1_024,
+            dead_letters: 1_024,
         }
     }
 }
@@ -72,6 +76,7 @@ pub(crate) struct Hub {
     pub(crate) shelf: Shelf,
     pub(crate) queues: Queues,
     pub(crate) lives: DashMap<TaskId, Arc<Live>>,
+    pub(crate) dead: Arc<DeadLetters>,
     pub(super) storage: Storage,
     pub(crate) bounds: Bounds,
     /// The newest of `bounds.hosts`; under its lock the manager is told of it.
@@ -83,6 +88,7 @@ pub(crate) struct Hub {
     pub(super) bodies: watch::Sender<()>,
     /// Of the newest incarnation.
     askers: RwLock<Arc<Askers>>,
+    pub(super) waker: Waker,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
     /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
@@ -104,6 +110,7 @@ impl Hub {
             shelf: Shelf::new(queues.shelf),
             queues,
             lives: DashMap::new(),
+            dead: Arc::new(DeadLetters::new(queues.dead_letters)),
             storage: Storage::new(store),
             hosts: RwLock::new(bounds.hosts.clone()),
             bounds,
@@ -112,6 +119,7 @@ impl Hub {
             guard: SetOnce::new(),
             bodies: watch::Sender::new(()),
             askers: RwLock::default(),
+            waker: Waker::default(),
             sickness: RwLock::new(None),
             closed: RwLock::new(closed),
             incarnation: AtomicU64::new(0),

@@ -31,6 +31,7 @@ mod publisher;
 mod sabotage;
 mod storage;
 mod task;
+mod wake;
 mod writer;
 
 pub(crate) use clock::Clock;
@@ -39,3 +40,4 @@ pub(crate) use guard::{boot, stop};
 pub(crate) use hub::{Hub, Queues};
 #[cfg(feature = "testing")]
 pub use sabotage::Part;
+pub use wake::WakeCause;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context;
 use super::core::Core;
+use crate::inbox::Overflow;
 use crate::kernel::Trace;
 use crate::kernel::{
     ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd,
@@ -42,6 +43,7 @@ pub struct TaskBuilder<Mode = Once> {
     pub(super) inherited: Labels,
     pub(super) by: Option<(TaskId, Epoch)>,
     pub(super) inbox_capacity: u32,
+    pub(super) inbox_overflow: Overflow,
     pub(super) tokens: Vec<CancellationToken>,
     pub(super) progress_interval: Option<Duration>,
     mode: PhantomData<Mode>,
@@ -66,6 +68,7 @@ impl TaskBuilder<Once> {
             inherited: Labels::new(),
             by: None,
             inbox_capacity: INBOX_CAPACITY_DEFAULT,
+            inbox_overflow: Overflow::default(),
             tokens: Vec::new(),
             progress_interval: None,
             mode: PhantomData,
@@ -268,6 +271,29 @@ impl<Mode> TaskBuilder<Mode> {
         self
     }
 
+    /// Says what becomes of one more message when its inbox is full: refused by default.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Delivery, Manager, Overflow, Undelivered};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager.scope("s").task("latest").inbox_capacity(1);
+    /// let task = task.inbox_overflow(Overflow::DropOldest).spawn(|ctx| async move {
+    ///     Ok(ctx.recv().await.map(|message| message.body))
+    /// });
+    /// let task = task.await?;
+    /// let old = task.send("old").await?;
+    /// task.send("new").await?;
+    /// assert_eq!(old.await, Delivery::Undelivered(Undelivered::Dropped));
+    /// assert_eq!(task.await?, Some("new".into()));
+    /// # Ok(()) }
+    /// ```
+    pub fn inbox_overflow(mut self, overflow: Overflow) -> Self {
+        self.inbox_overflow = overflow;
+        self
+    }
+
     /// Cancels it and everything below it when this token is cancelled, now or later.
     ///
     /// The token stays yours: cancelling the task does not cancel it. Several tokens may be linked.
@@ -341,6 +367,7 @@ impl<Mode> TaskBuilder<Mode> {
             inherited: this.inherited,
             by: this.by,
             inbox_capacity: this.inbox_capacity,
+            inbox_overflow: this.inbox_overflow,
             tokens: this.tokens,
             progress_interval: this.progress_interval,
             mode: PhantomData,

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::executor::{Executor, Executors, MissingExecutor, Mode};
 use super::hooks::{Hooks, LimitReached};
 use super::manager::Manager;
+use super::wake;
 use crate::actors::{self, Hub, Queues};
 use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope, State};
 use crate::store::{MemoryStore, Store};
@@ -292,6 +293,13 @@ impl Builder {
         self
     }
 
+    /// Bounds how many messages that nobody has read are kept as dead letters; the oldest go first
+    /// (1,024). Zero keeps none.
+    pub fn dead_letters_max(mut self, letters: usize) -> Self {
+        self.queues.dead_letters = letters;
+        self
+    }
+
     /// Bounds the number of subscribers (1,024).
     pub fn subscribers_max(mut self, subscribers: usize) -> Self {
         self.queues.subscribers = subscribers;
@@ -323,7 +331,13 @@ impl Builder {
         bounds.hosts = self.executors.hosts(self.mode, self.missing);
         let hub = Arc::new(Hub::new(bounds, self.queues, store));
         actors::boot(&hub);
-        Ok(Manager::over(Core::new(hub, self.executors, self.hooks)))
+        let core = Core::new(hub, self.executors, self.hooks);
+        wake::install(&core);
+        Ok(Manager::over(core))
+    }
+
+    pub(super) fn hooks_mut(&mut self) -> &mut Hooks {
+        &mut self.hooks
     }
 
     /// Keeps a valid name; the first one that is not fails the build.

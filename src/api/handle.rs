@@ -11,12 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cancel::Cancel;
-use super::context;
 use super::core::Core;
-use super::send::{self, Address, SendError};
+use super::send::{self, Address, Mail, SendError, SendMode};
 use super::wait::{self, WaitError};
 use crate::engine::Live;
-use crate::inbox::{Receipt, Sender};
+use crate::inbox::Receipt;
 use crate::kernel::{Record, State, TaskId};
 
 /// A reference to a task. Cheap to clone; dropping it does nothing.
@@ -95,13 +94,34 @@ impl TaskRef {
     /// [`SendError`] gives the message back, unless it cannot be written as JSON.
     ///
     /// # Cancel safety
-    /// It never waits: once polled, the message is placed or refused.
+    /// When it is dropped, the message was placed or not; only an inbox that lets its senders wait
+    /// makes it wait, and then nothing was placed.
     pub async fn send(&self, message: impl Serialize) -> Result<Receipt, SendError> {
-        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
-        let from = context::current().map_or(Sender::Host, |here| Sender::Task(here.id()));
+        let mail = send::mail(message, SendMode::Queue)?;
+        self.deliver(mail).await
+    }
+
+    /// As [`TaskRef::send`], and does what `mode` says beside. See
+    /// [`Builder::on_wake`](crate::Builder::on_wake) for an example.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    /// As [`TaskRef::send`].
+    pub async fn send_as(
+        &self,
+        mode: SendMode,
+        message: impl Serialize,
+    ) -> Result<Receipt, SendError> {
+        let mail = send::mail(message, mode)?;
+        self.deliver(mail).await
+    }
+
+    async fn deliver(&self, mail: Mail) -> Result<Receipt, SendError> {
         match &self.live {
-            Some(live) => send::place(&self.core, live, from, message),
-            None => send::deliver(&self.core, None, Address::Id(self.id), from, message),
+            Some(live) => send::place(&self.core, live, mail).await,
+            None => send::deliver(&self.core, None, Address::Id(self.id), mail).await,
         }
     }
 

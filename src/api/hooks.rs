@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::executor::BoxFuture;
+use super::wake::Wake;
 use crate::engine::{catch, catch_call, dispose};
 use crate::kernel::{ClassFull, Scope, TaskId};
 
@@ -36,6 +37,7 @@ type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     limit_reached: Option<Hook<LimitReached, ()>>,
+    wake: Option<Hook<Wake, ()>>,
 }
 
 impl Hooks {
@@ -45,6 +47,26 @@ impl Hooks {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.limit_reached = Some(boxed(hook));
+    }
+
+    pub(super) fn on_wake<F, Fut>(&mut self, hook: F)
+    where
+        F: Fn(Wake) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.wake = Some(boxed(hook));
+    }
+
+    pub(super) fn hears_wakes(&self) -> bool {
+        self.wake.is_some()
+    }
+
+    /// Tells of a wake; why it could not be told, if so.
+    pub(super) async fn wake(&self, wake: Wake) -> Result<(), String> {
+        match self.wake.clone() {
+            Some(hook) => call(hook, wake).await,
+            None => Ok(()),
+        }
     }
 
     /// Tells of a refusal, and does not wait for what the host makes of it.
@@ -82,6 +104,7 @@ impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
             .field("limit_reached", &self.limit_reached.is_some())
+            .field("wake", &self.wake.is_some())
             .finish()
     }
 }

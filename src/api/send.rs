@@ -1,18 +1,23 @@
 //! Sending to an inbox: by handle, id or path.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::context::{self, Context};
 use super::core::Core;
+use super::handle::TaskRef;
+use super::interrupt::interrupt;
 use super::manager::Manager;
 use super::scope::ScopeRef;
 use super::spawn::PAYLOAD_BYTES_MAX;
+use super::wait::Parked;
+use crate::actors::{Clock, WakeCause};
 use crate::engine::Live;
-use crate::inbox::{Receipt, Sender, Why};
-use crate::kernel::{Scope, TaskId};
+use crate::inbox::{Accepted, MessageId, Parcel, Receipt, Rejected, Sender, Undelivered, Why};
+use crate::kernel::{Scope, TaskId, Wait};
 
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,26 @@ pub enum Address {
     Id(TaskId),
     /// To the live task of this path: its name, or names from above it down, like `lead/docs`.
     Path(String),
+    /// To the task above the one whose body sends.
+    Parent,
+    /// To the live child of this name of the task whose body sends; nobody else's.
+    Child(String),
+    /// To the root of the tree of the task whose body sends.
+    Root,
+}
+
+/// What a message does beside waiting in the inbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SendMode {
+    /// Nothing: it is read when the body reads.
+    #[default]
+    Queue,
+    /// It also wakes a receiver that is suspended or whose body is over. See
+    /// [`Builder::on_wake`](crate::Builder::on_wake).
+    Trigger,
+    /// It also interrupts a body that runs, and wakes one that does not. See
+    /// [`Context::interrupted`].
+    Interrupt,
 }
 
 impl From<TaskId> for Address {
@@ -94,10 +119,10 @@ impl Manager {
     /// [`SendError`] gives the message back, unless it cannot be written as JSON.
     ///
     /// # Cancel safety
-    /// It never waits: once polled, the message is placed or refused.
+    /// As [`TaskRef::send`](super::TaskRef::send).
     pub async fn send(&self, to: TaskId, message: impl Serialize) -> Result<Receipt, SendError> {
-        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
-        deliver(&self.core, None, Address::Id(to), sender(), message)
+        let mail = mail(message, SendMode::Queue)?;
+        deliver(&self.core, None, Address::Id(to), mail).await
     }
 }
 
@@ -130,17 +155,38 @@ impl ScopeRef {
     /// [`SendError`] gives the message back, unless it cannot be written as JSON.
     ///
     /// # Cancel safety
-    /// It never waits: once polled, the message is placed or refused.
+    /// As [`TaskRef::send`](super::TaskRef::send).
     pub async fn send(
         &self,
         to: impl Into<Address>,
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
-        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+        let mail = mail(message, SendMode::Queue)?;
+        self.deliver(to.into(), mail).await
+    }
+
+    /// As [`ScopeRef::send`], and does what `mode` says beside.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    /// As [`TaskRef::send`](super::TaskRef::send).
+    pub async fn send_as(
+        &self,
+        mode: SendMode,
+        to: impl Into<Address>,
+        message: impl Serialize,
+    ) -> Result<Receipt, SendError> {
+        let mail = mail(message, mode)?;
+        self.deliver(to.into(), mail).await
+    }
+
+    async fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, SendError> {
         match &self.scope {
-            Ok(scope) => deliver(&self.core, Some(scope), to.into(), sender(), message),
+            Ok(scope) => deliver(&self.core, Some(scope), to, mail).await,
             Err(mistake) => {
-                let address = mistake.to_string();
+                let (address, message) = (mistake.to_string(), mail.message);
                 Err(SendError::NoSuchTask { address, message })
             }
         }
@@ -172,51 +218,107 @@ impl Context {
     /// [`SendError`] gives the message back, unless it cannot be written as JSON.
     ///
     /// # Cancel safety
-    /// It never waits: once polled, the message is placed or refused.
+    /// As [`TaskRef::send`](super::TaskRef::send).
     pub async fn send(
         &self,
         to: impl Into<Address>,
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
-        let message = serde_json::to_value(message).map_err(SendError::Encode)?;
-        let to = match to.into() {
-            Address::Path(path) if path == "parent" => match self.parent() {
-                Some(parent) => Address::Id(parent),
-                None => {
-                    return Err(SendError::NoSuchTask {
-                        address: path,
-                        message,
-                    });
-                }
-            },
-            Address::Path(path) if path == "self" => Address::Id(self.id()),
-            to @ (Address::Id(_) | Address::Path(_)) => to,
+        let mail = mail(message, SendMode::Queue)?;
+        self.deliver(to.into(), mail).await
+    }
+
+    /// As [`Context::send`], and does what `mode` says beside.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back, unless it cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    /// As [`TaskRef::send`](super::TaskRef::send).
+    pub async fn send_as(
+        &self,
+        mode: SendMode,
+        to: impl Into<Address>,
+        message: impl Serialize,
+    ) -> Result<Receipt, SendError> {
+        let mail = mail(message, mode)?;
+        self.deliver(to.into(), mail).await
+    }
+
+    async fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, SendError> {
+        let mail = Mail {
+            from: Sender::Task(self.id()),
+            ..mail
         };
-        deliver(
-            &self.core,
-            Some(&self.scope()),
-            to,
-            Sender::Task(self.id()),
-            message,
-        )
+        let to = match to {
+            Address::Path(path) => match path.as_str() {
+                "parent" => Address::Parent,
+                "root" => Address::Root,
+                "self" => Address::Id(self.id()),
+                _ => Address::Path(path),
+            },
+            to @ (Address::Id(_) | Address::Parent | Address::Child(_) | Address::Root) => to,
+        };
+        let (to, address) = match to {
+            to @ (Address::Id(_) | Address::Path(_)) => (Some(to), String::new()),
+            Address::Parent => (self.parent().map(Address::Id), "parent".to_owned()),
+            Address::Root => (self.root().map(Address::Id), "root".to_owned()),
+            Address::Child(name) => (self.child(&name).map(Address::Id), name),
+        };
+        match to {
+            Some(to) => deliver(&self.core, Some(&self.scope()), to, mail).await,
+            None => Err(SendError::NoSuchTask {
+                address,
+                message: mail.message,
+            }),
+        }
+    }
+
+    fn root(&self) -> Option<TaskId> {
+        let record = self.core.hub.index.get(self.id());
+        record.map(|record| record.root)
+    }
+
+    /// The live child of this name.
+    fn child(&self, name: &str) -> Option<TaskId> {
+        let id = self.core.hub.index.holder(&self.scope(), name)?;
+        let record = self.core.hub.index.get(id)?;
+        (record.parent == Some(self.id())).then_some(id)
     }
 }
 
-fn sender() -> Sender {
-    context::current().map_or(Sender::Host, |here| Sender::Task(here.id()))
+/// A message that is to be delivered.
+pub(super) struct Mail {
+    from: Sender,
+    message: Value,
+    mode: SendMode,
+}
+
+/// A message of the body that runs here, or of the host.
+pub(super) fn mail(message: impl Serialize, mode: SendMode) -> Result<Mail, SendError> {
+    let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+    let from = context::current().map_or(Sender::Host, |here| Sender::Task(here.id()));
+    Ok(Mail {
+        from,
+        message,
+        mode,
+    })
 }
 
 /// Places a message in the inbox of the task at this address; `scope` guards it, if given.
-pub(super) fn deliver(
-    core: &Core,
+pub(super) async fn deliver(
+    core: &Arc<Core>,
     scope: Option<&Scope>,
     to: Address,
-    from: Sender,
-    message: Value,
+    mail: Mail,
 ) -> Result<Receipt, SendError> {
     let (id, address) = match to {
         Address::Id(id) => (Some(id), id.to_string()),
         Address::Path(path) => (scope.and_then(|scope| core.resolve(scope, &path)), path),
+        // Only a body has these.
+        Address::Parent => (None, "parent".to_owned()),
+        Address::Root => (None, "root".to_owned()),
+        Address::Child(name) => (None, name),
     };
     let live = id.and_then(|id| core.hub.live(id));
     // A task of another scope is not shown to exist.
@@ -224,8 +326,9 @@ pub(super) fn deliver(
     let record = id.and_then(|id| core.hub.index.get(id));
     let record = record.filter(|record| is_here(record.scope()));
     if let Some(live) = live.filter(|_| record.is_some()) {
-        return place(core, &live, from, message);
+        return place(core, &live, mail).await;
     }
+    let message = mail.message;
     Err(match record {
         Some(record) => SendError::Ended {
             task: record.id,
@@ -262,13 +365,17 @@ impl io::Write for Room {
     }
 }
 
-/// Places a message in the inbox of a live task.
-pub(super) fn place(
-    core: &Core,
-    live: &Live,
-    from: Sender,
-    message: Value,
+/// Places a message in the inbox of a live task, and does what its mode says beside.
+pub(super) async fn place(
+    core: &Arc<Core>,
+    live: &Arc<Live>,
+    mail: Mail,
 ) -> Result<Receipt, SendError> {
+    let Mail {
+        from,
+        message,
+        mode,
+    } = mail;
     let task = live.id;
     if !fits(&message) {
         return Err(SendError::TooLarge {
@@ -276,16 +383,17 @@ pub(super) fn place(
             message,
         });
     }
-    match live.inbox.push(from, message) {
-        Ok(receipt) => {
-            core.hub.touch(live);
-            #[cfg(feature = "metrics")]
-            crate::meter::placed(receipt.waiting);
-            Ok(receipt)
-        }
+    let parcel = Parcel {
+        id: MessageId::new(Clock::new_id()),
+        from,
+        body: message,
+        wakes: mode != SendMode::Queue,
+    };
+    let accepted = match put(core, live, parcel).await {
+        Ok(accepted) => accepted,
         Err(rejected) => {
-            let message = rejected.body;
-            Err(match rejected.why {
+            let message = rejected.parcel.body;
+            return Err(match rejected.why {
                 Why::Full { capacity } => SendError::Full {
                     task,
                     capacity,
@@ -293,7 +401,47 @@ pub(super) fn place(
                 },
                 Why::Closed => SendError::Ended { task, message },
                 Why::NoInbox => SendError::NoInbox { task, message },
-            })
+            });
+        }
+    };
+    core.hub.touch(live);
+    #[cfg(feature = "metrics")]
+    crate::meter::placed(accepted.receipt.waiting);
+    if let Some(dropped) = accepted.dropped {
+        live.bury(dropped, Undelivered::Dropped);
+    }
+    let id = accepted.receipt.id;
+    if mode == SendMode::Interrupt {
+        let receiver = TaskRef::new(Arc::clone(core), task);
+        // A body that does not run finds the message when it does.
+        let _is_told = interrupt(&receiver, format!("message {id}")).await.is_ok();
+    }
+    if mode != SendMode::Queue {
+        core.hub.wake(task, WakeCause::Message(id));
+    }
+    Ok(accepted.receipt)
+}
+
+/// Puts a message into an inbox, and waits for room if that is what the inbox does. A body that
+/// waits counts as waiting. To itself it is refused instead, as nobody else would read.
+async fn put(core: &Core, live: &Live, parcel: Parcel) -> Result<Accepted, Rejected> {
+    let is_own = parcel.from == Sender::Task(live.id);
+    let rejected = match live.inbox.push(parcel) {
+        Err(rejected) if live.inbox.lets_wait() && !is_own => rejected,
+        decided => return decided,
+    };
+    if !matches!(rejected.why, Why::Full { .. }) {
+        return Err(rejected);
+    }
+    let here = context::current().filter(|here| std::ptr::eq(here.core().as_ref(), core));
+    let _parked = here.map(|here| Parked::on(&here, Wait::Task(live.id)));
+    let parcel = rejected.parcel;
+    tokio::select! {
+        biased;
+        placed = live.inbox.push_or_wait(parcel.clone()) => placed,
+        () = core.hub.gate.shut_down() => {
+            let why = Why::Closed;
+            Err(Rejected { parcel, why })
         }
     }
 }

@@ -19,7 +19,7 @@ use super::hooks::LimitReached;
 use super::identity::inherit;
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
-use crate::inbox::Inbox;
+use crate::inbox::{DeadLetters, Inbox, Overflow};
 use crate::kernel::{
     Accepted, ClassFull, Hosts, InvalidText, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId,
 };
@@ -227,10 +227,12 @@ impl<Mode> TaskBuilder<Mode> {
                 Arc::new(spec)
             }
         };
-        let mut live = Live::new(id, spec, Inbox::new(self.inbox_capacity), work);
+        let inbox = Inbox::new(self.inbox_capacity, self.inbox_overflow);
+        let core = self.core;
+        let dead = Arc::clone(&core.hub.dead);
+        let mut live = Live::new(id, spec, (inbox, dead), work);
         live.progress_interval = self.progress_interval;
         let live = Arc::new(live);
-        let core = self.core;
         let scope = live.spec.scope.clone();
         let mut links = Links {
             core: Arc::clone(&core),
@@ -280,7 +282,8 @@ async fn wait_if_inline(task: &TaskRef) {
 fn discard_work(id: TaskId, work: Work) {
     let scope = Scope::new("none").expect("the word is a valid scope");
     let spec = Arc::new(Spec::new(scope));
-    Live::new(id, spec, Inbox::new(0), work).discard_work();
+    let inbox = Inbox::new(0, Overflow::Reject);
+    Live::new(id, spec, (inbox, Arc::new(DeadLetters::new(0))), work).discard_work();
 }
 
 fn unavailable(shut: Shut) -> SpawnError {

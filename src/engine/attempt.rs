@@ -206,7 +206,7 @@ impl Guard {
             (_, end) => end,
         };
         let undelivered = if self.is_final(&end) {
-            self.live.inbox.close()
+            self.live.close_inbox()
         } else {
             0
         };

@@ -20,7 +20,7 @@ use super::callback::CancelCall;
 use super::pace::Pace;
 use super::signal::Signal;
 use super::unwind::dispose;
-use crate::inbox::Inbox;
+use crate::inbox::{DeadLetters, Inbox, Queued, Undelivered};
 use crate::kernel::{Epoch, Record, Spec, TaskId, Wait};
 
 /// One run of a body.
@@ -43,6 +43,9 @@ pub(crate) struct Live {
     pub(crate) id: TaskId,
     pub(crate) spec: Arc<Spec>,
     pub(crate) inbox: Inbox,
+    dead: Arc<DeadLetters>,
+    /// The newest task below it that has settled since its body began.
+    news: Mutex<Option<TaskId>>,
     pub(crate) done: SetOnce<Arc<Record>>,
     /// Wakes a body that awaits answers, which stand in the record.
     pub(crate) answered: Notify,
@@ -90,11 +93,18 @@ impl Park {
 }
 
 impl Live {
-    pub(crate) fn new(id: TaskId, spec: Arc<Spec>, inbox: Inbox, work: Work) -> Self {
+    pub(crate) fn new(
+        id: TaskId,
+        spec: Arc<Spec>,
+        (inbox, dead): (Inbox, Arc<DeadLetters>),
+        work: Work,
+    ) -> Self {
         Self {
             id,
             spec,
             inbox,
+            dead,
+            news: Mutex::default(),
             done: SetOnce::new(),
             answered: Notify::const_new(),
             work: Mutex::new(work),
@@ -123,6 +133,7 @@ impl Live {
         // What an attempt before left behind may wait for messages that are not for it.
         self.inbox.stir();
         self.answered.notify_waiters();
+        *lock(&self.news) = None;
         signal
     }
 
@@ -159,6 +170,35 @@ impl Live {
 
     pub(crate) fn park(&self) -> MutexGuard<'_, Park> {
         lock(&self.park)
+    }
+
+    /// A task below it has settled.
+    pub(crate) fn note_news(&self, child: TaskId) {
+        *lock(&self.news) = Some(child);
+    }
+
+    /// A task below it that has settled since its body began.
+    pub(crate) fn news(&self) -> Option<TaskId> {
+        *lock(&self.news)
+    }
+
+    /// Closes the inbox: what nobody has read becomes dead letters. Tells how many messages were
+    /// accepted and not read since the last call, those that were dropped for newer ones included.
+    pub(crate) fn close_inbox(&self) -> u32 {
+        let (left, dropped) = self.inbox.close();
+        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        for queued in left {
+            self.bury(queued, Undelivered::Ended);
+        }
+        count.saturating_add(dropped)
+    }
+
+    /// Keeps a message that nobody will read, and tells its sender.
+    pub(crate) fn bury(&self, queued: Queued, why: Undelivered) {
+        // The sender hears of it when the letter can be found.
+        let message = queued.message.clone();
+        self.dead.keep(self.id, &self.spec, message, why);
+        drop(queued.lost(why));
     }
 
     /// The work for one attempt; [`Work::Spent`] when there is none left.

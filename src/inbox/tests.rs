@@ -10,6 +10,7 @@ use std::thread;
 use serde_json::json;
 
 use super::*;
+use crate::kernel::TaskId;
 
 /// Counts how often the future that was polled with it was woken.
 #[derive(Default)]
@@ -42,18 +43,41 @@ fn poll(receiving: &mut Receiving<'_>, wakes: &Arc<Wakes>) -> Poll<Option<Messag
     receiving.as_mut().poll(&mut Context::from_waker(&signal))
 }
 
+fn parcel(body: u64) -> Parcel {
+    Parcel {
+        id: MessageId::new(TaskId::from_u128(body.into())),
+        from: Sender::Host,
+        body: json!(body),
+        wakes: false,
+    }
+}
+
+fn inbox(capacity: u32) -> Inbox {
+    Inbox::new(capacity, Overflow::Reject)
+}
+
 fn push(inbox: &Inbox, body: u64) -> Result<Receipt, Rejected> {
-    inbox.push(Sender::Host, json!(body))
+    inbox.push(parcel(body)).map(|accepted| accepted.receipt)
+}
+
+/// Closes the inbox and tells how many messages were left.
+fn close(inbox: &Inbox) -> usize {
+    inbox.close().0.len()
 }
 
 fn message(number: u64, body: u64) -> Message {
-    let (from, body) = (Sender::Host, json!(body));
-    Message { number, from, body }
+    let Parcel { id, from, body, .. } = parcel(body);
+    Message {
+        id,
+        number,
+        from,
+        body,
+    }
 }
 
 #[test]
 fn messages_leave_in_the_order_of_their_numbers() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let first = push(&inbox, 10).expect("it has room");
     let second = push(&inbox, 20).expect("it has room");
 
@@ -67,13 +91,13 @@ fn messages_leave_in_the_order_of_their_numbers() {
 #[test]
 fn full_inbox_returns_the_message() {
     for capacity in [1, 2, 3] {
-        let inbox = Inbox::new(capacity);
+        let inbox = inbox(capacity);
         for body in 0..u64::from(capacity) {
             push(&inbox, body).expect("it has room");
         }
 
         let rejected = push(&inbox, 77).expect_err("it is full");
-        assert_eq!(rejected.body, json!(77));
+        assert_eq!(rejected.parcel, parcel(77));
         assert_eq!(rejected.why, Why::Full { capacity });
 
         inbox.try_recv().expect("it is full");
@@ -84,10 +108,10 @@ fn full_inbox_returns_the_message() {
 
 #[test]
 fn inbox_without_capacity_accepts_nothing() {
-    let inbox = Inbox::new(0);
+    let inbox = inbox(0);
 
     let rejected = push(&inbox, 7).expect_err("there is no inbox");
-    assert_eq!((rejected.body, rejected.why), (json!(7), Why::NoInbox));
+    assert_eq!((rejected.parcel, rejected.why), (parcel(7), Why::NoInbox));
 
     inbox.close();
     let rejected = push(&inbox, 7).expect_err("there is no inbox");
@@ -96,21 +120,21 @@ fn inbox_without_capacity_accepts_nothing() {
 
 #[test]
 fn closed_inbox_returns_the_message_and_counts_what_was_left_once() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     for body in 0..3 {
         push(&inbox, body).expect("it has room");
     }
 
-    assert_eq!(inbox.close(), 3);
-    assert_eq!(inbox.close(), 0);
+    assert_eq!(close(&inbox), 3);
+    assert_eq!(close(&inbox), 0);
     let rejected = push(&inbox, 9).expect_err("it is closed");
-    assert_eq!((rejected.body, rejected.why), (json!(9), Why::Closed));
+    assert_eq!((rejected.parcel, rejected.why), (parcel(9), Why::Closed));
     assert_eq!((inbox.try_recv(), inbox.len()), (None, 0));
 }
 
 #[test]
 fn drain_takes_everything_and_the_numbers_go_on() {
-    let inbox = Inbox::new(2);
+    let inbox = inbox(2);
     push(&inbox, 1).expect("it has room");
     push(&inbox, 2).expect("it has room");
 
@@ -121,7 +145,7 @@ fn drain_takes_everything_and_the_numbers_go_on() {
 
 #[test]
 fn unused_inbox_has_allocated_nothing() {
-    let inbox = Inbox::new(u32::MAX);
+    let inbox = inbox(u32::MAX);
 
     assert_eq!(inbox.lock().queue.capacity(), 0);
     assert_eq!((inbox.len(), inbox.capacity()), (0, u32::MAX));
@@ -129,7 +153,7 @@ fn unused_inbox_has_allocated_nothing() {
 
 #[test]
 fn push_wakes_one_waiter_and_close_wakes_all() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let (mut first, first_wakes) = waiting(&inbox);
     let (mut second, second_wakes) = waiting(&inbox);
     let (mut third, third_wakes) = waiting(&inbox);
@@ -142,7 +166,7 @@ fn push_wakes_one_waiter_and_close_wakes_all() {
         Poll::Ready(Some(message(1, 5)))
     );
 
-    assert_eq!(inbox.close(), 0);
+    assert_eq!(close(&inbox), 0);
     assert_eq!((second_wakes.count(), third_wakes.count()), (1, 1));
     assert_eq!(poll(&mut second, &second_wakes), Poll::Ready(None));
     assert_eq!(poll(&mut third, &third_wakes), Poll::Ready(None));
@@ -150,7 +174,7 @@ fn push_wakes_one_waiter_and_close_wakes_all() {
 
 #[test]
 fn two_pushes_wake_two_waiters() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let (mut first, first_wakes) = waiting(&inbox);
     let (mut second, second_wakes) = waiting(&inbox);
 
@@ -170,7 +194,7 @@ fn two_pushes_wake_two_waiters() {
 
 #[test]
 fn dropped_receiver_loses_nothing_and_hands_its_wake_on() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let (first, first_wakes) = waiting(&inbox);
     let (mut second, second_wakes) = waiting(&inbox);
     push(&inbox, 5).expect("it has room");
@@ -187,7 +211,7 @@ fn dropped_receiver_loses_nothing_and_hands_its_wake_on() {
 
 #[test]
 fn waiter_whose_message_was_taken_by_another_waits_on() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let (mut receiving, wakes) = waiting(&inbox);
     push(&inbox, 5).expect("it has room");
     inbox.try_recv().expect("it was pushed");
@@ -204,7 +228,7 @@ fn waiter_whose_message_was_taken_by_another_waits_on() {
 
 #[tokio::test]
 async fn receiving_without_end_lets_other_work_run() {
-    let inbox = Arc::new(Inbox::new(10_000));
+    let inbox = Arc::new(inbox(10_000));
     for body in 0..10_000 {
         push(&inbox, body).expect("it has room");
     }
@@ -221,14 +245,18 @@ async fn receiving_without_end_lets_other_work_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_ten_senders_keep_their_order() {
     const EACH: u64 = 1_000;
-    let inbox = Arc::new(Inbox::new(10_000));
+    let inbox = Arc::new(inbox(10_000));
     let senders: Vec<_> = (1..=10)
         .map(|id| {
             let inbox = Arc::clone(&inbox);
             thread::spawn(move || {
                 let from = Sender::Task(TaskId::from_u128(id));
                 for body in 0..EACH {
-                    inbox.push(from, json!(body)).expect("it has room for all");
+                    let parcel = Parcel {
+                        from,
+                        ..parcel(body)
+                    };
+                    inbox.push(parcel).expect("it has room for all");
                 }
             })
         })
@@ -255,7 +283,7 @@ async fn p8_ten_senders_keep_their_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_flood_of_a_million_sends_adds_up() {
     const EACH: u64 = 250_000;
-    let inbox = Arc::new(Inbox::new(256));
+    let inbox = Arc::new(inbox(256));
     let reader = Arc::clone(&inbox);
     let reading = tokio::spawn(async move {
         let mut received = 0;
@@ -282,7 +310,7 @@ async fn p8_flood_of_a_million_sends_adds_up() {
         refused += sums.1;
     }
     let newest = inbox.lock().newest;
-    let left = u64::from(inbox.close());
+    let left = close(&inbox) as u64;
     let received: u64 = reading.await.expect("the reader ends at the close");
 
     assert_eq!(accepted + refused, 1_000_000);
@@ -292,7 +320,7 @@ async fn p8_flood_of_a_million_sends_adds_up() {
 
 #[test]
 fn receiver_that_may_read_no_more_leaves_its_message_to_others() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let may_read = std::cell::Cell::new(true);
     let wakes = Arc::new(Wakes::default());
     let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may_read.get()));
@@ -312,7 +340,7 @@ fn receiver_that_may_read_no_more_leaves_its_message_to_others() {
 
 #[test]
 fn stirred_receiver_looks_whether_it_may_still_read() {
-    let inbox = Inbox::new(8);
+    let inbox = inbox(8);
     let may_read = std::cell::Cell::new(true);
     let wakes = Arc::new(Wakes::default());
     let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may_read.get()));

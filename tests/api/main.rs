@@ -22,6 +22,7 @@ mod idle;
 mod interrupt;
 mod json;
 mod limits;
+mod mail;
 #[cfg(feature = "metrics")]
 mod meter;
 mod models;
@@ -46,3 +47,4 @@ mod tokens;
 mod tools;
 mod trace;
 mod wait;
+mod wake;

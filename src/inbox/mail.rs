@@ -1,0 +1,184 @@
+//! A message, its sender, and what becomes of it.
+//!
+//! # Invariants
+//! 1. Each accepted message has one fate, which its receipt tells: read, or undelivered and why.
+//! 2. A message keeps its id, also when it is replayed; its number is its place in one inbox.
+//!
+//! *Not here*: the queue (`inbox.rs`), what was never read (`dead`).
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::str::FromStr;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::kernel::{InvalidText, TaskId};
+
+/// The identity of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(TaskId);
+
+impl MessageId {
+    pub(crate) const fn new(id: TaskId) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        text.parse().map(Self)
+    }
+}
+
+/// What was said to a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Its identity, which stays when it is replayed.
+    pub id: MessageId,
+    /// Its place in the inbox: 1, 2, 3, … without a gap, unless older ones were dropped.
+    pub number: u64,
+    /// Who sent it.
+    pub from: Sender,
+    /// What it says.
+    pub body: Value,
+}
+
+/// A message on its way into an inbox.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Parcel {
+    pub(crate) id: MessageId,
+    pub(crate) from: Sender,
+    pub(crate) body: Value,
+    /// Whether it shall wake a receiver whose body is gone.
+    pub(crate) wakes: bool,
+}
+
+/// Who sent a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sender {
+    /// The program that holds the manager.
+    Host,
+    /// The body of this task.
+    Task(TaskId),
+}
+
+/// What became of an accepted message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The body took it out of its inbox.
+    Read,
+    /// Nobody has read it; it is kept among the dead letters.
+    Undelivered(Undelivered),
+}
+
+/// Why an accepted message was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Undelivered {
+    /// The task has ended, or its body is over.
+    Ended,
+    /// The inbox was full and dropped it for a newer one.
+    Dropped,
+}
+
+impl Undelivered {
+    /// The name used on every wire and page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// The word that a message lies in the inbox. Await it to learn what became of it.
+#[derive(Debug)]
+pub struct Receipt {
+    /// The identity of the message.
+    pub id: MessageId,
+    /// The number that the message got.
+    pub number: u64,
+    /// How many messages wait to be received, this one included.
+    pub waiting: u32,
+    fate: oneshot::Receiver<Delivery>,
+}
+
+impl Receipt {
+    pub(super) const fn new(
+        id: MessageId,
+        (number, waiting): (u64, u32),
+        fate: oneshot::Receiver<Delivery>,
+    ) -> Self {
+        Self {
+            id,
+            number,
+            waiting,
+            fate,
+        }
+    }
+}
+
+impl IntoFuture for Receipt {
+    type Output = Delivery;
+    type IntoFuture = Pin<Box<dyn Future<Output = Delivery> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        // An inbox that is gone with its manager was not read.
+        let gone = Delivery::Undelivered(Undelivered::Ended);
+        Box::pin(async move { self.fate.await.unwrap_or(gone) })
+    }
+}
+
+/// A message in the queue, and the way to tell what became of it.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) message: Message,
+    pub(crate) wakes: bool,
+    fate: oneshot::Sender<Delivery>,
+}
+
+impl Queued {
+    pub(super) fn new(parcel: Parcel, number: u64) -> (Self, oneshot::Receiver<Delivery>) {
+        let Parcel {
+            id,
+            from,
+            body,
+            wakes,
+        } = parcel;
+        let message = Message {
+            id,
+            number,
+            from,
+            body,
+        };
+        let (fate, told) = oneshot::channel();
+        let queued = Self {
+            message,
+            wakes,
+            fate,
+        };
+        (queued, told)
+    }
+
+    /// It was taken out of the inbox.
+    pub(super) fn read(self) -> Message {
+        // Most senders do not wait for this.
+        let _is_awaited = self.fate.send(Delivery::Read).is_ok();
+        self.message
+    }
+
+    /// Nobody will read it.
+    pub(crate) fn lost(self, why: Undelivered) -> Message {
+        let _is_awaited = self.fate.send(Delivery::Undelivered(why)).is_ok();
+        self.message
+    }
+}

@@ -1,0 +1,160 @@
+//! The hook for tasks that cannot hear what arrives for them.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use understory::{Context, Failure, Manager, SendMode, State, TaskHandle, TaskId, Wake, WakeCause};
+
+use crate::stage::{reaches, settle_down, soon};
+
+type Wakes = mpsc::UnboundedReceiver<Wake>;
+
+/// A manager whose hook tells of each wake.
+fn told() -> (Manager, Wakes) {
+    let (tell, wakes) = mpsc::unbounded_channel();
+    let hook = move |wake: Wake| {
+        let tell = tell.clone();
+        async move { drop(tell.send(wake)) }
+    };
+    (Manager::builder().on_wake(hook).build().unwrap(), wakes)
+}
+
+async fn sleeps(ctx: Context) -> Result<Vec<serde_json::Value>, Failure> {
+    match ctx.resumed() {
+        None => Err(ctx.suspend("asleep")),
+        Some(_) => Ok(ctx
+            .drain()
+            .into_iter()
+            .map(|message| message.body)
+            .collect()),
+    }
+}
+
+async fn sleeper(manager: &Manager) -> TaskHandle<Vec<serde_json::Value>> {
+    let task = manager.scope("s").task("sleeper").resumable().spawn(sleeps);
+    let task = task.await.unwrap();
+    reaches(manager, task.id(), State::Suspended).await;
+    task
+}
+
+async fn next(wakes: &mut Wakes) -> (TaskId, WakeCause) {
+    let wake = soon(wakes.recv()).await.expect("the manager lives");
+    (wake.task.id(), wake.cause)
+}
+
+#[tokio::test]
+async fn triggering_message_wakes_a_suspended_task_once_until_it_runs() {
+    let (manager, mut wakes) = told();
+    let task = sleeper(&manager).await;
+    task.send("quiet").await.unwrap();
+    let loud = task.send_as(SendMode::Trigger, "loud").await.unwrap().id;
+    task.send_as(SendMode::Interrupt, "louder").await.unwrap();
+
+    assert_eq!(
+        next(&mut wakes).await,
+        (task.id(), WakeCause::Message(loud))
+    );
+    settle_down().await;
+    assert!(wakes.try_recv().is_err());
+    task.resume(()).await.unwrap();
+    assert_eq!(soon(task).await.unwrap(), ["quiet", "loud", "louder"]);
+}
+
+#[tokio::test]
+async fn acknowledged_wake_may_be_followed_by_another() {
+    let (manager, mut wakes) = told();
+    let task = sleeper(&manager).await;
+    task.send_as(SendMode::Trigger, 1).await.unwrap();
+    soon(wakes.recv()).await.unwrap().acknowledge();
+    let second = task.send_as(SendMode::Trigger, 2).await.unwrap().id;
+    assert_eq!(
+        next(&mut wakes).await,
+        (task.id(), WakeCause::Message(second))
+    );
+}
+
+#[tokio::test]
+async fn running_task_is_not_woken() {
+    let (manager, mut wakes) = told();
+    let task = manager
+        .scope("s")
+        .task("t")
+        .spawn(|ctx| async move { Ok(ctx.recv().await.map(|message| message.body)) });
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+    task.send_as(SendMode::Trigger, "hear").await.unwrap();
+    assert_eq!(soon(task).await.unwrap(), Some(json!("hear")));
+    settle_down().await;
+    assert!(wakes.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn end_of_a_child_wakes_its_suspended_parent() {
+    let (manager, mut wakes) = told();
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ids);
+    let lead = manager
+        .scope("s")
+        .task("lead")
+        .resumable()
+        .spawn(move |ctx| {
+            let seen = Arc::clone(&seen);
+            async move {
+                if ctx.resumed().is_some() {
+                    return Ok("woken".to_owned());
+                }
+                let child = ctx.task("child");
+                let child = child
+                    .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+                    .await?;
+                seen.lock().unwrap().push(child.id());
+                Err(ctx.suspend("until the child ends"))
+            }
+        });
+    let lead = lead.await.unwrap();
+    reaches(&manager, lead.id(), State::Suspended).await;
+    let child = ids.lock().unwrap()[0];
+    manager.send(child, "go").await.unwrap();
+    assert_eq!(next(&mut wakes).await, (lead.id(), WakeCause::Ended(child)));
+    lead.resume(()).await.unwrap();
+    assert_eq!(soon(lead).await.unwrap(), "woken");
+}
+
+#[tokio::test]
+async fn what_came_before_the_suspension_wakes_at_once() {
+    let (manager, mut wakes) = told();
+    let lead = manager
+        .scope("s")
+        .task("lead")
+        .resumable()
+        .spawn(|ctx| async move {
+            if ctx.resumed().is_none() {
+                ctx.send_as(SendMode::Trigger, "self", "to be read").await?;
+                return Err(ctx.suspend("without looking"));
+            }
+            Ok(ctx.drain().len())
+        });
+    let lead = lead.await.unwrap();
+    let (woken, cause) = next(&mut wakes).await;
+    assert_eq!(woken, lead.id());
+    assert!(matches!(cause, WakeCause::Message(_)));
+    lead.resume(()).await.unwrap();
+    assert_eq!(soon(lead).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn hook_that_panics_is_called_again_for_the_next_arrival() {
+    let (tell, mut calls) = mpsc::unbounded_channel();
+    let hook = move |wake: Wake| {
+        drop(tell.send(wake));
+        async { panic!("out of cheese") }
+    };
+    let manager = Manager::builder().on_wake(hook).build().unwrap();
+    let task = sleeper(&manager).await;
+    task.send_as(SendMode::Trigger, 1).await.unwrap();
+    soon(calls.recv()).await.unwrap();
+    settle_down().await;
+    task.send_as(SendMode::Trigger, 2).await.unwrap();
+    soon(calls.recv()).await.unwrap();
+}
