@@ -57,6 +57,12 @@ impl State {
         )
     }
 
+    /// Whether the task ended without a value although nobody had asked it to stop: it failed, ran
+    /// out of time, or its process died.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut | Self::Interrupted)
+    }
+
     /// The name used on every wire and page.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -13,6 +13,10 @@
 )]
 
 mod coverage;
+mod defects {
+    mod mastra;
+}
+mod mastra;
 #[allow(
     dead_code,
     reason = "shared with the tests of the face, which use all of it"
