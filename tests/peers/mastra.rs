@@ -5,4 +5,5 @@ mod agent;
 #[cfg(feature = "testing")]
 pub(crate) mod crash;
 mod lifecycle;
+mod stream;
 mod suspend;
