@@ -77,10 +77,10 @@ async fn every_piece_of_output_comes_in_order_and_then_the_end() {
     let mut pieces = Vec::new();
     let end = loop {
         let event = sees(&mut feed, |event| event.task == task.id()).await;
-        match &event.what {
-            What::Output(piece) => pieces.push(piece.as_json().parse::<u32>().unwrap()),
-            _ if event.state.is_terminal() => break event.state,
-            _ => {}
+        if let What::Output(piece) = &event.what {
+            pieces.push(piece.as_json().parse::<u32>().unwrap());
+        } else if event.state.is_terminal() {
+            break event.state;
         }
     };
 
