@@ -12,11 +12,13 @@
     clippy::disallowed_methods
 )]
 
+mod awaken;
 mod coverage;
-mod defects {
-    mod mastra;
-}
+mod defects;
+mod harness;
+mod lash;
 mod mastra;
+mod n8n;
 #[allow(
     dead_code,
     reason = "shared with the tests of the face, which use all of it"
