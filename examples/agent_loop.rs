@@ -7,8 +7,8 @@
 //! The model is a script, and everything else is as with a real one: it is offered the tools, calls
 //! them by name with JSON, and sees their answers. It starts sub-agents, speaks to them, waits,
 //! reads what they wrote, and cancels one. Twice it is refused: a limit is full, so it ends one
-//! task before it starts the next; and a task of somebody else does not exist for it, so it looks at
-//! its own.
+//! task before it starts the next; and a task of somebody else does not exist for it, so it looks
+//! at its own.
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
 use std::collections::{BTreeMap, VecDeque};
