@@ -105,8 +105,9 @@ impl Context {
     /// anybody who holds a [`TaskRef`] may [`respond`](TaskRef::respond). Several questions may be
     /// open at once. Meanwhile the body counts as waiting, and its slots are lent to others.
     ///
-    /// Questions and answers outlive the attempt: asking again with the same key, after a failure, a
-    /// suspension or a restart, is the same question, and gives the answer at once if there is one.
+    /// Questions and answers outlive the attempt: asking again with the same key, after a failure,
+    /// a suspension or a restart, is the same question, and gives the answer at once if there is
+    /// one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

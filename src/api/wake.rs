@@ -11,7 +11,7 @@ use super::config::Builder;
 use super::core::Core;
 use super::handle::TaskRef;
 use crate::actors::WakeCause;
-use crate::kernel::TaskId;
+use crate::kernel::{State, TaskId};
 
 /// Something arrived for a task that is suspended or whose body is over.
 #[derive(Clone, Debug)]
@@ -36,10 +36,10 @@ impl Builder {
     /// [`Trigger`](crate::SendMode::Trigger) or [`Interrupt`](crate::SendMode::Interrupt), the end
     /// of a task below it or that it spawned, or an answer to its question.
     ///
-    /// The hook may resume the task, or start what goes on instead. It is called once until the task
-    /// runs again or the wake is [acknowledged](Wake::acknowledge); for a task that has settled,
-    /// once for each arrival. A hook that panics or takes more than five seconds is given up, and
-    /// the next arrival wakes again.
+    /// The hook may resume the task, or start what goes on instead. It is called once until the
+    /// task runs again or the wake is [acknowledged](Wake::acknowledge); for a task that has
+    /// settled, once for each arrival. A hook that panics or takes more than five seconds is given
+    /// up, and the next arrival wakes again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -93,7 +93,7 @@ fn tell(core: &Weak<Core>, id: TaskId, cause: WakeCause) {
             cause,
         };
         let told = core.hooks.wake(wake).await;
-        let is_settled = task.state().is_none_or(crate::State::is_terminal);
+        let is_settled = task.state().is_none_or(State::is_terminal);
         if let Err(why) = &told {
             tracing::warn!(task = %id, why, "the hook for wakes failed");
         }

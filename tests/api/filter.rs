@@ -309,7 +309,7 @@ fn text_that_is_not_understood_is_an_error_that_says_what_could_stand_there() {
     );
     check(
         "agent=x",
-        "scope name kind key task parent root state live wait event label.KEY",
+        "scope name kind key task parent root state live hidden wait event label.KEY",
     );
     check("running", "write key=value");
     check("state=runing", "cancel_requested");

@@ -23,7 +23,7 @@ fn text(bytes: usize) -> String {
 fn said(event: &Event) -> Option<Value> {
     let is_said = matches!(
         event.what,
-        What::Progress(_) | What::Output(_) | What::Emitted { .. }
+        What::Progress(_) | What::Output(_) | What::OutputKept { .. } | What::Emitted { .. }
     );
     is_said.then(|| event.to_json()["data"].clone())
 }
