@@ -129,6 +129,8 @@ impl Carrier {
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
                     live.signal().ask(Arc::clone(&stop));
+                    // Nobody knows how long its body still lives: it may never report an end.
+                    self.hub.gate.say_last(&live, epoch);
                     if live.spec.origin == Origin::External {
                         self.call_back(live, epoch, stop);
                     }

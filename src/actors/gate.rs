@@ -257,7 +257,7 @@ impl Gate {
         Ok(())
     }
 
-    /// The same at the end of an attempt, without a permit: it is one letter.
+    /// The same when an attempt ends or is asked to stop, without a permit: it is one letter.
     pub(super) fn say_last(&self, live: &Live, epoch: Epoch) {
         let mut pace = live.pace();
         if let Some(note) = pace.take(epoch) {

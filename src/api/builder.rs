@@ -264,8 +264,8 @@ impl<Mode> TaskBuilder<Mode> {
     }
 
     /// Tells its progress at most so often: the first note at once, then the newest one at the end
-    /// of each interval, and before its end. Zero tells every note, whatever the manager's builder
-    /// says.
+    /// of each interval, and before its end. A request to stop ends the pace: what is held is told at
+    /// once, and so is every later note. Zero tells every note, whatever the manager's builder says.
     pub fn coalesce_progress(mut self, interval: Duration) -> Self {
         self.progress_interval = Some(interval);
         self

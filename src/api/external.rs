@@ -5,6 +5,8 @@
 //!
 //! *Not here*: the law of such tasks (`kernel/supervisor/external.rs`).
 
+mod notes;
+
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -20,7 +22,7 @@ use super::spawn::{PAYLOAD_BYTES_MAX, SpawnError};
 use crate::actors::Shut;
 use crate::engine::{CancelCall, Failure, Work, cut};
 use crate::kernel::{
-    End, ExternalRefusal, ExternalWord, Input, Note, Origin, Payload, Reply, State, Stop, TaskId,
+    End, ExternalRefusal, ExternalWord, Input, Origin, Payload, Reply, State, Stop, TaskId,
 };
 
 /// Why a word about an external task was not taken.
@@ -161,30 +163,6 @@ impl External {
         self.task.clone()
     }
 
-    /// Tells how far it is; the newest note stays in the record.
-    ///
-    /// # Errors
-    /// [`ExternalError::NotRunning`] when it is over.
-    ///
-    /// # Cancel safety
-    /// When it is dropped, the word may or may not have been taken.
-    pub async fn progress(&self, note: impl Serialize) -> Result<(), ExternalError> {
-        let note = Note::Progress(encode(&note)?);
-        self.say(ExternalWord::Note(note)).await
-    }
-
-    /// Tells a piece of its output.
-    ///
-    /// # Errors
-    /// [`ExternalError::NotRunning`] when it is over.
-    ///
-    /// # Cancel safety
-    /// When it is dropped, the word may or may not have been taken.
-    pub async fn output(&self, piece: impl Serialize) -> Result<(), ExternalError> {
-        let note = Note::Output(encode(&piece)?);
-        self.say(ExternalWord::Note(note)).await
-    }
-
     /// Tells that it waits for something: it is `waiting`, and its slots are lent to others.
     ///
     /// # Errors
@@ -238,8 +216,8 @@ impl External {
     /// # Cancel safety
     /// When it is dropped, the word may or may not have been taken.
     pub async fn complete(&self, value: impl Serialize) -> Result<(), ExternalError> {
-        let value = encode(&value)?;
-        self.say(ExternalWord::Ended(End::Done(value))).await
+        let value = encode(&value, PAYLOAD_BYTES_MAX)?;
+        self.end(ExternalWord::Ended(End::Done(value))).await
     }
 
     /// Tells that it failed.
@@ -251,7 +229,7 @@ impl External {
     /// When it is dropped, the word may or may not have been taken.
     pub async fn fail(&self, why: impl Into<Failure>) -> Result<(), ExternalError> {
         let fault = why.into().permanent().into_fault();
-        self.say(ExternalWord::Ended(End::Failed(fault))).await
+        self.end(ExternalWord::Ended(End::Failed(fault))).await
     }
 
     /// Tells that it was cancelled there.
@@ -262,7 +240,7 @@ impl External {
     /// # Cancel safety
     /// When it is dropped, the word may or may not have been taken.
     pub async fn cancelled(&self) -> Result<(), ExternalError> {
-        self.say(ExternalWord::Ended(End::Aborted)).await
+        self.end(ExternalWord::Ended(End::Aborted)).await
     }
 
     /// Lets go of it, when nobody will ever tell its end: it is interrupted, and an event says why.
@@ -273,7 +251,7 @@ impl External {
     /// # Cancel safety
     /// When it is dropped, the word may or may not have been taken.
     pub async fn unregister(&self) -> Result<(), ExternalError> {
-        self.say(ExternalWord::Unregistered).await
+        self.end(ExternalWord::Unregistered).await
     }
 
     /// Waits until it is asked to stop, and says why; `None` in a process in which it was not
@@ -284,6 +262,14 @@ impl External {
     pub async fn asked_to_stop(&self) -> Option<Arc<Stop>> {
         let signal = self.task.live()?.signal();
         Some(signal.asked().await)
+    }
+
+    /// Says the last word; a progress note that is held back goes before it.
+    async fn end(&self, word: ExternalWord) -> Result<(), ExternalError> {
+        if let Some(live) = self.task.live() {
+            self.say_held(&live).await?;
+        }
+        self.say(word).await
     }
 
     async fn say(&self, word: ExternalWord) -> Result<(), ExternalError> {
@@ -333,11 +319,11 @@ impl fmt::Debug for External {
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<Payload, ExternalError> {
+fn encode(value: &impl Serialize, bytes_max: usize) -> Result<Payload, ExternalError> {
     let json = serde_json::to_string(value);
     let json = json.map_err(|error| ExternalError::Value(error.to_string()))?;
-    if json.len() > PAYLOAD_BYTES_MAX {
-        let message = format!("it has more than {PAYLOAD_BYTES_MAX} bytes");
+    if json.len() > bytes_max {
+        let message = format!("it has more than {bytes_max} bytes");
         return Err(ExternalError::Value(message));
     }
     Ok(Payload::from_json(json))

@@ -11,7 +11,7 @@ use crate::engine::{Due, Pace};
 use crate::kernel::{NAME_BYTES_MAX, Note, Payload};
 
 /// Largest progress note, in bytes of JSON.
-const PROGRESS_BYTES_MAX: usize = 4 * 1_024;
+pub(super) const PROGRESS_BYTES_MAX: usize = 4 * 1_024;
 
 /// How much of a large piece of output its event shows: enough to see what it is.
 const OUTPUT_HEAD_BYTES: usize = 256;
@@ -173,6 +173,8 @@ impl Context {
         }
         let (hub, epoch) = (&self.core.hub, self.epoch());
         let due = live.pace().offer(payload, hub.clock.now(), interval);
+        // Looked at after the offer: a request that comes later finds the note and tells it.
+        let due = if self.is_cancelled() { Due::Now } else { due };
         match due {
             Due::Later => Ok(()),
             Due::Now => {
@@ -208,7 +210,7 @@ impl Context {
 }
 
 /// How a large piece begins, cut between two characters.
-fn head(json: &str) -> Arc<str> {
+pub(super) fn head(json: &str) -> Arc<str> {
     json[..json.floor_char_boundary(OUTPUT_HEAD_BYTES)].into()
 }
 

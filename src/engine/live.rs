@@ -147,6 +147,11 @@ impl Live {
             .is_ok();
     }
 
+    /// The attempt that runs now; the default when none does.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
     pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
         self.epoch.load(Ordering::Acquire) == epoch.0
     }

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. What is held is the newest note; it is told at the end of the interval, or before the end of
-//!    the attempt.
+//!    the attempt, or when that is asked to stop: it may be abandoned without another word.
 //! 2. At most one timer is set per attempt.
 //!
 //! *Not here*: timers, and telling (`actors`).

@@ -1,5 +1,7 @@
 //! The defects of Mastra's background tasks that a library can have.
 
+mod progress;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
