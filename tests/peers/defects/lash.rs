@@ -30,7 +30,7 @@ async fn end_is_told_also_to_those_who_list_live_tasks_only() {
     let manager = Manager::in_memory();
     let scope = manager.scope("s");
     let live = Filter::all().live();
-    let feed = manager.subscribe_to(understory::Since::Now, Filter::all());
+    let feed = manager.subscribe_to(understory::Since::Now, live.clone());
     let mut feed = feed.await.unwrap();
     let task = scope.task("t").spawn(|_| async { Ok(()) }).await.unwrap();
     soon(task.settled()).await.unwrap();
