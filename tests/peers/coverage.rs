@@ -36,7 +36,7 @@ const ODD: &[&str] = &["D-A9b"];
 /// Fewest words of a reason.
 const REASON_WORDS: usize = 5;
 /// Most rows that may be left out.
-const OUT_MAX: usize = 19;
+const OUT_MAX: usize = 12;
 
 fn expected() -> BTreeSet<String> {
     let numbered = FAMILIES

@@ -1,5 +1,6 @@
 //! The defects of Mastra's background tasks that a library can have.
 
+mod listeners;
 mod progress;
 
 use std::fmt;
