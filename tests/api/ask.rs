@@ -8,7 +8,9 @@ use understory::{
     TaskHandle, TaskId, Wait,
 };
 
-use crate::stage::{feed_of, for_ever, reaches, sees, soon, story, until};
+#[cfg(feature = "testing")]
+use crate::stage::for_ever;
+use crate::stage::{feed_of, reaches, sees, soon, story, until};
 
 async fn asks(ctx: Context) -> Result<Value, Failure> {
     Ok(ctx.ask("k", "may I?").await?)
