@@ -53,6 +53,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         created_at: at,
         started_at,
         suspended_at: (state == State::Suspended).then_some(at),
+        waits_since: None,
         ended_at: is_over.then_some(at),
         events: 1,
         seq: Seq(seq),

@@ -180,24 +180,6 @@ impl<Mode> TaskBuilder<Mode> {
         self.set(|spec| spec.priority = priority)
     }
 
-    /// Ends an attempt that takes longer: it is asked to stop, and forced after its grace. Zero
-    /// means no limit.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.set(|spec| spec.timeout = Some(timeout).filter(|timeout| !timeout.is_zero()))
-    }
-
-    /// Ends an attempt that gives no sign of life for so long: no progress, output, event, message
-    /// or [`touch`](crate::Context::touch). A body that awaits another task is exempt. Zero means
-    /// no limit.
-    pub fn idle_timeout(self, timeout: Duration) -> Self {
-        self.set(|spec| spec.idle_timeout = Some(timeout).filter(|timeout| !timeout.is_zero()))
-    }
-
-    /// Sets how long it may go on after it was asked to stop. A cancel with a shorter grace wins.
-    pub fn grace(self, grace: Duration) -> Self {
-        self.set(|spec| spec.grace = Some(grace))
-    }
-
     /// Says what becomes of it when its parent's body ends. By default the parent waits for it
     /// after `Ok`, and cancels it otherwise.
     ///
@@ -264,8 +246,9 @@ impl<Mode> TaskBuilder<Mode> {
     }
 
     /// Tells its progress at most so often: the first note at once, then the newest one at the end
-    /// of each interval, and before its end. A request to stop ends the pace: what is held is told at
-    /// once, and so is every later note. Zero tells every note, whatever the manager's builder says.
+    /// of each interval, and before its end. A request to stop ends the pace: what is held is told
+    /// at once, and so is every later note. Zero tells every note, whatever the manager's builder
+    /// says.
     pub fn coalesce_progress(mut self, interval: Duration) -> Self {
         self.progress_interval = Some(interval);
         self
@@ -329,8 +312,7 @@ impl<Mode> TaskBuilder<Mode> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use std::time::Duration;
-    /// # use understory::{Failure, Manager, Retry};
+    /// #     /// # use understory::{Failure, Manager, Retry};
     /// # let manager = Manager::in_memory();
     /// let task = manager
     ///     .scope("s")

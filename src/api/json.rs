@@ -117,6 +117,7 @@ impl Record {
             "created_at_us": self.created_at.as_micros(),
             "started_at_us": self.started_at.map(crate::kernel::Timestamp::as_micros),
             "suspended_at_us": self.suspended_at.map(crate::kernel::Timestamp::as_micros),
+            "waits_since_us": self.waits_since.map(crate::kernel::Timestamp::as_micros),
             "ended_at_us": self.ended_at.map(crate::kernel::Timestamp::as_micros),
             "events": self.events,
             "seq": self.seq.0,
@@ -166,6 +167,9 @@ fn stop(asked: &Stop) -> Value {
         Cause::Timeout(Limit::Attempt) => ("attempt_timeout", None),
         Cause::Timeout(Limit::Idle) => ("idle_timeout", None),
         Cause::Timeout(Limit::External) => ("external_timeout", None),
+        Cause::Timeout(Limit::Lifetime) => ("lifetime_timeout", None),
+        Cause::Timeout(Limit::Queue) => ("queue_timeout", None),
+        Cause::Timeout(Limit::Suspension) => ("suspension_timeout", None),
     };
     json!({
         "cause": cause,
@@ -216,16 +220,11 @@ fn fault(why: &Fault) -> Value {
 
 fn outcome(how: &Outcome) -> Value {
     let late = |value: &Option<_>| value.as_ref().map(value_of);
-    let limit_name = |limit: &Limit| match limit {
-        Limit::Attempt => "attempt",
-        Limit::Idle => "idle",
-        Limit::External => "external",
-    };
     match how {
         Outcome::Completed(value) => json!({ "is": "completed", "value": value_of(value) }),
         Outcome::Failed(why) => json!({ "is": "failed", "error": fault(why) }),
         Outcome::TimedOut { limit, late_result } => json!({
-            "is": "timed_out", "limit": limit_name(limit), "late_result": late(late_result),
+            "is": "timed_out", "limit": limit.as_str(), "late_result": late(late_result),
         }),
         Outcome::Cancelled { late_result } => {
             json!({ "is": "cancelled", "late_result": late(late_result) })

@@ -21,6 +21,7 @@ mod context;
 mod control;
 mod core;
 mod dead;
+mod deadlines;
 mod deferred;
 mod executor;
 mod external;

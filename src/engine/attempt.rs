@@ -215,9 +215,9 @@ impl Guard {
 
     /// Whether no attempt can follow that would read what is left in the inbox.
     fn is_final(&self, end: &End) -> bool {
-        // After a timeout another attempt may follow; after a cancel none does.
+        // After a timeout of one attempt another may follow; after any other stop none does.
         let stop = self.signal.stop();
-        let is_cancelled = stop.is_some_and(|stop| !stop.cause.is_timeout());
+        let is_cancelled = stop.is_some_and(|stop| !stop.cause.allows_retry());
         match end {
             End::Done(_) => true,
             End::Failed(fault) => match fault.kind {

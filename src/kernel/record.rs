@@ -71,6 +71,8 @@ pub struct Record {
     pub started_at: Option<Timestamp>,
     /// When it was last suspended.
     pub suspended_at: Option<Timestamp>,
+    /// Since when it has waited for a slot, or to be resumed.
+    pub waits_since: Option<Timestamp>,
     /// When it settled.
     pub ended_at: Option<Timestamp>,
     /// How many events it has had: the number of its newest one among its own.
@@ -222,6 +224,14 @@ impl Cause {
     pub const fn is_timeout(self) -> bool {
         matches!(self, Self::Timeout(_))
     }
+
+    /// Whether another attempt may follow: only after a limit of one attempt.
+    pub const fn allows_retry(self) -> bool {
+        matches!(
+            self,
+            Self::Timeout(Limit::Attempt | Limit::Idle | Limit::External)
+        )
+    }
 }
 
 /// Which time limit was hit.
@@ -233,6 +243,48 @@ pub enum Limit {
     Idle,
     /// The time without a word about an external task.
     External,
+    /// The time of the whole task, over all attempts.
+    Lifetime,
+    /// The time of waiting for a slot.
+    Queue,
+    /// The time of being suspended.
+    Suspension,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 6] = [
+        Self::Attempt,
+        Self::Idle,
+        Self::External,
+        Self::Lifetime,
+        Self::Queue,
+        Self::Suspension,
+    ];
+
+    /// The name used on every wire and page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempt => "attempt",
+            Self::Idle => "idle",
+            Self::External => "external",
+            Self::Lifetime => "lifetime",
+            Self::Queue => "queue",
+            Self::Suspension => "suspension",
+        }
+    }
+
+    /// What happened, in words.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Attempt => "the time of the attempt is over",
+            Self::Idle => "nothing happened for too long",
+            Self::External => "nothing was heard of it for too long",
+            Self::Lifetime => "the time of the whole task is over",
+            Self::Queue => "it waited for a slot for too long",
+            Self::Suspension => "it was suspended for too long",
+        }
+    }
 }
 
 /// Who asked for a stop.

@@ -173,6 +173,12 @@ pub struct Spec {
     pub idle_timeout: Option<Duration>,
     /// Longest time without a word about an external task; `None` is unlimited.
     pub heartbeat_timeout: Option<Duration>,
+    /// Longest time from acceptance to the end, over all attempts; `None` is unlimited.
+    pub lifetime: Option<Duration>,
+    /// Longest time of one wait for a slot; `None` is unlimited.
+    pub queue_timeout: Option<Duration>,
+    /// Longest time of one suspension; `None` is unlimited.
+    pub suspend_timeout: Option<Duration>,
     /// Time between the request to stop and force; `None` takes the manager's default.
     pub grace: Option<Duration>,
     /// What becomes of it when its parent ends; `None` waits after `Ok` and is cancelled otherwise.
@@ -219,6 +225,9 @@ impl Spec {
             timeout: None,
             idle_timeout: None,
             heartbeat_timeout: None,
+            lifetime: None,
+            queue_timeout: None,
+            suspend_timeout: None,
             grace: None,
             on_parent_end: None,
             on_scope_close: None,
@@ -249,8 +258,9 @@ impl Spec {
         }
         first_of!(
             heartbeat_timeout scope name kind parent description labels visibility after limits
-            budgets priority retry timeout idle_timeout grace on_parent_end on_scope_close
-            stop_policy late_success key key_window flight flight_reach input origin
+            budgets priority retry timeout idle_timeout lifetime queue_timeout suspend_timeout
+            grace on_parent_end on_scope_close stop_policy late_success key key_window flight
+            flight_reach input origin
         )
     }
 

@@ -100,6 +100,9 @@ fn stops() -> Vec<Arc<Stop>> {
         stop(Cause::Timeout(Limit::Attempt), Requester::Manager),
         stop(Cause::Timeout(Limit::Idle), Requester::Manager),
         stop(Cause::Timeout(Limit::External), Requester::Manager),
+        stop(Cause::Timeout(Limit::Lifetime), Requester::Manager),
+        stop(Cause::Timeout(Limit::Queue), Requester::Manager),
+        stop(Cause::Timeout(Limit::Suspension), Requester::Manager),
     ]
 }
 
@@ -120,6 +123,9 @@ fn outcomes() -> Vec<Outcome> {
     let mut outcomes = vec![
         Outcome::Completed(payload(&json!({ "answer": 42 }))),
         timed_out(Limit::Attempt, None),
+        timed_out(Limit::Lifetime, None),
+        timed_out(Limit::Queue, None),
+        timed_out(Limit::Suspension, None),
         timed_out(Limit::Idle, late_result.clone()),
         timed_out(Limit::External, None),
         Outcome::Cancelled { late_result: None },

@@ -9,6 +9,7 @@ mod adopt;
 mod ask;
 mod cancel;
 mod control;
+mod deadlines;
 mod executors;
 mod external;
 mod family;

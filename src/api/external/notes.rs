@@ -21,7 +21,8 @@ impl External {
     /// may have a pace for that ([`coalesce_progress`](crate::TaskBuilder::coalesce_progress)).
     ///
     /// # Errors
-    /// [`ExternalError::NotRunning`] when it is over, [`ExternalError::Value`] when it is too large.
+    /// [`ExternalError::NotRunning`] when it is over, [`ExternalError::Value`] when it is too
+    /// large.
     ///
     /// # Cancel safety
     /// When it is dropped, the word may or may not have been taken.
@@ -43,7 +44,8 @@ impl External {
     /// that of a body is.
     ///
     /// # Errors
-    /// [`ExternalError::NotRunning`] when it is over, [`ExternalError::Value`] when it is too large.
+    /// [`ExternalError::NotRunning`] when it is over, [`ExternalError::Value`] when it is too
+    /// large.
     ///
     /// # Cancel safety
     /// When it is dropped, the word may or may not have been taken.

@@ -18,12 +18,18 @@ use super::protocol::Effect;
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Alarm {
+    /// The time of the whole task is over. Of several that are due at once it is the first.
+    Lifetime,
     /// The time of the attempt is over.
     Attempt,
     /// Nothing happened for too long, perhaps.
     Idle,
     /// Nothing was heard of an external task for too long.
     Heartbeat,
+    /// It waited for a slot for too long.
+    Queue,
+    /// It was suspended for too long.
+    Suspension,
     /// The grace of a stop is over.
     Grace,
     /// The body was dropped by force and still has not stopped.
@@ -55,6 +61,46 @@ impl Supervisor {
         }
     }
 
+    /// Disarms what belongs to one run or one wait; the lifetime goes on.
+    pub(super) fn disarm_run(&mut self, id: TaskId) {
+        let mut alarms = std::mem::take(&mut self.task(id).alarms);
+        alarms.retain(|(at, alarm)| {
+            let stays = *alarm == Alarm::Lifetime;
+            stays || !self.alarms.remove(&(*at, id, *alarm))
+        });
+        self.task(id).alarms = alarms;
+    }
+
+    /// Arms the limit of the whole task, which counts from its acceptance, also after a restart.
+    pub(super) fn arm_lifetime(&mut self, id: TaskId) {
+        let record = &self.task(id).record;
+        let (since, limit) = (record.created_at, record.spec.lifetime);
+        let Some(limit) = limit else {
+            return;
+        };
+        let due = self.due_within(since, limit);
+        if !self.is_armed(id, Alarm::Lifetime) {
+            self.arm(id, due, Alarm::Lifetime);
+        }
+    }
+
+    /// Arms the limit of what a task waits for, if there is one; it counts from `waits_since`.
+    pub(super) fn arm_wait(&mut self, id: TaskId, alarm: Alarm, limit: Option<Duration>) {
+        let now = self.now;
+        let since = *self.edit(id).waits_since.get_or_insert(now);
+        if let Some(limit) = limit {
+            let due = self.due_within(since, limit);
+            // Who changes queues waits on.
+            self.disarm(id, alarm);
+            self.arm(id, due, alarm);
+        }
+    }
+
+    /// When a limit that began then is over. The wall clock may have gone back since.
+    fn due_within(&self, since: Timestamp, limit: Duration) -> Timestamp {
+        since.min(self.now).after(limit)
+    }
+
     pub(super) fn is_armed(&self, id: TaskId, alarm: Alarm) -> bool {
         let task = self.tasks.get(&id);
         task.is_some_and(|task| task.alarms.iter().any(|(_, armed)| *armed == alarm))
@@ -74,6 +120,18 @@ impl Supervisor {
         }
     }
 
+    /// Handles the limits that ran out while no process ran.
+    pub(super) fn tick_limits(&mut self) {
+        let now = self.now;
+        let is_limit = |alarm| matches!(alarm, Alarm::Lifetime | Alarm::Suspension);
+        let due = self.alarms.iter().take_while(|(at, _, _)| *at <= now);
+        let due = due.filter(|(_, _, alarm)| is_limit(*alarm));
+        for (_, id, alarm) in due.copied().collect::<Vec<_>>() {
+            self.disarm(id, alarm);
+            self.fire(id, alarm);
+        }
+    }
+
     fn fire(&mut self, id: TaskId, alarm: Alarm) {
         if alarm == Alarm::Key {
             self.key_window_over(id);
@@ -88,6 +146,14 @@ impl Supervisor {
             (Alarm::Attempt, State::Running | State::Waiting) => {
                 self.time_out(id, Limit::Attempt);
             }
+            (
+                Alarm::Lifetime,
+                State::Pending | State::Running | State::Waiting | State::Suspended,
+            ) => {
+                self.time_out(id, Limit::Lifetime);
+            }
+            (Alarm::Queue, State::Pending) => self.time_out(id, Limit::Queue),
+            (Alarm::Suspension, State::Suspended) => self.time_out(id, Limit::Suspension),
             (Alarm::Idle, State::Running) => {
                 self.out.effects.push(Effect::CheckIdle { id, epoch });
             }
@@ -116,9 +182,12 @@ impl Supervisor {
                 self.ready.push_back(id);
             }
             (
-                Alarm::Attempt
+                Alarm::Lifetime
+                | Alarm::Attempt
                 | Alarm::Idle
                 | Alarm::Heartbeat
+                | Alarm::Queue
+                | Alarm::Suspension
                 | Alarm::Grace
                 | Alarm::Abort
                 | Alarm::Backoff

@@ -184,7 +184,7 @@ impl Supervisor {
             || "a dependency does not know of it".to_owned(),
         )?;
         let wait = match &record.wait {
-            Some(Wait::Backoff(due)) => task.alarms == [(*due, Alarm::Backoff)],
+            Some(Wait::Backoff(due)) => task.alarms.contains(&(*due, Alarm::Backoff)),
             Some(Wait::Slot) => task.queued.is_some() && unmet == 0 && !task.awaits_parent,
             Some(Wait::Executor) => {
                 !self.bounds.hosts.runs(&record.spec) && task.queued.is_none() && unmet == 0
@@ -221,7 +221,28 @@ impl Supervisor {
             armed.contains(&Alarm::Attempt) == (runs && record.spec.timeout.is_some()),
             || "the deadline of the attempt".to_owned(),
         )?;
+        let spec = &record.spec;
         let stops = is_live && record.state == State::CancelRequested;
+        let is_settling = record.state == State::CancelRequested || record.state.is_terminal();
+        let limits = [
+            (Alarm::Lifetime, spec.lifetime, !is_settling),
+            (Alarm::Queue, spec.queue_timeout, task.queued.is_some()),
+            (
+                Alarm::Suspension,
+                spec.suspend_timeout,
+                record.state == State::Suspended,
+            ),
+        ];
+        for (alarm, limit, counts) in limits {
+            ensure(
+                armed.contains(&alarm) == (limit.is_some() && counts),
+                || format!("the limit {alarm:?}"),
+            )?;
+        }
+        let waits = record.state == State::Suspended || task.queued.is_some();
+        ensure(!waits || record.waits_since.is_some(), || {
+            "since when it waits".to_owned()
+        })?;
         let is_forced = armed.contains(&Alarm::Grace) || armed.contains(&Alarm::Abort);
         ensure(is_forced == (stops && record.conclusion.is_none()), || {
             "the deadline of the stop".to_owned()

@@ -11,6 +11,7 @@ use super::super::id::TaskId;
 use super::super::record::Wait;
 use super::super::state::State;
 use super::Supervisor;
+use super::alarm::Alarm;
 
 impl Supervisor {
     /// The executors that are registered here have changed.
@@ -41,7 +42,10 @@ impl Supervisor {
     }
 
     fn await_executor(&mut self, id: TaskId) {
+        // It waits for no slot now.
+        self.disarm(id, Alarm::Queue);
         if self.task(id).record.wait != Some(Wait::Executor) {
+            self.edit(id).waits_since = None;
             self.set_wait(id, Some(Wait::Executor));
             self.emit(id, What::Pending(Wait::Executor));
         }

@@ -72,6 +72,8 @@ impl Supervisor {
             supervisor.revive(&record);
             supervisor.work_off_ends();
         }
+        // What was due while no process ran comes before anything starts.
+        supervisor.tick_limits();
         supervisor.work_off();
         let step = supervisor.take();
         (supervisor, step)
@@ -130,6 +132,9 @@ impl Supervisor {
                 // It was given up and only waits for its children; now its body has stopped, too.
                 self.emit(id, What::Waiting(Wait::Children));
             }
+        }
+        if record.state != State::CancelRequested {
+            self.arm_lifetime(id);
         }
         let is_closure = record.spec.origin == Origin::Closure;
         if is_closure && matches!(record.conclusion, Some(Conclusion::Retry(_))) {
@@ -224,9 +229,11 @@ impl Supervisor {
                 let retry = self.retry_of(id, &fault);
                 self.lose(id, retry.unwrap_or_else(|| interrupted(record.state)));
             }
+            (State::Suspended, _) => {
+                self.arm_wait(id, Alarm::Suspension, record.spec.suspend_timeout);
+            }
             (
-                State::Suspended
-                | State::CancelRequested
+                State::CancelRequested
                 | State::Completed
                 | State::Failed
                 | State::TimedOut

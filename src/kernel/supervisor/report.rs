@@ -49,7 +49,7 @@ impl Supervisor {
         let record = self.edit(id);
         record.body = Body::Absent;
         record.undelivered = undelivered;
-        self.disarm_all(id);
+        self.disarm_run(id);
         let stop = self.task(id).record.stop.clone();
         if let (None, End::Suspended(payload)) = (&stop, &end) {
             self.suspend(id, payload.clone());
@@ -72,6 +72,8 @@ impl Supervisor {
     fn suspend(&mut self, id: TaskId, payload: Payload) {
         self.shift(id, Trigger::Suspend);
         self.set_wait(id, Some(Wait::Resume(payload.clone())));
+        let limit = self.task(id).record.spec.suspend_timeout;
+        self.arm_wait(id, Alarm::Suspension, limit);
         self.emit(id, What::Suspended(payload));
     }
 
@@ -126,7 +128,8 @@ impl Supervisor {
             End::Failed(fault) => (None, fault.kind == FaultKind::Permanent),
             End::Suspended(_) | End::Aborted => (None, false),
         };
-        if !is_final && let Some(retry) = self.retry_of(id, &timeout_fault(limit)) {
+        let may_retry = Cause::Timeout(limit).allows_retry() && !is_final;
+        if may_retry && let Some(retry) = self.retry_of(id, &timeout_fault(limit)) {
             return retry;
         }
         Conclusion::Settle(Arc::new(Outcome::TimedOut { limit, late_result }))
@@ -189,6 +192,7 @@ impl Supervisor {
                 record.wait = Some(Wait::Backoff(due));
                 self.emit(id, What::Pending(Wait::Backoff(due)));
                 self.arm(id, due, Alarm::Backoff);
+                self.arm_lifetime(id);
             }
         }
     }
@@ -232,13 +236,8 @@ impl Supervisor {
 }
 
 fn timeout_fault(limit: Limit) -> Fault {
-    let message = match limit {
-        Limit::Attempt => "the time of the attempt is over",
-        Limit::Idle => "nothing happened for too long",
-        Limit::External => "nothing was heard of it for too long",
-    };
     Fault {
         kind: FaultKind::Timeout,
-        message: message.into(),
+        message: limit.reason().into(),
     }
 }

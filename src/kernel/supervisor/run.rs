@@ -43,11 +43,13 @@ impl Supervisor {
             self.starts.push_back(id);
             return;
         }
+        let limit = record.spec.queue_timeout;
         let ticket =
             self.admission
                 .enqueue(id, &record.spec.scope, &task.classes, record.spec.priority);
         self.task(id).queued = Some(ticket);
         self.set_wait(id, Some(Wait::Slot));
+        self.arm_wait(id, Alarm::Queue, limit);
         self.emit(id, What::Pending(Wait::Slot));
     }
 
@@ -68,11 +70,13 @@ impl Supervisor {
         record.attempt += u32::from(resume.is_none() && !is_planted);
         record.body = Body::Live;
         record.wait = None;
+        record.waits_since = None;
         record.started_at = Some(now);
         let (epoch, attempt) = (record.epoch, record.attempt);
         let is_last = attempt >= record.spec.retry.attempts_max();
         let (timeout, idle) = (record.spec.timeout, record.spec.idle_timeout);
         self.forest.open(id);
+        self.disarm(id, Alarm::Queue);
         // Each run counts its turns from the start.
         self.task(id).park_turn = 0;
         self.emit(id, What::Started);
@@ -243,7 +247,10 @@ impl Supervisor {
         if result.is_ok() {
             self.shift(id, Trigger::Resume);
             self.set_wait(id, None);
-            self.edit(id).resume = Some(data);
+            self.disarm(id, Alarm::Suspension);
+            let record = self.edit(id);
+            record.waits_since = None;
+            record.resume = Some(data);
             self.emit(id, What::Resumed);
             self.ready.push_back(id);
         }

@@ -247,6 +247,7 @@ impl Supervisor {
         let wait = self.wait_to_start(id);
         self.edit(id).wait.clone_from(&wait);
         self.emit(id, What::Accepted(wait));
+        self.arm_lifetime(id);
         if let Some(dependency) = checked.after.failed {
             self.stops.push_back((id, Cause::Dependency(dependency)));
         }
@@ -288,6 +289,7 @@ impl Supervisor {
             created_at: self.now,
             started_at: None,
             suspended_at: None,
+            waits_since: None,
             ended_at: None,
             events: 0,
             seq: Seq::default(),

@@ -84,6 +84,7 @@ impl Supervisor {
         let record = self.edit(id);
         record.stop = Some(Arc::clone(&stop));
         record.wait = None;
+        record.waits_since = None;
         self.emit(id, What::StopAsked(Arc::clone(&stop)));
         match body {
             Body::Live => self.signal(id, stop),
@@ -107,6 +108,9 @@ impl Supervisor {
         self.disarm(id, Alarm::Idle);
         self.disarm(id, Alarm::Heartbeat);
         self.disarm(id, Alarm::Grace);
+        for alarm in [Alarm::Attempt, Alarm::Idle, Alarm::Grace, Alarm::Lifetime] {
+            self.disarm(id, alarm);
+        }
         let is_planted = self.planted(Bug::GraceIgnored);
         let until = if is_planted {
             self.now
@@ -117,11 +121,11 @@ impl Supervisor {
         self.out.effects.push(Effect::Signal { id, epoch, stop });
     }
 
-    /// A task without a body concludes as cancelled, keeping a value that its body had returned.
+    /// A task without a body concludes as stopped, keeping a value that its body had returned.
     fn stop_without_body(&mut self, id: TaskId, below: Below) {
         self.disarm_all(id);
         self.give_back_slot(id);
-        self.conclude_as_cancelled(id);
+        self.conclude_as_stopped(id);
         if below == Below::ByPolicy {
             self.end_children(id, Ending::Badly);
         }
@@ -131,8 +135,8 @@ impl Supervisor {
         self.due.push_back(id);
     }
 
-    /// Whatever the last word of a body was going to lead to, it is a cancel now.
-    fn conclude_as_cancelled(&mut self, id: TaskId) {
+    /// Whatever the last word of a body was going to lead to, it is the stop now.
+    fn conclude_as_stopped(&mut self, id: TaskId) {
         let late = match self.edit(id).conclusion.take() {
             Some(Conclusion::Settle(outcome)) => match &*outcome {
                 Outcome::Completed(value) => Some(value.clone()),
@@ -143,7 +147,14 @@ impl Supervisor {
             },
             Some(Conclusion::Retry(_)) | None => None,
         };
-        let outcome = Arc::new(self.cancelled(id, late));
+        let cause = self.task(id).record.stop.as_ref().map(|stop| stop.cause);
+        let outcome = Arc::new(match cause {
+            Some(Cause::Timeout(limit)) => Outcome::TimedOut {
+                limit,
+                late_result: late,
+            },
+            Some(_) | None => self.cancelled(id, late),
+        });
         self.edit(id).conclusion = Some(Conclusion::Settle(outcome));
     }
 
@@ -173,7 +184,7 @@ impl Supervisor {
         record.stop = Some(Arc::clone(&stop));
         let (body, concludes) = (record.body, record.conclusion.is_some());
         if replaces && concludes {
-            self.conclude_as_cancelled(id);
+            self.conclude_as_stopped(id);
         }
         self.emit(id, What::StopAsked(Arc::clone(&stop)));
         // Once force is under way, a new grace would only postpone the end.
@@ -188,7 +199,7 @@ impl Supervisor {
         }
     }
 
-    /// A deadline of a running task is over.
+    /// A deadline of a task is over.
     pub(super) fn time_out(&mut self, id: TaskId, limit: Limit) {
         let cause = Cause::Timeout(limit);
         self.ask_stop(id, cause, &manager_ask(cause), Below::ByPolicy);
@@ -203,9 +214,7 @@ fn manager_ask(cause: Cause) -> StopAsk {
         Cause::ParentEnded(parent) => format!("its parent {parent} ended").into(),
         Cause::Dependency(task) => format!("{task}, which it comes after, did not complete").into(),
         Cause::Shutdown => "the manager shuts down".into(),
-        Cause::Timeout(Limit::Attempt) => "the time of the attempt is over".into(),
-        Cause::Timeout(Limit::Idle) => "nothing happened for too long".into(),
-        Cause::Timeout(Limit::External) => "nothing was heard of it for too long".into(),
+        Cause::Timeout(limit) => limit.reason().into(),
     };
     StopAsk {
         reason,

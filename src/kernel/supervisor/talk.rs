@@ -168,7 +168,7 @@ fn is_past_answers(record: &Record) -> bool {
     let is_cancelled = record
         .stop
         .as_ref()
-        .is_some_and(|stop| !stop.cause.is_timeout());
+        .is_some_and(|stop| !stop.cause.allows_retry());
     let settles = matches!(record.conclusion, Some(Conclusion::Settle(_)));
     record.state.is_terminal() || is_cancelled || settles
 }

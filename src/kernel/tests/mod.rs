@@ -13,6 +13,7 @@ mod external;
 mod hosts;
 mod identity;
 mod law;
+mod limits;
 mod model;
 mod planted;
 mod properties;

@@ -130,6 +130,9 @@ fn limit_text(limit: Limit) -> &'static str {
         Limit::Attempt => "it took too long",
         Limit::Idle => "it was silent too long",
         Limit::External => "it was not heard of for too long",
+        Limit::Lifetime => "its whole time is over",
+        Limit::Queue => "it waited for a slot too long",
+        Limit::Suspension => "it was suspended too long",
     }
 }
 

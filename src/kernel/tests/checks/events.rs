@@ -212,14 +212,19 @@ impl Checks {
         }
         if let Cause::Timeout(limit) = ask.cause {
             let spec = seen.spec();
-            let limit = match limit {
-                Limit::Attempt => spec.timeout,
-                Limit::Idle => spec.idle_timeout,
-                Limit::External => seen.spec().heartbeat_timeout,
+            let record = &seen.record;
+            let (since, limit) = match limit {
+                Limit::Attempt => (record.started_at, spec.timeout),
+                Limit::Idle => (record.started_at, spec.idle_timeout),
+                Limit::External => (record.started_at, spec.heartbeat_timeout),
+                Limit::Lifetime => (Some(record.created_at), spec.lifetime),
+                Limit::Queue => (record.waits_since, spec.queue_timeout),
+                Limit::Suspension => (record.waits_since, spec.suspend_timeout),
             };
-            let started = seen.record.started_at;
-            let due = started.zip(limit).map(|(at, limit)| at.after(limit));
-            ensure(due.is_some_and(|due| due <= self.now), || {
+            let due = since.zip(limit).map(|(at, limit)| at.after(limit));
+            // A limit that outlives its process counts anew where the clock went back.
+            let is_due = |due| due <= self.now || self.clock_went_back;
+            ensure(due.is_some_and(is_due), || {
                 format!("P18: {id} timed out before {due:?}")
             })?;
         }

@@ -39,7 +39,7 @@ impl Seen {
         let is_cancel = record
             .stop
             .as_ref()
-            .is_some_and(|stop| !stop.cause.is_timeout());
+            .is_some_and(|stop| is_cancel(stop.cause));
         Self {
             state: record.state,
             parent: record.parent,
@@ -213,5 +213,5 @@ impl View {
 
 /// Whether the stop is one after which nothing may start.
 pub(super) fn is_cancel(cause: Cause) -> bool {
-    !cause.is_timeout()
+    !cause.allows_retry()
 }

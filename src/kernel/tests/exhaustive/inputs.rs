@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 46] = [
+pub(super) const INPUTS: [Row; 49] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -91,6 +91,12 @@ pub(super) const INPUTS: [Row; 46] = [
         "ppprp rrr wwww ss XXTqXqq CFTXIXX"),
     ("an hour passes",             |b| { b.pass(Duration::from_hours(1)); },
         "ppprp qqq qqww ss qqqqXqq CFTXIXX"),
+    ("a wait of two hours is over", |b| { b.pass(Duration::from_hours(2)); },
+        "ppTrT qqq qqww Tq qqqqXqq CFTXIXX"),
+    ("its whole time is over",     |b| { b.pass(Duration::from_hours(4)); },
+        "TTTTT qqq qqqq Tq qqqqXqq CFTXIXX"),
+    ("it died until that was over", died_long_ago,
+        "XXTTT TIT TTCT TT XXTTXXX CFTXIXX"),
     ("messages were left",         undelivered,
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its run is cancelled",       |b| { b.cancel(Target::Run("a".into()), None); },
@@ -215,6 +221,11 @@ fn active(bed: &mut Bed, ago: Duration) {
     }
     let at = if ago == Duration::ZERO { bed.now } else { at };
     bed.step(Input::Active { id, epoch, at });
+}
+
+fn died_long_ago(bed: &mut Bed) {
+    bed.now = bed.now.after(Duration::from_hours(4));
+    bed.crash();
 }
 
 fn undelivered(bed: &mut Bed) {

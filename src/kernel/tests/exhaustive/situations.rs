@@ -73,6 +73,9 @@ fn subject(spec: &mut Spec) {
     spec.retry = Retry::fixed(1, SECOND);
     spec.timeout = Some(Duration::from_mins(30));
     spec.idle_timeout = Some(Duration::from_mins(10));
+    spec.queue_timeout = Some(Duration::from_hours(2));
+    spec.suspend_timeout = Some(Duration::from_hours(2));
+    spec.lifetime = Some(Duration::from_hours(4));
 }
 
 /// A child that its parent waits for, whatever happens.

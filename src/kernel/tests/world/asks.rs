@@ -76,6 +76,13 @@ impl World {
             spec.idle_timeout = Some(self.time(50));
         }
         if self.dice.percent(self.rates.timed) {
+            spec.lifetime = Some(self.time(400));
+        }
+        if self.dice.percent(self.rates.timed) {
+            spec.queue_timeout = Some(self.time(60));
+            spec.suspend_timeout = Some(self.time(60));
+        }
+        if self.dice.percent(self.rates.timed) {
             spec.grace = Some(self.time(60));
         }
     }

@@ -49,6 +49,12 @@ fn spec(spec: &Spec) -> String {
     );
     let idle = spec.idle_timeout;
     say(idle != plain.idle_timeout, format!("idle {idle:?}"));
+    let limits = (spec.lifetime, spec.queue_timeout, spec.suspend_timeout);
+    let none = (None, None, None);
+    say(
+        limits != none,
+        format!("lifetime, queue, suspension {limits:?}"),
+    );
     say(spec.grace != plain.grace, format!("grace {:?}", spec.grace));
     let policy = spec.on_parent_end;
     say(
