@@ -13,8 +13,8 @@ pub enum BudgetError {
     /// The counter's name is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidText),
-    /// A budget has not so much left. Nothing was charged, and the task that has the budget was
-    /// asked to stop, with everything below it.
+    /// A budget has not so much left, or a charge before did not fit. Nothing was charged, and the
+    /// task that has the budget was asked to stop, with everything below it.
     #[error("task {owner} has {} of {} {} left, {} were asked for; it is stopped",
         .charge.limit - .charge.used, .charge.limit, .charge.counter, .charge.amount)]
     Exhausted {
@@ -34,7 +34,8 @@ impl Context {
     /// Tasks get budgets by [`TaskBuilder::budget`](crate::TaskBuilder::budget); without one there
     /// is nothing to charge and no limit. Charging zero tells what is left. When a budget has not
     /// so much left, nothing is charged and the task that has it is cancelled as a tree, with
-    /// [`Cause::Budget`](crate::Cause::Budget).
+    /// [`Cause::Budget`](crate::Cause::Budget). From then on every charge above zero against that
+    /// budget is refused, even one that would fit.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! 1. `used` never exceeds `limit`, and never falls.
-//! 2. `exhausted` is set once, when a charge did not fit; the tree was told to stop then.
+//! 2. `exhausted` is set once, when a charge did not fit; the tree was told to stop then, and `used`
+//!    stays as it is.
 //!
 //! *Not here*: who is charged and who is stopped (`supervisor/charge.rs`).
 
@@ -26,7 +27,7 @@ pub struct Budget {
     pub limit: u64,
     /// What has been charged.
     pub used: u64,
-    /// Whether a charge did not fit, so that the tree was stopped.
+    /// Whether a charge did not fit, so that the tree was stopped. Nothing is charged after that.
     pub exhausted: bool,
 }
 
@@ -76,6 +77,6 @@ pub struct Remaining {
 pub enum ChargeRefusal {
     /// The attempt that asks is over.
     Stale,
-    /// The budget of this task has not so much left; its tree is stopped.
+    /// The budget of this task has not so much left, or did not before; its tree is stopped.
     Exhausted(TaskId, Charge),
 }

@@ -4,6 +4,8 @@
 //! 1. A charge is taken by every budget of its counter up to the root, or by none.
 //! 2. Of several budgets that it does not fit, the one nearest to the root counts: its tree has the
 //!    others in it.
+//! 3. An exhausted budget takes nothing more, however little, and that stops nobody again: what was
+//!    used and the reason of the stop agree.
 
 use std::sync::Arc;
 
@@ -26,8 +28,11 @@ impl Supervisor {
             return Err(ChargeRefusal::Stale);
         }
         let owners = self.budgets_above(by, &counter);
+        let is_spent = |(_, budget): &&(TaskId, Budget)| amount > 0 && budget.exhausted;
         let is_short = |(_, budget): &&(TaskId, Budget)| budget.left() < amount;
-        if let Some((owner, budget)) = owners.iter().rev().find(is_short) {
+        let spent = owners.iter().rev().find(is_spent);
+        let refusing = spent.or_else(|| owners.iter().rev().find(is_short));
+        if let Some((owner, budget)) = refusing {
             let charge = Charge {
                 counter,
                 amount,

@@ -131,6 +131,37 @@ fn used_up_budget_stops_its_tree_and_nothing_else() {
 }
 
 #[test]
+fn exhausted_budget_takes_nothing_more_and_stops_nobody_else() {
+    let mut bed = Bed::new(Bounds::default());
+    bed.spawn(1, budget(100));
+    bed.spawn(2, |spec| {
+        below(1)(spec);
+        budget(10)(spec);
+    });
+    assert_eq!(left(&mut bed, 2, 4), Some(6));
+    assert!(charge(&mut bed, 2, 7).is_err());
+    let refused = |bed: &mut Bed| {
+        // One that would fit, and one that would not fit the budget above, either.
+        for amount in [1, 1_000] {
+            let refused = charge(bed, 2, amount);
+            let Err(ChargeRefusal::Exhausted(owner, charge)) = refused else {
+                panic!("{refused:?}");
+            };
+            assert_eq!((owner, charge.used, charge.amount), (id(2), 4, amount));
+        }
+        assert_eq!((used(bed, 1), used(bed, 2)), ((4, false), (4, true)));
+    };
+
+    refused(&mut bed);
+
+    assert_eq!(bed.state(1), State::Running);
+    assert_eq!(left(&mut bed, 1, 96), Some(0));
+    assert_eq!(charge(&mut bed, 2, 0).map(|left| left.left), Ok(Some(0)));
+    let stop = bed.record(2).stop.clone().expect("it was asked to stop");
+    assert!(stop.reason.contains("4 are, 7 more"), "{}", stop.reason);
+}
+
+#[test]
 fn of_two_budgets_that_are_short_the_one_nearest_to_the_root_counts() {
     let mut bed = Bed::new(Bounds::default());
     bed.spawn(1, budget(5));
