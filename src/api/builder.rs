@@ -312,7 +312,8 @@ impl<Mode> TaskBuilder<Mode> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// #     /// # use understory::{Failure, Manager, Retry};
+    /// # use std::time::Duration;
+    /// # use understory::{Failure, Manager, Retry};
     /// # let manager = Manager::in_memory();
     /// let task = manager
     ///     .scope("s")

@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //! 1. `used` never exceeds `limit`, and never falls.
-//! 2. `exhausted` is set once, when a charge did not fit; the tree was told to stop then, and `used`
-//!    stays as it is.
+//! 2. `exhausted` is set once, when a charge did not fit; the tree was told to stop then, and
+//!    `used` stays as it is.
 //!
 //! *Not here*: who is charged and who is stopped (`supervisor/charge.rs`).
 
