@@ -343,9 +343,9 @@ fn caller_that_goes_away_ends_nothing_but_its_waiting() {
     let mut client = client.stdout(Stdio::null()).spawn().expect("it is built");
     run.line_with("child | started");
 
-    // As Ctrl-C does.
+    // As Ctrl-C does, which a test that was started in the background would ignore.
     let pid = rustix::process::Pid::from_child(&client);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     client.wait().expect("it was not waited for");
 
     crew.release("child");
