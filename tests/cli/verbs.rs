@@ -225,7 +225,8 @@ fn interrupted_wait_stops_the_waiting_only() {
     let mut line = String::new();
     told.read_line(&mut line).expect("it is told");
     for client in [&mut wait, &mut follow] {
-        kill_process(Pid::from_child(client), Signal::INT).expect("it runs");
+        // As Ctrl-C does, which a test that was started in the background would ignore.
+        kill_process(Pid::from_child(client), Signal::TERM).expect("it runs");
         client.wait().expect("it was not waited for");
     }
 
