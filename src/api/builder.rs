@@ -229,7 +229,7 @@ impl<Mode> TaskBuilder<Mode> {
     /// let request = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     /// let task = manager.scope("s").task("t").trace(request, Some("vendor=1"));
     /// let task = task.spawn(|ctx| async move { Ok(ctx.traceparent()) }).await?;
-    /// let inside = task.await?.unwrap();
+    /// let inside = task.await?.unwrap_or_default();
     /// assert!(inside.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")); // the same trace
     /// assert_ne!(inside, request); // below a span of its own
     /// # Ok(()) }

@@ -54,7 +54,7 @@ impl Context {
     /// });
     /// let record = lead.await?.settled().await?;
     /// assert_eq!(record.state, State::Cancelled);
-    /// assert!(record.stop.as_ref().unwrap().reason.contains("tokens"));
+    /// assert!(record.stop.as_ref().is_some_and(|stop| stop.reason.contains("tokens")));
     /// # Ok(()) }
     /// ```
     ///

@@ -143,11 +143,11 @@ impl Builder {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use understory::{Class, Manager};
     /// # use tokio::sync::mpsc;
-    /// let (refused, mut told) = mpsc::unbounded_channel();
+    /// let (refused, mut told) = mpsc::channel(8);
     /// let manager = Manager::builder()
     ///     .global_limit(Class::refuse(1))
     ///     .on_limit_reached(move |reached| {
-    ///         refused.send(reached.full.class).ok();
+    ///         refused.try_send(reached.full.class).ok();
     ///         async {}
     ///     })
     ///     .build()?;

@@ -223,7 +223,7 @@ impl Context {
     ///     .await?;
     /// task.cancel(Cancel::because("deploy")).await?;
     /// let stop = task.record().and_then(|record| record.stop.clone());
-    /// assert_eq!(stop.unwrap().reason.as_ref(), "deploy");
+    /// assert!(stop.is_some_and(|stop| &*stop.reason == "deploy"));
     /// # Ok(()) }
     /// ```
     ///

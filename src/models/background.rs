@@ -273,7 +273,7 @@ pub fn schema(policy: &Policy, name: &str, tool: &Settings, plain: &Value) -> Va
 /// use understory::models::background::{Policy, Settings, system_prompt};
 ///
 /// let tool = Settings { eligible: Some(true), ..Settings::default() };
-/// let text = system_prompt(&Policy::default(), &[("search", &tool)]).unwrap();
+/// let text = system_prompt(&Policy::default(), &[("search", &tool)]).unwrap_or_default();
 /// assert!(text.contains("- search"));
 /// assert_eq!(system_prompt(&Policy::default(), &[]), None);
 /// ```

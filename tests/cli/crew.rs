@@ -82,6 +82,14 @@ impl Crew {
         self.start_by(Command::new(env!("CARGO_BIN_EXE_understory")), arguments)
     }
 
+    /// Starts it as a terminal does, also where these tests were started by `nohup`.
+    pub(crate) fn start_with_hangup(&self) -> Run {
+        let mut env = Command::new("env");
+        env.arg("--default-signal=HUP");
+        env.arg(env!("CARGO_BIN_EXE_understory"));
+        self.start_by(env, &[])
+    }
+
     /// Starts it as `nohup` would.
     pub(crate) fn start_without_hangup(&self) -> Run {
         let mut shell = Command::new("sh");

@@ -261,7 +261,7 @@ fn interrupt_asks_all_and_waits_for_them() {
 fn hangup_ends_the_run_unless_it_was_started_to_ignore_it() {
     let script = "echo ready; until [ -e go ]; do sleep 0.01; done";
     let crew = Crew::new(&task("a", script, ""));
-    let mut run = crew.start(&[]);
+    let mut run = crew.start_with_hangup();
     run.line_with("ready");
     run.signal(Signal::HUP);
     assert_eq!(run.finish().code, Some(130));
