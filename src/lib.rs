@@ -106,7 +106,7 @@ pub use api::{
     Batch, BatchItem, BudgetError, CloseError, ControlError, LimitReached, TransferError,
 };
 pub use kernel::{
-    Budget, Capacity, Charge, CloseReport, Counter, OnScopeClose, Remaining, Removed,
+    Budget, Capacity, Charge, CloseReport, Counter, LimitName, OnScopeClose, Remaining, Removed,
     TransferRefusal, TransferReport,
 };
 

@@ -3,7 +3,7 @@
 use super::control::{self, ControlError};
 use super::manager::Manager;
 use super::scope::ScopeRef;
-use crate::kernel::{Capacity, Control, Controlled};
+use crate::kernel::{Capacity, Control, Controlled, LimitName};
 
 impl Manager {
     /// How the limit class of this name stands; `None` if there is none.
@@ -26,9 +26,11 @@ impl Manager {
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn capacity(&self, limit: &str) -> Result<Option<Capacity>, ControlError> {
-        let wanted = format!("limit {limit}");
         let classes = ask(self, Control::Capacity(None)).await?;
-        Ok(classes.into_iter().find(|class| class.class == wanted))
+        Ok(classes.into_iter().find(|capacity| {
+            let is_named = matches!(capacity.class, LimitName::Named(_));
+            is_named && capacity.class.name() == Some(limit)
+        }))
     }
 }
 

@@ -141,7 +141,7 @@ impl Builder {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use understory::{Class, Manager};
+    /// # use understory::{Class, LimitName, Manager};
     /// # use tokio::sync::mpsc;
     /// let (refused, mut told) = mpsc::channel(8);
     /// let manager = Manager::builder()
@@ -154,7 +154,7 @@ impl Builder {
     /// let scope = manager.scope("s");
     /// scope.task("a").spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) }).await?;
     /// assert!(scope.task("b").spawn(|_| async { Ok(()) }).await.is_err());
-    /// assert_eq!(told.recv().await.as_deref(), Some("all tasks"));
+    /// assert_eq!(told.recv().await, Some(LimitName::Global));
     /// # Ok(()) }
     /// ```
     pub fn on_limit_reached<F, Fut>(mut self, hook: F) -> Self

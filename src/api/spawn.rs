@@ -77,7 +77,7 @@ fn describe(refusal: &Refusal) -> String {
             format!("the name {name} is held by task {holder}; choose another or wait for its end")
         }
         Refusal::KeyConflict(task, wish) => {
-            format!("the key is bound to task {task}, which was asked with another {wish}")
+            format!("the key is bound to task {task}, which differs in its {wish}")
         }
         Refusal::UnknownParent(parent) => format!("no parent {parent} is known"),
         Refusal::ParentClosing(parent) => format!("parent {parent} takes no more children"),

@@ -26,8 +26,8 @@ use std::collections::BTreeMap;
 use super::bounds::{Bounds, Class, WhenFull};
 use super::id::{ClassName, Scope, TaskId};
 use super::spec::{Spec, Visibility};
-pub use class::{Capacity, ClassFull};
-use class::{ClassKey, ClassState};
+use class::ClassState;
+pub use class::{Capacity, ClassFull, LimitName};
 
 /// The classes of a task, as indices into [`Admission::classes`], in a fixed order.
 pub(super) type ClassSet = Vec<u32>;
@@ -48,7 +48,7 @@ pub(super) struct Admission {
     classes: Vec<ClassState>,
     /// Places in `classes` of scopes in which nothing lives.
     vacant: Vec<u32>,
-    index: BTreeMap<ClassKey, u32>,
+    index: BTreeMap<LimitName, u32>,
     per_scope: Option<Class>,
     scopes: BTreeMap<Scope, Class>,
     lanes: BTreeMap<LaneKey, BTreeMap<Place, TaskId>>,
@@ -67,18 +67,18 @@ impl Admission {
             tickets: 0,
         };
         if let Some(class) = bounds.global {
-            admission.add(ClassKey::Global, class);
+            admission.add(LimitName::Global, class);
         }
         for (kind, class) in &bounds.kinds {
-            admission.add(ClassKey::Kind(kind.clone()), *class);
+            admission.add(LimitName::Kind(kind.clone()), *class);
         }
         for (name, class) in &bounds.named {
-            admission.add(ClassKey::Named(name.clone()), *class);
+            admission.add(LimitName::Named(name.clone()), *class);
         }
         admission
     }
 
-    fn add(&mut self, key: ClassKey, class: Class) -> u32 {
+    fn add(&mut self, key: LimitName, class: Class) -> u32 {
         let state = ClassState::new(key.clone(), class);
         let at = if let Some(at) = self.vacant.pop() {
             self.classes[at as usize] = state;
@@ -110,7 +110,7 @@ impl Admission {
     pub(super) fn prune(&mut self, set: &ClassSet) {
         for at in set {
             let state = &self.classes[*at as usize];
-            if state.members == 0 && matches!(state.key, ClassKey::Scope(_)) {
+            if state.members == 0 && matches!(state.key, LimitName::Scope(_)) {
                 self.index.remove(&state.key);
                 self.vacant.push(*at);
             }
@@ -123,18 +123,18 @@ impl Admission {
         // Housekeeping takes no slot of a user's, but where it asks for one.
         let is_shown = spec.visibility == Visibility::Shown;
         if is_shown {
-            set.extend(self.index.get(&ClassKey::Global));
+            set.extend(self.index.get(&LimitName::Global));
         }
         if let (Some(kind), true) = (&spec.kind, is_shown) {
-            set.extend(self.index.get(&ClassKey::Kind(kind.clone())));
+            set.extend(self.index.get(&LimitName::Kind(kind.clone())));
         }
         for name in &spec.limits {
-            let key = ClassKey::Named(name.clone());
+            let key = LimitName::Named(name.clone());
             set.push(*self.index.get(&key).ok_or_else(|| name.clone())?);
         }
         let of_scope = self.scopes.get(&spec.scope).copied().or(self.per_scope);
         if let (Some(class), true) = (of_scope, is_shown) {
-            let key = ClassKey::Scope(spec.scope.clone());
+            let key = LimitName::Scope(spec.scope.clone());
             let known = self.index.get(&key).copied();
             set.push(known.unwrap_or_else(|| self.add(key, class)));
         }
@@ -170,8 +170,8 @@ impl Admission {
         let mut found = Vec::new();
         for (key, at) in &self.index {
             let is_meant = match key {
-                ClassKey::Scope(of) => scope == Some(of),
-                ClassKey::Global | ClassKey::Kind(_) | ClassKey::Named(_) => true,
+                LimitName::Scope(of) => scope == Some(of),
+                LimitName::Global | LimitName::Kind(_) | LimitName::Named(_) => true,
             };
             if is_meant {
                 found.push(self.classes[*at as usize].capacity());
@@ -179,7 +179,7 @@ impl Admission {
         }
         // The class of a scope in which nothing lives is made when something does.
         if let Some(scope) = scope
-            && let key = ClassKey::Scope(scope.clone())
+            && let key = LimitName::Scope(scope.clone())
             && !self.index.contains_key(&key)
             && let Some(class) = self.scopes.get(scope).copied().or(self.per_scope)
         {
@@ -198,7 +198,7 @@ impl Admission {
         let Some(class) = self.scopes.get(scope).copied().or(self.per_scope) else {
             return Ok(());
         };
-        let key = ClassKey::Scope(scope.clone());
+        let key = LimitName::Scope(scope.clone());
         let fresh = ClassState::new(key.clone(), class);
         let at = self.index.get(&key);
         let state = at.map_or(&fresh, |at| &self.classes[*at as usize]);

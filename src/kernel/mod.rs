@@ -33,7 +33,7 @@ mod supervisor;
 mod time;
 mod trace;
 
-pub use admission::{Capacity, ClassFull};
+pub use admission::{Capacity, ClassFull, LimitName};
 pub use bounds::{Bounds, Class, Hosts, WhenFull};
 pub use budget::{BUDGETS_MAX, Budget, Budgets, Charge, ChargeRefusal, Remaining};
 pub use event::{Event, What};

@@ -35,7 +35,7 @@ pub(super) enum KeyCheck {
     /// The same was asked before and this task came of it.
     Same(TaskId),
     /// Something else was asked with it before.
-    Conflict(TaskId, &'static str),
+    Conflict(TaskId, String),
 }
 
 impl Names {

@@ -243,8 +243,19 @@ impl Spec {
         }
     }
 
-    /// The first wish in which two specs differ; `None` when they ask for the same.
-    pub fn difference(&self, other: &Self) -> Option<&'static str> {
+    /// The first wish in which two specs differ, and of labels which one; `None` when they ask for
+    /// the same.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        self.wish_that_differs(other).map(|wish| match wish {
+            "labels" => match differing_label(&self.labels, &other.labels) {
+                Some(label) => format!("label {label}"),
+                None => wish.to_owned(),
+            },
+            wish => wish.to_owned(),
+        })
+    }
+
+    fn wish_that_differs(&self, other: &Self) -> Option<&'static str> {
         macro_rules! first_of {
             ($($field:ident)*) => {{
                 // Without `..`, so that no field is forgotten. Who asks again does so in a trace of
@@ -271,4 +282,11 @@ impl Spec {
             None => id.short(),
         }
     }
+}
+
+/// The first label that only one has, or that has another value.
+fn differing_label<'a>(ours: &'a Labels, theirs: &'a Labels) -> Option<&'a str> {
+    let mut keys = ours.keys().chain(theirs.keys());
+    let key = keys.find(|key| ours.get(*key) != theirs.get(*key));
+    key.map(|key| &**key)
 }

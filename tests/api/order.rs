@@ -203,16 +203,18 @@ async fn key_with_other_wishes_is_a_conflict() {
     let first = task().spawn(until_cancelled).await.unwrap().id();
 
     for (other, wish) in [
-        (task().label("run", "2"), "labels"),
+        (task().label("run", "2"), "label run"),
         (task().name("u"), "name"),
         (task().timeout(Duration::MAX), "timeout"),
     ] {
-        let refused = other.spawn(nothing).await;
+        let refused = other.spawn(nothing).await.unwrap_err();
         assert!(
-            matches!(refused, Err(SpawnError::Refused(Refusal::KeyConflict(t, w)))
-                if t == first && w == wish),
+            matches!(&refused, SpawnError::Refused(Refusal::KeyConflict(t, w))
+                if *t == first && w == wish),
             "{refused:?}"
         );
+        let says = format!("the key is bound to task {first}, which differs in its {wish}");
+        assert_eq!(refused.to_string(), says);
     }
     assert_eq!(manager.counts().total(), 1);
 }

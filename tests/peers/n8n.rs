@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use understory::{
-    Cancel, Class, Context, Failure, Filter, Manager, Page, SendError, SpawnError, State,
+    Cancel, Class, Context, Failure, Filter, LimitName, Manager, Page, SendError, SpawnError, State,
 };
 
 use crate::stage::{for_ever, reaches, settle_down, soon, until_cancelled};
@@ -60,7 +60,7 @@ async fn ceiling_counts_the_tasks_of_every_scope_and_is_free_with_each_end() {
     let Err(SpawnError::LimitReached(full)) = ask("three").await else {
         panic!("the third one is too many")
     };
-    assert_eq!((full.class.as_str(), full.size), ("all tasks", 2));
+    assert_eq!((full.class, full.size), (LimitName::Global, 2));
     assert_eq!(manager.live(), 2);
     soon(one.cancel(enough())).await.unwrap();
     assert!(ask("three").await.is_ok());

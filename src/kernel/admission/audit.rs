@@ -62,7 +62,7 @@ impl Admission {
     pub(in crate::kernel) fn in_use(&self) -> Vec<(String, u32, u32, u32)> {
         let row = |at: &u32| {
             let full = self.classes[*at as usize].describe();
-            (full.class, full.in_use, full.size, full.waiting)
+            (full.class.to_string(), full.in_use, full.size, full.waiting)
         };
         self.index.values().map(row).collect()
     }

@@ -3,16 +3,62 @@
 //! *Not here*: who gets a slot (`admission`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use super::super::bounds::{Class, WhenFull};
 use super::super::id::{ClassName, Kind, Scope};
 use super::ClassSet;
 
+/// Which limit class it is: its sort and its name. As text it is what a person would say: `all
+/// tasks`, `scope s`, `kind k`, `limit llm`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitName {
+    /// The one over all tasks.
+    Global,
+    /// That of a scope.
+    Scope(Scope),
+    /// That of a kind.
+    Kind(Kind),
+    /// One that tasks ask for by its name.
+    Named(ClassName),
+}
+
+impl LimitName {
+    /// The plain name, without the sort; `None` for the one over all tasks.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Global => None,
+            Self::Scope(scope) => Some(scope.as_str()),
+            Self::Kind(kind) => Some(kind.as_str()),
+            Self::Named(name) => Some(name.as_str()),
+        }
+    }
+
+    /// The sort, in one word: `all`, `scope`, `kind`, `limit`.
+    pub const fn sort(&self) -> &'static str {
+        match self {
+            Self::Global => "all",
+            Self::Scope(_) => "scope",
+            Self::Kind(_) => "kind",
+            Self::Named(_) => "limit",
+        }
+    }
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            None => f.write_str("all tasks"),
+            Some(name) => write!(f, "{} {name}", self.sort()),
+        }
+    }
+}
+
 /// Why a task is refused by a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassFull {
-    /// The class, as a person would name it.
-    pub class: String,
+    /// The class.
+    pub class: LimitName,
     /// Slots in use.
     pub in_use: u32,
     /// Slots in all.
@@ -24,8 +70,8 @@ pub struct ClassFull {
 /// How a limit class stands: what there is room for before anything is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// The class, as a person would name it: `all tasks`, `scope s`, `kind k`, `limit llm`.
-    pub class: String,
+    /// The class.
+    pub class: LimitName,
     /// Slots in all.
     pub max: u32,
     /// Slots in use. Bodies that came back from waiting may raise it above `max` for a while.
@@ -45,18 +91,10 @@ impl Capacity {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ClassKey {
-    Global,
-    Scope(Scope),
-    Kind(Kind),
-    Named(ClassName),
-}
-
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct ClassState {
-    pub(super) key: ClassKey,
+    pub(super) key: LimitName,
     pub(super) class: Class,
     /// Live tasks that belong to it.
     pub(super) members: usize,
@@ -70,7 +108,7 @@ pub(super) struct ClassState {
 }
 
 impl ClassState {
-    pub(super) fn new(key: ClassKey, class: Class) -> Self {
+    pub(super) fn new(key: LimitName, class: Class) -> Self {
         Self {
             key,
             class,
@@ -91,22 +129,13 @@ impl ClassState {
         self.in_use + self.waiting >= self.class.size
     }
 
-    fn name(&self) -> String {
-        match &self.key {
-            ClassKey::Global => "all tasks".to_owned(),
-            ClassKey::Scope(scope) => format!("scope {scope}"),
-            ClassKey::Kind(kind) => format!("kind {kind}"),
-            ClassKey::Named(name) => format!("limit {name}"),
-        }
-    }
-
     pub(super) fn capacity(&self) -> Capacity {
         let queue_room = match self.class.when_full {
             WhenFull::Queue { waiting_max } => waiting_max.saturating_sub(self.waiting),
             WhenFull::Refuse | WhenFull::Inline => 0,
         };
         Capacity {
-            class: self.name(),
+            class: self.key.clone(),
             max: self.class.size,
             in_use: self.in_use,
             queued: self.waiting,
@@ -116,7 +145,7 @@ impl ClassState {
     }
 
     pub(super) fn describe(&self) -> ClassFull {
-        let class = self.name();
+        let class = self.key.clone();
         let (in_use, waiting, size) = (self.in_use, self.waiting, self.class.size);
         ClassFull {
             class,

@@ -374,8 +374,9 @@ pub enum Refusal {
     DuplicateId(TaskId),
     /// The name is held by this live task.
     NameTaken(Name, TaskId),
-    /// The key is bound to this task, which was asked differently: in this wish.
-    KeyConflict(TaskId, &'static str),
+    /// The key is bound to this task, which was asked differently: in this wish, like `timeout` or
+    /// `label run`.
+    KeyConflict(TaskId, String),
     /// No such parent is known.
     UnknownParent(TaskId),
     /// The parent takes no more children: it was asked to stop, or its body is over.

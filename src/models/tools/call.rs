@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::Args;
-use super::{Rights, ToolError};
-use crate::api::{Cancel, CancelError, ResumeError, SendError, SpawnError, TaskBuilder, TaskRef};
+use super::{Rights, ToolError, refusals};
+use crate::api::{Cancel, CancelError, TaskBuilder, TaskRef};
 use crate::index::{Cursor, Page};
 use crate::kernel::{Filter, Kind, OnParentEnd, Record, Seq, State, TaskId};
 
@@ -74,10 +74,11 @@ async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
     task = wishes(task, &mut args)?;
     let wait = args.time("wait_ms")?;
     args.end()?;
-    let handle = task
-        .spawn_kind(&kind, input)
-        .await
-        .map_err(|error| refused(&error))?;
+    let spawned = task.spawn_kind(&kind, input).await;
+    let handle = match spawned {
+        Ok(handle) => handle,
+        Err(error) => return Err(refusals::of_spawn(&error, rights).await),
+    };
     if let Some(wait) = wait {
         let one = [handle.task()];
         let waited = rights
@@ -87,7 +88,7 @@ async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
             .timeout(wait)
             .any()
             .await;
-        waited.map_err(|error| ToolError::new("unavailable", error.to_string()))?;
+        waited.map_err(|_| refusals::unavailable())?;
     }
     let id = handle.id();
     let record = rights
@@ -119,31 +120,6 @@ fn wishes(mut task: TaskBuilder, args: &mut Args) -> Result<TaskBuilder, ToolErr
     Ok(task)
 }
 
-fn refused(error: &SpawnError) -> ToolError {
-    let message = error.to_string();
-    if let SpawnError::LimitReached(full) = error {
-        return ToolError {
-            details: Some(json!({
-                "limit": full.class.clone(),
-                "in_use": full.in_use,
-                "size": full.size,
-                "waiting": full.waiting,
-            })),
-            ..ToolError::new("limit_reached", message)
-        };
-    }
-    let code = if matches!(error, SpawnError::Invalid(_)) {
-        "invalid_arguments"
-    } else if matches!(error, SpawnError::NoExecutor { .. }) {
-        "unknown_kind"
-    } else if matches!(error, SpawnError::Unavailable(_) | SpawnError::Unknown(_)) {
-        "unavailable"
-    } else {
-        "refused"
-    };
-    ToolError::new(code, message)
-}
-
 async fn send(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
     let to = args.need_text("to")?;
     let body = args.need("body")?;
@@ -155,18 +131,7 @@ async fn send(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
             "message_number": receipt.number,
             "inbox_depth": receipt.waiting,
         })),
-        Err(error) => {
-            let code = if matches!(error, SendError::NoSuchTask { .. }) {
-                "not_found"
-            } else if matches!(error, SendError::Ended { .. }) {
-                "ended"
-            } else if matches!(error, SendError::Full { .. }) {
-                "inbox_full"
-            } else {
-                "refused"
-            };
-            Err(ToolError::new(code, error.to_string()))
-        }
+        Err(error) => Err(refusals::of_send(&error, &task, &to)),
     }
 }
 
@@ -214,7 +179,7 @@ async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
         Mode::Any => wait.any().await,
         Mode::All => wait.all().await,
     };
-    let waited = waited.map_err(|error| ToolError::new("unavailable", error.to_string()))?;
+    let waited = waited.map_err(|_| refusals::unavailable())?;
     let rows = |records: &[Arc<Record>]| -> Vec<_> {
         records.iter().map(|record| row(rights, record)).collect()
     };
@@ -357,7 +322,7 @@ async fn cancel(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
         if matches!(error, CancelError::Unknown(_)) {
             return ToolError::not_found(&id);
         }
-        ToolError::new("unavailable", error.to_string())
+        refusals::unavailable()
     })?;
     let texts = |ids: &[TaskId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     Ok(json!({
@@ -377,14 +342,7 @@ async fn resume(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
             let record = task.record().ok_or_else(|| ToolError::not_found(&id))?;
             Ok(row(rights, &record))
         }
-        Err(ResumeError::NotSuspended { state }) => Err(ToolError {
-            details: Some(json!({ "status": state.as_str() })),
-            ..ToolError::new(
-                "not_suspended",
-                "it waits for nothing; task_read shows its state",
-            )
-        }),
-        Err(error) => Err(ToolError::new("refused", error.to_string())),
+        Err(error) => Err(refusals::of_resume(&error, &id)),
     }
 }
 

@@ -5,12 +5,13 @@
 //!    of its scope. Everything else is not found, whether it exists or not.
 //! 2. What comes from a model is checked: an argument that no schema has is an error, never
 //!    ignored.
-//! 3. An error is a value that says what to do.
+//! 3. An error is a value that says what the caller can do; what only the host can do is not in it.
 //!
 //! *Not here*: protocols that carry the calls.
 
 mod args;
 mod call;
+mod refusals;
 mod schemas;
 
 use serde_json::{Value, json};

@@ -97,7 +97,9 @@ async fn capacity_is_what_admission_will_say() {
     assert_eq!((class.free(), class.queue_room), (0, u32::MAX - 1));
     assert_eq!(manager.capacity("m").await.unwrap(), None);
     let classes = manager.scope("s").capacity().await.unwrap();
-    let scope = classes.iter().find(|class| class.class == "scope s");
+    let scope = classes
+        .iter()
+        .find(|class| class.class.to_string() == "scope s");
     assert_eq!(scope.unwrap().free(), 0);
     let refused = manager.scope("s").unnamed().spawn(until_told).await;
     assert!(matches!(refused, Err(SpawnError::LimitReached(_))));

@@ -16,7 +16,7 @@ pub(super) enum Asked {
     Spawn {
         id: TaskId,
         /// The task that its key was bound to, and in which wish that was asked for differently.
-        bound: Option<(TaskId, Option<&'static str>)>,
+        bound: Option<(TaskId, Option<String>)>,
         stale: bool,
     },
     Resume {
@@ -191,7 +191,7 @@ impl Checks {
     }
 
     /// The task that a key must lead to: one that is held, or whose window is not over.
-    fn bound(&self, now: Timestamp, spec: &Spec) -> Option<(TaskId, Option<&'static str>)> {
+    fn bound(&self, now: Timestamp, spec: &Spec) -> Option<(TaskId, Option<String>)> {
         spec.key.as_ref()?;
         let holds = |seen: &&Seen| {
             let other = seen.spec();
@@ -252,7 +252,7 @@ impl Checks {
         };
         match (&asked, reply) {
             (Asked::Spawn { id, bound, stale }, Reply::Spawned(result)) => {
-                self.spawn_reply(*id, *bound, *stale, result)
+                self.spawn_reply(*id, bound.clone(), *stale, result)
             }
             (
                 Asked::Resume {
@@ -313,7 +313,7 @@ impl Checks {
     fn spawn_reply(
         &mut self,
         id: TaskId,
-        bound: Option<(TaskId, Option<&'static str>)>,
+        bound: Option<(TaskId, Option<String>)>,
         stale: bool,
         result: &Result<Accepted, Refusal>,
     ) -> Verdict {

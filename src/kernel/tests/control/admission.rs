@@ -165,7 +165,7 @@ fn capacity(bed: &mut Bed, of: &str) -> Vec<(String, [u32; 5])> {
             class.queue_room,
             class.free(),
         ];
-        (class.class.clone(), numbers)
+        (class.class.to_string(), numbers)
     };
     classes.iter().map(row).collect()
 }
