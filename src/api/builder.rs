@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::context;
 use super::core::Core;
+use crate::engine::Classifier;
 use crate::inbox::Overflow;
 use crate::kernel::Trace;
 use crate::kernel::{
     ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, OnParentEnd,
-    OnScopeClose, Retry, Reuse, Scope, Spec, StopPolicy, TaskId, check_label,
+    OnScopeClose, Reuse, Scope, Spec, StopPolicy, TaskId, check_label,
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
@@ -46,6 +47,8 @@ pub struct TaskBuilder<Mode = Once> {
     pub(super) inbox_overflow: Overflow,
     pub(super) tokens: Vec<CancellationToken>,
     pub(super) progress_interval: Option<Duration>,
+    /// Which failures are worth another attempt; `None` is all.
+    pub(super) retry_if: Option<Classifier>,
     mode: PhantomData<Mode>,
 }
 
@@ -71,6 +74,7 @@ impl TaskBuilder<Once> {
             inbox_overflow: Overflow::default(),
             tokens: Vec::new(),
             progress_interval: None,
+            retry_if: None,
             mode: PhantomData,
         }
     }
@@ -303,43 +307,14 @@ impl<Mode> TaskBuilder<Mode> {
         self
     }
 
-    /// Lets a failed attempt be followed by another one. The body must be callable again (`Fn`).
-    ///
-    /// A failure that is [`permanent`](crate::Failure::permanent) and a cancel are never followed
-    /// by another attempt. Each attempt starts with no children; messages that nobody read stay for
-    /// it.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use std::time::Duration;
-    /// # use understory::{Failure, Manager, Retry};
-    /// # let manager = Manager::in_memory();
-    /// let task = manager
-    ///     .scope("s")
-    ///     .task("flaky")
-    ///     .retry(Retry::fixed(2, Duration::from_millis(1)))
-    ///     .spawn(|ctx| async move {
-    ///         match ctx.attempt() {
-    ///             3 => Ok("at last".to_owned()),
-    ///             number => Err(Failure::new(format!("attempt {number} failed"))),
-    ///         }
-    ///     })
-    ///     .await?;
-    /// assert_eq!(task.await?, "at last");
-    /// # Ok(()) }
-    /// ```
-    pub fn retry(self, retry: Retry) -> TaskBuilder<Again> {
-        self.set(|spec| spec.retry = retry).again()
-    }
-
     /// Lets the body suspend itself, as it can be called again (`Fn`) when somebody resumes it. See
     /// [`Context::suspend`](crate::Context::suspend).
     pub fn resumable(self) -> TaskBuilder<Again> {
         self.again()
     }
 
-    fn again(self) -> TaskBuilder<Again> {
+    /// From here on the body is called anew for each attempt.
+    pub(super) fn again(self) -> TaskBuilder<Again> {
         let this = self;
         TaskBuilder {
             core: this.core,
@@ -353,6 +328,7 @@ impl<Mode> TaskBuilder<Mode> {
             inbox_overflow: this.inbox_overflow,
             tokens: this.tokens,
             progress_interval: this.progress_interval,
+            retry_if: this.retry_if,
             mode: PhantomData,
         }
     }

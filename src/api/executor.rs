@@ -14,8 +14,8 @@ use super::context::{self, Context};
 use super::core::Core;
 use super::manager::Manager;
 use super::spawn::encode;
-use crate::engine::{Attempt, Failure, Work};
-use crate::kernel::{Hosts, InvalidText, Kind, Scope};
+use crate::engine::{Attempt, Classifier, Failure, Work};
+use crate::kernel::{Fault, Hosts, InvalidText, Kind, Scope};
 
 /// A future in a box, as executors return it.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -44,6 +44,13 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Executor: Send + Sync + 'static {
     /// Runs one attempt of a task with this input.
     fn run(&self, context: Context, input: Value) -> BoxFuture<Result<Value, Failure>>;
+
+    /// Whether another attempt may follow this failure of a task, if attempts are left: always,
+    /// unless it says otherwise. See [`TaskBuilder::retry_if`](super::TaskBuilder::retry_if).
+    fn retry_if(&self, fault: &Fault) -> bool {
+        let _ = fault;
+        true
+    }
 }
 
 impl<F, Fut> Executor for F
@@ -215,10 +222,23 @@ impl Manager {
 }
 
 /// The work of a task of an executor: each attempt takes the one that is registered then.
-pub(super) fn work(core: &Arc<Core>, scope: Scope, kind: Kind, input: Value) -> Work {
+pub(super) fn work(
+    core: &Arc<Core>,
+    scope: Scope,
+    kind: Kind,
+    input: Value,
+    classifier: Option<Classifier>,
+) -> Work {
     let core = Arc::clone(core);
     Work::Many(Arc::new(move |attempt: Attempt| {
         let found = core.executors.find(&scope, &kind);
+        if let Some(executor) = found.clone().filter(|_| !attempt.is_last) {
+            let judge = move |fault: &Fault| executor.retry_if(fault);
+            attempt.wish.judge_by(Arc::new(judge));
+        }
+        if let Some(classifier) = &classifier {
+            attempt.wish.judge_by(Arc::clone(classifier));
+        }
         let context = Context::new(Arc::clone(&core), attempt);
         let (here, input, kind) = (context.clone(), input.clone(), kind.clone());
         context::within(&context, async move {

@@ -38,6 +38,7 @@ mod note;
 mod place;
 mod query;
 mod retention;
+mod retries;
 mod scope;
 mod send;
 mod shutdown;

@@ -161,8 +161,11 @@ impl TaskBuilder<Again> {
         Fut: Future<Output = Result<T, Failure>> + Send + 'static,
     {
         let core = Arc::clone(&self.core);
-        let body = Arc::new(body);
+        let (body, classifier) = (Arc::new(body), self.retry_if.clone());
         let work = Work::Many(Arc::new(move |attempt: Attempt| {
+            if let Some(classifier) = &classifier {
+                attempt.wish.judge_by(Arc::clone(classifier));
+            }
             let context = Context::new(Arc::clone(&core), attempt);
             let body = Arc::clone(&body);
             context::within(&context, async move { encode(body(context_of()).await) })
@@ -210,7 +213,7 @@ impl<Mode> TaskBuilder<Mode> {
         if is_missing && this.core.hub.bounds.hosts == Hosts::All {
             return Err(SpawnError::NoExecutor { kind, input });
         }
-        let work = executor::work(&this.core, scope, kind, input);
+        let work = executor::work(&this.core, scope, kind, input, this.retry_if.clone());
         this.ask(work).await
     }
 

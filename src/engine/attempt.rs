@@ -1,7 +1,8 @@
 //! One attempt: call the work, poll the body, drop it, report.
 //!
 //! # Invariants
-//! 1. The order is: body over or dropped, inbox closed if the end is final, report.
+//! 1. The order is: body over or dropped, its failure judged, inbox closed if the end is final,
+//!    report.
 //! 2. A body that asked to be suspended and returned a value is suspended; another error wins.
 //! 3. If the runner itself is dropped, the drop of its guard drops the body first and then reports
 //!    it lost.
@@ -10,6 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::failure::Failure;
+use super::judge::{Classifier, judge};
 use super::live::{BodyFuture, Live, Work};
 use super::signal::Signal;
 use super::unwind::{catch, catch_call, dispose};
@@ -46,7 +48,7 @@ pub(crate) struct Attempt {
 }
 
 /// What a body leaves behind: the wish to be suspended, of which the newest counts, or an operation
-/// that goes on after it.
+/// that goes on after it; and who judges its failures.
 #[derive(Default)]
 pub(crate) struct Wish(Mutex<Wishes>);
 
@@ -55,9 +57,19 @@ struct Wishes {
     suspension: Option<Payload>,
     adopted: Option<BodyFuture>,
     has_adopted: bool,
+    classifiers: Vec<Classifier>,
 }
 
 impl Wish {
+    /// Lets this classifier judge the failure of the attempt, beside others.
+    pub(crate) fn judge_by(&self, classifier: Classifier) {
+        self.lock().classifiers.push(classifier);
+    }
+
+    fn take_classifiers(&self) -> Vec<Classifier> {
+        std::mem::take(&mut self.lock().classifiers)
+    }
+
     pub(crate) fn make(&self, payload: Payload) {
         self.lock().suspension = Some(payload);
     }
@@ -205,12 +217,29 @@ impl Guard {
             (Err(panic), End::Done(_) | End::Suspended(_)) => failed(FaultKind::Panic, panic),
             (_, end) => end,
         };
+        let end = self.judged(end);
         let undelivered = if self.is_final(&end) {
             self.live.close_inbox()
         } else {
             0
         };
         reporter.report(&self.live, self.epoch, end, undelivered);
+    }
+
+    /// The end, given what those say who know its meaning.
+    fn judged(&self, end: End) -> End {
+        let classifiers = self.wish.take_classifiers();
+        let stop = self.signal.stop();
+        let may_follow = stop.as_ref().is_none_or(|stop| stop.cause.allows_retry());
+        if classifiers.is_empty() || self.is_last || !may_follow {
+            return end;
+        }
+        let judged = judge(end, stop.as_deref(), &self.live, &classifiers);
+        // What they hold is the user's, and may be dropped here for the last time.
+        if let Err(panic) = dispose(classifiers) {
+            tracing::warn!(task = %self.live.id, panic, "what judges its failures panicked");
+        }
+        judged
     }
 
     /// Whether no attempt can follow that would read what is left in the inbox.

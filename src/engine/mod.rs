@@ -1,8 +1,8 @@
 //! Run one attempt of a body and report how it ended.
 //!
 //! # Invariants
-//! 1. User code (a body, its `Drop`, its panic payload and that one's `Drop`) runs here and nowhere
-//!    else, each piece under `catch_unwind`.
+//! 1. User code (a body, its `Drop`, its panic payload and that one's `Drop`, who judges its failure)
+//!    runs here and nowhere else, each piece under `catch_unwind`.
 //! 2. A report is made after the body has been dropped, so "reported" means "will never be polled
 //!    again".
 //! 3. An attempt reports exactly once, even when its own task is dropped.
@@ -13,6 +13,7 @@
 mod attempt;
 mod callback;
 mod failure;
+mod judge;
 mod live;
 mod pace;
 mod signal;
@@ -22,6 +23,7 @@ pub(crate) use attempt::{Attempt, Reporter, Verdict, lost, run};
 pub(crate) use callback::{CancelCall, call_back};
 pub use failure::Failure;
 pub(crate) use failure::cut;
+pub(crate) use judge::Classifier;
 pub(crate) use live::{BodyFuture, Live, Work};
 pub(crate) use pace::{Due, Pace};
 pub(crate) use unwind::{catch, catch_call, dispose};

@@ -34,6 +34,7 @@ mod panics;
 mod query;
 #[cfg(feature = "testing")]
 mod restart;
+mod retries;
 mod send;
 mod shutdown;
 #[cfg(feature = "testing")]
