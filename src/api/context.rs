@@ -1,6 +1,7 @@
-//! What a body is handed: who it is, its inbox, its stop signal, and what it may begin.
+//! What a body is handed: who it is, its stop signal, and what it may begin.
 //!
-//! *Not here*: what it says of itself (`note`), sending (`send`), awaiting others (`wait`).
+//! *Not here*: what it says of itself (`note`), messages (`receive`, `send`), awaiting others
+//! (`wait`).
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +15,6 @@ use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
 use crate::engine::{Attempt, BodyFuture, Verdict};
-use crate::inbox::Message;
 use crate::kernel::Trace;
 use crate::kernel::{CancelReport, Epoch, Kind, Scope, Spec, Stop, TaskId};
 
@@ -55,17 +55,6 @@ pub(super) fn within(
     body: impl Future<Output = Verdict> + Send + 'static,
 ) -> BodyFuture {
     Box::pin(CURRENT.scope(context.clone(), body))
-}
-
-/// What [`Context::recv_or_cancelled`] brought.
-#[derive(Debug)]
-pub enum Received {
-    /// A message.
-    Message(Message),
-    /// The task was asked to stop; messages may wait.
-    Cancelled(Arc<Stop>),
-    /// The attempt is over: nothing will come any more.
-    Closed,
 }
 
 /// One attempt of a task, as its body sees it. Cheap to clone.
@@ -257,101 +246,6 @@ impl Context {
         self.attempt.signal.token()
     }
 
-    /// Takes the next message, or waits for one; `None` when there is no inbox, or when the attempt
-    /// is over or asked to stop and no message waits.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use understory::Manager;
-    /// # let manager = Manager::in_memory();
-    /// let adder = manager
-    ///     .scope("s")
-    ///     .task("adder")
-    ///     .spawn(|ctx| async move {
-    ///         let mut sum = 0;
-    ///         while let Some(message) = ctx.recv().await {
-    ///             match message.body.as_i64() {
-    ///                 Some(number) => sum += number,
-    ///                 None => break,
-    ///             }
-    ///         }
-    ///         Ok(sum)
-    ///     })
-    ///     .await?;
-    /// adder.send(1).await?;
-    /// adder.send(2).await?;
-    /// adder.send("that is all").await?;
-    /// assert_eq!(adder.await?, 3);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// No message is lost when it is dropped.
-    pub async fn recv(&self) -> Option<Message> {
-        let signal = &self.attempt.signal;
-        let message = tokio::select! {
-            biased;
-            // What waits is read before the request to stop is heard.
-            message = self.attempt.live.inbox.recv(|| self.is_current()) => message,
-            _ = signal.asked() => None,
-        };
-        self.touch();
-        message
-    }
-
-    /// Takes the next message, if one waits.
-    pub fn try_recv(&self) -> Option<Message> {
-        self.is_current()
-            .then(|| self.attempt.live.inbox.try_recv())
-            .flatten()
-    }
-
-    /// Takes all messages that wait: what came in since the last look, between two steps of work.
-    pub fn drain(&self) -> Vec<Message> {
-        if self.is_current() {
-            self.attempt.live.inbox.drain()
-        } else {
-            Vec::new()
-        }
-    }
-
-    /// Takes the next message, or tells the request to stop, which goes first.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use understory::{Cancel, Manager, Received};
-    /// # let manager = Manager::in_memory();
-    /// let writer = manager
-    ///     .scope("s")
-    ///     .task("writer")
-    ///     .spawn(|ctx| async move {
-    ///         let mut lines = Vec::new();
-    ///         loop {
-    ///             match ctx.recv_or_cancelled().await {
-    ///                 Received::Message(line) => lines.push(line.body),
-    ///                 Received::Cancelled(_) | Received::Closed => return Ok(lines),
-    ///             }
-    ///         }
-    ///     })
-    ///     .await?;
-    /// writer.send("first").await?;
-    /// let report = writer.cancel(Cancel::because("enough")).await?;
-    /// assert_eq!(report.cancelled, [writer.id()]);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// No message is lost when it is dropped.
-    pub async fn recv_or_cancelled(&self) -> Received {
-        tokio::select! {
-            biased;
-            stop = self.cancelled() => Received::Cancelled(stop),
-            message = self.recv() => message.map_or(Received::Closed, Received::Message),
-        }
-    }
-
     /// Cancels the task of this id and everything below it; see [`TaskRef::cancel_tree`].
     ///
     /// # Errors
@@ -365,6 +259,12 @@ impl Context {
         cancel: Cancel,
     ) -> Result<CancelReport, CancelError> {
         self.manager().task(id).cancel_tree(cancel).await
+    }
+
+    /// Does something as this attempt, wherever it is polled: what it asks of others is recorded as
+    /// asked by its task, which waits while it waits.
+    pub(crate) async fn acting<T>(&self, work: impl Future<Output = T>) -> T {
+        CURRENT.scope(self.clone(), work).await
     }
 
     pub(super) fn is_current(&self) -> bool {

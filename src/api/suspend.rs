@@ -87,7 +87,7 @@ impl Context {
     /// ```
     #[must_use = "return it as the body's error"]
     pub fn suspend(&self, payload: impl Serialize) -> Failure {
-        if !self.attempt.is_repeatable {
+        if !self.can_suspend() {
             let message = "its body can be called only once and cannot suspend: spawn it with \
                            `resumable` or `retry`, or as an executor";
             return Failure::new(message).permanent();
@@ -99,6 +99,11 @@ impl Context {
             }
             Err(error) => Failure::new(format!("it cannot suspend: {error}")).permanent(),
         }
+    }
+
+    /// Whether its body can be called again when it is resumed.
+    pub(crate) fn can_suspend(&self) -> bool {
+        self.attempt.is_repeatable
     }
 
     /// What this run was resumed with; `None` when it was not resumed.

@@ -45,7 +45,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn is_suspension(&self) -> bool {
+    pub(crate) fn is_suspension(&self) -> bool {
         self.is_suspension
     }
 

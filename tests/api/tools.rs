@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use understory::tools::{self, Rights};
-use understory::{Class, Context, Failure, Manager, State, TaskId};
+use understory::{Class, Context, Failure, Manager, TaskId};
 
-use crate::stage::{reaches, soon};
+use crate::stage::soon;
 
+mod look;
 mod rights;
+mod talk;
 
 /// Ends with what it is sent; says first what it was asked.
 async fn echo(ctx: Context, input: Value) -> Result<Value, Failure> {
@@ -21,15 +23,10 @@ async fn answer(_: Context, _: Value) -> Result<Value, Failure> {
     Ok(json!(42))
 }
 
-async fn asks(ctx: Context, _: Value) -> Result<Value, Failure> {
-    ctx.resumed().ok_or_else(|| ctx.suspend("may I?"))
-}
-
 fn manager() -> Manager {
     let builder = Manager::builder()
         .executor("echo", echo)
         .executor("answer", answer)
-        .executor("asks", asks)
         .limit("one", Class::refuse(1));
     builder.build().unwrap()
 }
@@ -118,6 +115,7 @@ async fn spawned_task_has_an_id_and_a_path_and_hangs_below_its_caller() {
     let args = json!({
         "kind": "answer", "input": null, "name": "child", "parent": "lead", "wait_ms": 60_000,
         "timeout_ms": 60_000, "on_parent_close": "cancel", "limits": ["one"], "key": "k",
+        "budget": { "tokens": 7, "turns": 0 },
     });
     let child = call(&rights, "task_spawn", args.clone()).await;
 
@@ -126,6 +124,8 @@ async fn spawned_task_has_an_id_and_a_path_and_hangs_below_its_caller() {
         (&json!("lead/child"), &json!("completed"))
     );
     assert_eq!(child["outcome"]["value"], 42);
+    assert_eq!(child["budgets"]["tokens"]["limit"], 7);
+    assert_eq!(child["budgets"]["turns"]["limit"], 0);
     let again = call(&rights, "task_spawn", args).await;
     assert_eq!(again["id"], child["id"]);
     let record = manager
@@ -163,6 +163,14 @@ async fn spawn_that_is_refused_says_why() {
         "not_found",
     )
     .await;
+    for budget in [
+        json!(["tokens"]),
+        json!({ "tokens": -1 }),
+        json!({ "a b": 1 }),
+    ] {
+        let budgeted = json!({ "kind": "echo", "input": 1, "budget": budget });
+        refused(budgeted, "invalid_arguments").await;
+    }
     let keeps = json!({ "kind": "echo", "input": 1, "on_parent_close": "keep" });
     let error = refused(keeps, "invalid_arguments").await;
     assert!(
@@ -229,154 +237,6 @@ async fn message_reaches_the_task_and_a_task_that_has_ended_takes_none() {
 }
 
 #[tokio::test]
-async fn wait_tells_ends_once_and_what_is_pending() {
-    let manager = manager();
-    let rights = rights(&manager);
-    let (one, two) = (
-        spawn(&rights, "echo", "a").await,
-        spawn(&rights, "echo", "b").await,
-    );
-    manager.send(one, "end").await.unwrap();
-    let wait = |args| call(&rights, "task_wait", args);
-
-    let first = wait(json!({})).await;
-    assert_eq!(first["done"][0]["id"], one.to_string());
-    assert_eq!(
-        (&first["pending"], &first["timed_out"]),
-        (&json!([two.to_string()]), &json!(false))
-    );
-    let seq = first["seq"].clone();
-    let nothing = wait(json!({ "after_seq": seq, "timeout_ms": 1 })).await;
-    assert_eq!(
-        (&nothing["done"], &nothing["timed_out"]),
-        (&json!([]), &json!(true))
-    );
-
-    manager.send(two, "end").await.unwrap();
-    let both = json!({ "targets": [one.to_string(), two.to_string()], "mode": "all" });
-    assert_eq!(wait(both).await["done"].as_array().unwrap().len(), 2);
-    // It ended before this wait, and after the number.
-    let rest = wait(json!({ "after_seq": seq })).await;
-    assert_eq!(rest["done"][0]["id"], two.to_string());
-    assert_eq!(rest["done"].as_array().unwrap().len(), 1);
-
-    is_refused(
-        &rights,
-        "task_wait",
-        json!({ "targets": ["x"] }),
-        "not_found",
-    )
-    .await;
-    is_refused(
-        &rights,
-        "task_wait",
-        json!({ "mode": "some" }),
-        "invalid_arguments",
-    )
-    .await;
-    let many = vec!["a"; 257];
-    is_refused(
-        &rights,
-        "task_wait",
-        json!({ "targets": many }),
-        "invalid_arguments",
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn list_filters_and_goes_on_after_its_cursor() {
-    let manager = manager();
-    let rights = rights(&manager);
-    let lead = spawn(&rights, "echo", "lead").await;
-    for name in ["one", "two", "three"] {
-        let args = json!({ "kind": "answer", "input": 0, "name": name, "parent": "lead",
-            "wait_ms": 60_000 });
-        call(&rights, "task_spawn", args).await;
-    }
-    let list = async |args| call(&rights, "task_list", args).await;
-    let paths = |answer: &Value| -> Vec<String> {
-        let rows = answer["tasks"].as_array().unwrap().iter();
-        rows.map(|row| row["path"].as_str().unwrap().to_owned())
-            .collect()
-    };
-
-    let all = ["lead", "lead/one", "lead/two", "lead/three"];
-    assert_eq!(paths(&list(json!({})).await), all);
-    assert_eq!(paths(&list(json!({ "kind": "echo" })).await), ["lead"]);
-    assert_eq!(paths(&list(json!({ "status": "live" })).await), ["lead"]);
-    assert_eq!(
-        paths(&list(json!({ "status": "completed" })).await),
-        all[1..]
-    );
-    assert_eq!(
-        paths(&list(json!({ "prefix": "lead/two" })).await),
-        ["lead/two"]
-    );
-    assert!(paths(&list(json!({ "prefix": "le" })).await).is_empty());
-    let page = list(json!({ "limit": 3 })).await;
-    assert_eq!(paths(&page), all[..3]);
-    let rest = list(json!({ "limit": 3, "cursor": page["cursor"] })).await;
-    assert_eq!(
-        (paths(&rest), &rest["cursor"]),
-        (vec![all[3].to_owned()], &Value::Null)
-    );
-
-    is_refused(
-        &rights,
-        "task_list",
-        json!({ "status": "busy" }),
-        "invalid_arguments",
-    )
-    .await;
-    is_refused(
-        &rights,
-        "task_list",
-        json!({ "cursor": "x" }),
-        "invalid_arguments",
-    )
-    .await;
-    assert_eq!(manager.task(lead).state(), Some(State::Running));
-}
-
-#[tokio::test]
-async fn output_and_result_are_read_by_page() {
-    let manager = manager();
-    let rights = rights(&manager);
-    let task = spawn(&rights, "echo", "t").await;
-    crate::stage::sees(&mut crate::stage::feed_of(&manager, task).await, |event| {
-        event.to_json()["data"] == "listening"
-    })
-    .await;
-
-    let first = call(&rights, "task_read", json!({ "id": "t", "limit": 1 })).await;
-    assert_eq!(
-        (&first["output"], &first["written"]),
-        (&json!(["hello"]), &json!(2))
-    );
-    let next = json!({ "id": "t", "after": first["after"] });
-    assert_eq!(
-        call(&rights, "task_read", next).await["output"],
-        json!(["listening"])
-    );
-    manager.send(task, "bye").await.unwrap();
-    soon(manager.task(task).settled()).await.unwrap();
-    let end = call(&rights, "task_read", json!({ "id": task.to_string() })).await;
-    assert_eq!(
-        (&end["status"], &end["outcome"]["value"]),
-        (&json!("completed"), &json!("bye"))
-    );
-    is_refused(&rights, "task_read", json!({ "id": "t" }), "not_found").await;
-    is_refused(
-        &rights,
-        "task_read",
-        json!({ "id": "t", "after": -1 }),
-        "invalid_arguments",
-    )
-    .await;
-}
-
-#[tokio::test]
 async fn cancel_reports_what_stopped_and_what_had_ended() {
     let manager = manager();
     let rights = rights(&manager);
@@ -409,24 +269,4 @@ async fn cancel_reports_what_stopped_and_what_had_ended() {
         "not_found",
     )
     .await;
-}
-
-#[tokio::test]
-async fn suspended_task_goes_on_with_an_answer() {
-    let manager = manager();
-    let rights = rights(&manager);
-    let task = spawn(&rights, "asks", "t").await;
-    reaches(&manager, task, State::Suspended).await;
-    let waited = call(&rights, "task_wait", json!({ "targets": ["t"] })).await;
-    assert_eq!(waited["suspended"][0]["wait"]["payload"], "may I?");
-
-    let resumed = call(&rights, "task_resume", json!({ "id": "t", "data": "yes" })).await;
-    assert_eq!(resumed["id"], task.to_string());
-    let record = soon(manager.task(task).settled()).await.unwrap();
-    assert_eq!(record.to_json()["outcome"]["value"], "yes");
-
-    let ended = json!({ "id": task.to_string() });
-    let error = is_refused(&rights, "task_resume", ended, "not_suspended").await;
-    assert_eq!(error["details"]["status"], "completed");
-    is_refused(&rights, "task_resume", json!({ "id": "x" }), "not_found").await;
 }

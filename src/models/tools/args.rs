@@ -71,6 +71,21 @@ impl Args {
         Ok(millis.map(Duration::from_millis))
     }
 
+    /// Whole numbers by name.
+    pub(super) fn numbers(&mut self, key: &str) -> Result<Option<Vec<(String, u64)>>, ToolError> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        let numbers = value.as_object().and_then(|values| {
+            let pairs = values.iter();
+            let pairs = pairs.map(|(name, value)| Some((name.clone(), value.as_u64()?)));
+            pairs.collect::<Option<Vec<_>>>()
+        });
+        numbers
+            .map(Some)
+            .ok_or_else(|| wrong(key, &value, "an object of whole numbers"))
+    }
+
     pub(super) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, ToolError> {
         let Some(value) = self.value(key) else {
             return Ok(None);

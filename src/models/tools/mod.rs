@@ -25,17 +25,25 @@ use crate::kernel::{Record, Scope, TaskId};
 #[derive(Clone, Debug)]
 pub struct Rights {
     manager: Manager,
-    scope: Scope,
-    caller: Option<TaskId>,
+    caller: Caller,
+}
+
+#[derive(Clone, Debug)]
+enum Caller {
+    /// The newest attempt of a task, in whatever scope that is now.
+    Task(Context),
+    /// Whoever speaks for a scope.
+    Scope(Scope),
 }
 
 impl Rights {
-    /// Those of a task: all that is below it. What it spawns hangs below it.
+    /// Those of a task: all that is below it, also after a transfer. What it spawns hangs below it,
+    /// and what it asks of others is recorded as asked by it. They are those of this attempt: when
+    /// that is over, nothing is spawned any more.
     pub fn of_task(context: &Context) -> Self {
         Self {
             manager: context.manager(),
-            scope: context.scope().clone(),
-            caller: Some(context.id()),
+            caller: Caller::Task(context.clone()),
         }
     }
 
@@ -46,21 +54,34 @@ impl Rights {
     pub fn of_scope(manager: &Manager, scope: &str) -> Result<Self, crate::kernel::InvalidText> {
         Ok(Self {
             manager: manager.clone(),
-            scope: scope.parse()?,
-            caller: None,
+            caller: Caller::Scope(scope.parse()?),
         })
     }
 
+    fn caller_id(&self) -> Option<TaskId> {
+        match &self.caller {
+            Caller::Task(context) => Some(context.id()),
+            Caller::Scope(_) => None,
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match &self.caller {
+            Caller::Task(context) => context.scope(),
+            Caller::Scope(scope) => scope.clone(),
+        }
+    }
+
     fn scope_ref(&self) -> ScopeRef {
-        self.manager.scope(self.scope.as_str())
+        self.manager.scope(self.scope().as_str())
     }
 
     /// Whether the task is of the scope and below the caller.
     fn sees(&self, record: &Record) -> bool {
-        if *record.scope() != self.scope {
+        if *record.scope() != self.scope() {
             return false;
         }
-        let Some(caller) = self.caller else {
+        let Some(caller) = self.caller_id() else {
             return true;
         };
         let mut above = record.parent;
@@ -102,7 +123,14 @@ impl Rights {
 /// # Cancel safety
 /// When it is dropped, what was asked for may or may not happen.
 pub async fn call(name: &str, args: Value, rights: &Rights) -> Value {
-    match call::dispatch(name, args, rights).await {
+    // In a box, so that what calls a tool is not as large as the largest of them.
+    let called = Box::pin(call::dispatch(name, args, rights));
+    let done = match &rights.caller {
+        // Its requests are recorded as those of its task, wherever they are made.
+        Caller::Task(context) => context.acting(called).await,
+        Caller::Scope(_) => called.await,
+    };
+    match done {
         Ok(value) => value,
         Err(error) => error.into_value(),
     }

@@ -7,8 +7,9 @@
 
 use serde_json::json;
 
+use super::call::open_questions;
 use super::{Rights, ToolError};
-use crate::api::{ResumeError, SendError, SpawnError, TaskRef};
+use crate::api::{InterruptError, RespondError, ResumeError, SendError, SpawnError, TaskRef};
 use crate::kernel::{ClassFull, LimitName, Refusal, State};
 
 pub(super) fn unavailable() -> ToolError {
@@ -172,4 +173,89 @@ pub(super) fn of_resume(error: &ResumeError, id: &str) -> ToolError {
         ResumeError::Restarted => "whether it goes on is unknown; task_read tells".to_owned(),
     };
     ToolError::new("refused", message)
+}
+
+/// An answer that nobody took.
+pub(super) fn of_respond(error: &RespondError, task: &TaskRef, id: &str) -> ToolError {
+    let (code, message) = match error {
+        RespondError::Unknown(_) => return ToolError::not_found(id),
+        RespondError::NoSuchQuestion { key } => return no_such_question(task, key),
+        RespondError::AlreadyAnswered { key } => (
+            "already_answered",
+            format!("somebody has answered {key:?}; the first answer counts"),
+        ),
+        RespondError::Ended { state } => {
+            let message = if state.is_terminal() {
+                "it has ended and waits for no answer; task_read shows how"
+            } else {
+                "it is being stopped and waits for no answer"
+            };
+            return ToolError {
+                details: Some(json!({ "status": state.as_str() })),
+                ..ToolError::new("ended", message)
+            };
+        }
+        RespondError::TooLarge { bytes_max, .. } => (
+            "refused",
+            format!("the answer has more than {bytes_max} bytes of JSON; say less"),
+        ),
+        RespondError::Encode(error) => (
+            "refused",
+            format!("the answer cannot be written as JSON: {error}"),
+        ),
+        RespondError::Gone => return unavailable(),
+        RespondError::Restarted => (
+            "refused",
+            "whether the answer was taken is unknown; task_read tells".to_owned(),
+        ),
+    };
+    ToolError::new(code, message)
+}
+
+fn no_such_question(task: &TaskRef, key: &str) -> ToolError {
+    let record = task.record();
+    let open: Vec<String> = record
+        .iter()
+        .flat_map(|record| open_questions(record))
+        .map(|(key, _)| key.to_string())
+        .collect();
+    let message = if open.is_empty() {
+        format!("it has asked nothing by {key:?}, and no question of it is open")
+    } else {
+        let open = open.join(", ");
+        format!("it has asked nothing by {key:?}; its open questions are: {open}")
+    };
+    ToolError {
+        details: Some(json!({ "key": key, "open": open })),
+        ..ToolError::new("no_such_question", message)
+    }
+}
+
+/// A task that is not interrupted.
+pub(super) fn of_interrupt(error: &InterruptError, id: &str) -> ToolError {
+    match error {
+        InterruptError::Unknown(_) => ToolError::not_found(id),
+        InterruptError::NotRunning { state } => {
+            let message = match state {
+                State::Pending => "it has not started; task_send leaves it a message",
+                State::Suspended => "it is suspended; task_resume lets it go on",
+                State::Running | State::Waiting => "its work is done, it waits for those below it",
+                State::CancelRequested => "it was asked to stop, which goes first",
+                State::Completed
+                | State::Failed
+                | State::TimedOut
+                | State::Cancelled
+                | State::Interrupted => "it has ended; task_read shows how",
+            };
+            ToolError {
+                details: Some(json!({ "status": state.as_str() })),
+                ..ToolError::new("not_running", message)
+            }
+        }
+        InterruptError::Gone => unavailable(),
+        InterruptError::Restarted => {
+            let message = "it was started again meanwhile; task_read shows its state";
+            ToolError::new("refused", message)
+        }
+    }
 }

@@ -22,7 +22,18 @@ pub struct Tool {
 /// assert!(names.contains(&"task_spawn"));
 /// ```
 pub fn definitions() -> Vec<Tool> {
-    vec![spawn(), send(), wait(), list(), read(), cancel(), resume()]
+    vec![
+        spawn(),
+        send(),
+        wait(),
+        list(),
+        read(),
+        respond(),
+        interrupt(),
+        cancel(),
+        suspend(),
+        resume(),
+    ]
 }
 
 fn tool(
@@ -75,6 +86,12 @@ fn spawn() -> Tool {
                 "items": { "type": "string" },
                 "description": "Limit classes of which it takes a slot while it runs.",
             },
+            "budget": {
+                "type": "object",
+                "additionalProperties": { "type": "integer", "minimum": 0 },
+                "description": "How much it and everything below it may use, by counter, as \
+                                {\"tokens\": 1000}; it is cancelled when that is used up.",
+            },
             "timeout_ms": number("The longest time of one attempt; 0 means no limit."),
             "key": text("Asking again with the same key gives the same task."),
             "wait_ms": number("Wait so long for its end before answering; at most an hour."),
@@ -90,6 +107,12 @@ fn send() -> Tool {
         &json!({
             "to": text("The id or path of a task below you, or \"parent\" or \"root\"."),
             "body": { "description": "The message." },
+            "mode": {
+                "enum": ["queue", "trigger", "interrupt"],
+                "description": "Whether it only waits in the inbox (queue, the default), also wakes \
+                                a suspended task (trigger), or also interrupts what \
+                                the task does now (interrupt; only of a task below you).",
+            },
         }),
         &["to", "body"],
     )
@@ -98,7 +121,8 @@ fn send() -> Tool {
 fn wait() -> Tool {
     tool(
         "task_wait",
-        "Waits until tasks have ended or are suspended. Give the seq of the answer as after_seq \
+        "Waits until tasks have ended or are suspended; those that still go on and have asked \
+         something are in \"asking\", with their questions. Give the seq of the answer as after_seq \
          next time: then no end is missed or told twice. Nothing is cancelled when time runs out.",
         &json!({
             "targets": {
@@ -139,6 +163,45 @@ fn read() -> Tool {
             "limit": number("At most so many pieces, 50 by default."),
         }),
         &["id"],
+    )
+}
+
+fn respond() -> Tool {
+    tool(
+        "task_respond",
+        "Answers a question that a task has asked. The open questions of a task are shown with it, \
+         by their keys; the first answer counts.",
+        &json!({
+            "id": task(),
+            "key": text("The key of the question."),
+            "value": { "description": "The answer." },
+        }),
+        &["id", "key", "value"],
+    )
+}
+
+fn interrupt() -> Tool {
+    tool(
+        "task_interrupt",
+        "Interrupts what a task does now; it goes on afterwards and stays usable. To end it, use \
+         task_cancel.",
+        &json!({
+            "id": task(),
+            "reason": text("Why, or what to do instead; the task sees it."),
+        }),
+        &["id", "reason"],
+    )
+}
+
+fn suspend() -> Tool {
+    tool(
+        "task_suspend",
+        "Suspends your own task when you end your turn, until somebody resumes it with data. Say \
+         what you wait for, and end your turn then; what you end it with is not kept.",
+        &json!({
+            "payload": { "description": "What you wait for, for those who can resume you." },
+        }),
+        &["payload"],
     )
 }
 

@@ -61,6 +61,8 @@ async fn task_sees_what_is_below_it_and_nothing_else() {
             ("task_read", json!({ "id": id })),
             ("task_cancel", json!({ "id": id, "reason": "x" })),
             ("task_resume", json!({ "id": id })),
+            ("task_interrupt", json!({ "id": id, "reason": "x" })),
+            ("task_respond", json!({ "id": id, "key": "k", "value": 1 })),
         ] {
             let answer = soon(tools::call(tool, args, &rights)).await;
             assert_eq!(
@@ -131,4 +133,52 @@ async fn ids_from_a_model_are_checked_like_any_text() {
     let answer = soon(tools::call("task_read", json!({ "id": 7 }), &rights)).await;
     assert_eq!(answer["error"]["code"], "invalid_arguments");
     assert!(Rights::of_scope(&manager, "a b").is_err());
+}
+
+#[tokio::test]
+async fn rights_go_with_their_task_to_another_scope() {
+    let manager = manager();
+    let (lead, rights) = caller(&manager, "lead").await;
+    let before = spawn(&rights, "before").await;
+
+    soon(lead.transfer("new")).await.unwrap();
+
+    let after = spawn(&rights, "after").await;
+    assert_eq!(after["path"], "lead/after");
+    let listed = soon(tools::call("task_list", json!({}), &rights)).await;
+    let ids: Vec<_> = [0, 1].map(|at| listed["tasks"][at]["id"].clone()).into();
+    assert_eq!(ids, [before["id"].clone(), after["id"].clone()]);
+    let id: TaskId = after["id"].as_str().unwrap().parse().unwrap();
+    let record = manager.get(id).unwrap();
+    assert_eq!(record.scope().as_str(), "new");
+    assert_eq!(record.spawned_by, Some(lead.id()));
+}
+
+#[tokio::test]
+async fn rights_of_an_attempt_that_is_over_spawn_nothing() {
+    let manager = manager();
+    let (lead, rights) = caller(&manager, "lead").await;
+    soon(lead.cancel(understory::Cancel::because("enough")))
+        .await
+        .unwrap();
+
+    let late = spawn(&rights, "late").await;
+
+    assert_eq!(late["error"]["code"], "refused", "{late}");
+}
+
+#[tokio::test]
+async fn what_a_task_asks_through_its_tools_is_recorded_as_its_own() {
+    let manager = manager();
+    let (lead, rights) = caller(&manager, "lead").await;
+    let child = spawn(&rights, "child").await;
+    let id: TaskId = child["id"].as_str().unwrap().parse().unwrap();
+
+    // From outside of its body, as a door would call them.
+    let cancel = json!({ "id": "child", "reason": "enough" });
+    soon(tools::call("task_cancel", cancel, &rights)).await;
+
+    let record = manager.get(id).unwrap();
+    let by = &record.stop.as_ref().unwrap().by;
+    assert_eq!(*by, understory::Requester::Task(lead.id()));
 }

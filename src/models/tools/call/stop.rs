@@ -1,0 +1,53 @@
+//! Stopping tasks.
+
+use serde_json::{Value, json};
+
+use super::super::args::Args;
+use super::super::{Rights, ToolError, refusals};
+use crate::api::{Cancel, CancelError};
+use crate::kernel::TaskId;
+
+#[derive(Clone, Copy)]
+enum Reach {
+    Task,
+    Tree,
+}
+
+pub(super) async fn cancel(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
+    let id = args.need_text("id")?;
+    let reaches = [("task", Reach::Task), ("tree", Reach::Tree)];
+    let reach = args.choice("scope", &reaches)?.unwrap_or(Reach::Tree);
+    let mut cancel = Cancel::because(&args.need_text("reason")?);
+    if let Some(grace) = args.time("grace_ms")? {
+        cancel = cancel.grace(grace);
+    }
+    args.end()?;
+    let own = rights.caller_id().filter(|_| id == "self");
+    if let Some(own) = own {
+        // It is the caller's own end, so it cannot wait for it.
+        let task = rights.manager.task(own);
+        tokio::spawn(async move {
+            if let Err(error) = task.cancel_tree(cancel).await {
+                tracing::warn!(task = %task.id(), %error, "a task could not cancel itself");
+            }
+        });
+        return Ok(json!({ "requested": [own.to_string()], "already_done": [] }));
+    }
+    let task = rights.find(&id)?;
+    let report = match reach {
+        Reach::Task => task.cancel(cancel).await,
+        Reach::Tree => task.cancel_tree(cancel).await,
+    };
+    let report = report.map_err(|error| {
+        if matches!(error, CancelError::Unknown(_)) {
+            return ToolError::not_found(&id);
+        }
+        refusals::unavailable()
+    })?;
+    let texts = |ids: &[TaskId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    Ok(json!({
+        "requested": texts(&report.cancelled),
+        "already_done": texts(&report.already_ended),
+        "abandoned": texts(&report.abandoned),
+    }))
+}
