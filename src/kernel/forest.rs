@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::id::TaskId;
+use super::table::Table;
 
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
@@ -31,7 +32,7 @@ struct Node {
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Forest {
-    nodes: BTreeMap<TaskId, Node>,
+    nodes: Table<Node>,
     /// Roots by order of acceptance.
     roots: BTreeMap<u64, TaskId>,
     births: u64,
@@ -51,7 +52,7 @@ impl Forest {
                 (0, id)
             }
             Some(parent) => {
-                let node = self.nodes.get_mut(&parent).expect("forest invariant 1");
+                let node = self.nodes.get_mut(parent).expect("forest invariant 1");
                 assert!(!node.closed, "forest invariant 2: {parent} is closed");
                 node.children.insert(born, id);
                 (node.depth + 1, node.root)
@@ -72,7 +73,7 @@ impl Forest {
 
     /// Removes a leaf and tells which parent it had.
     pub(super) fn remove(&mut self, id: TaskId) -> Option<TaskId> {
-        let node = self.nodes.remove(&id)?;
+        let node = self.nodes.remove(id)?;
         assert!(
             node.children.is_empty(),
             "forest invariant 3: {id} has children"
@@ -83,7 +84,7 @@ impl Forest {
 
     /// Makes a node a root. The roots of the nodes below it follow.
     pub(super) fn detach(&mut self, id: TaskId) {
-        let Some(node) = self.nodes.get_mut(&id) else {
+        let Some(node) = self.nodes.get_mut(id) else {
             return;
         };
         let (parent, born) = (node.parent.take(), node.born);
@@ -93,7 +94,7 @@ impl Forest {
             let depth = self
                 .parent(below)
                 .map_or(0, |parent| self.depth(parent) + 1);
-            let node = self.nodes.get_mut(&below).expect("a walk yields nodes");
+            let node = self.nodes.get_mut(below).expect("a walk yields nodes");
             node.depth = depth;
             node.root = id;
         }
@@ -103,56 +104,56 @@ impl Forest {
         match parent {
             None => self.roots.remove(&born),
             Some(parent) => {
-                let node = self.nodes.get_mut(&parent).expect("forest invariant 1");
+                let node = self.nodes.get_mut(parent).expect("forest invariant 1");
                 node.children.remove(&born)
             }
         };
     }
 
     pub(super) fn close(&mut self, id: TaskId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.closed = true;
         }
     }
 
     pub(super) fn open(&mut self, id: TaskId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.closed = false;
         }
     }
 
     /// Closes a node and notes that it and all below it are asked to stop.
     pub(super) fn mark_asked(&mut self, id: TaskId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.closed = true;
             node.asked = true;
         }
     }
 
     pub(super) fn is_closed(&self, id: TaskId) -> bool {
-        self.nodes.get(&id).is_none_or(|node| node.closed)
+        self.nodes.get(id).is_none_or(|node| node.closed)
     }
 
     pub(super) fn parent(&self, id: TaskId) -> Option<TaskId> {
-        self.nodes.get(&id)?.parent
+        self.nodes.get(id)?.parent
     }
 
     pub(super) fn depth(&self, id: TaskId) -> u32 {
-        self.nodes.get(&id).map_or(0, |node| node.depth)
+        self.nodes.get(id).map_or(0, |node| node.depth)
     }
 
     pub(super) fn root(&self, id: TaskId) -> TaskId {
-        self.nodes.get(&id).map_or(id, |node| node.root)
+        self.nodes.get(id).map_or(id, |node| node.root)
     }
 
     pub(super) fn child_count(&self, id: TaskId) -> usize {
-        self.nodes.get(&id).map_or(0, |node| node.children.len())
+        self.nodes.get(id).map_or(0, |node| node.children.len())
     }
 
     /// The children in order of acceptance.
     pub(super) fn children(&self, id: TaskId) -> impl DoubleEndedIterator<Item = TaskId> + '_ {
         self.nodes
-            .get(&id)
+            .get(id)
             .into_iter()
             .flat_map(|node| node.children.values().copied())
     }
@@ -171,7 +172,7 @@ impl Forest {
     /// them.
     pub(super) fn not_asked(&self, root: TaskId) -> Vec<TaskId> {
         self.walk(root, |id| {
-            self.nodes.get(&id).is_some_and(|node| !node.asked)
+            self.nodes.get(id).is_some_and(|node| !node.asked)
         })
     }
 
@@ -207,7 +208,7 @@ impl Forest {
 
     #[cfg(test)]
     pub(super) fn contains(&self, id: TaskId) -> bool {
-        self.nodes.contains_key(&id)
+        self.nodes.contains(id)
     }
 
     #[cfg(test)]

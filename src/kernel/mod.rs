@@ -30,6 +30,7 @@ mod retry;
 mod spec;
 mod state;
 mod supervisor;
+mod table;
 mod time;
 mod trace;
 

@@ -41,6 +41,7 @@ use super::id::{Epoch, Scope, Seq, TaskId};
 use super::names::Names;
 use super::record::{Body, Cause, Record, Wait};
 use super::state::{State, Trigger};
+use super::table::Table;
 use super::time::Timestamp;
 use alarm::Alarm;
 pub(crate) use bug::Bug;
@@ -62,13 +63,13 @@ pub use transfer::{TransferRefusal, TransferReport};
 #[cfg_attr(test, derive(Clone))]
 pub struct Supervisor {
     bounds: Bounds,
-    tasks: BTreeMap<TaskId, Box<Task>>,
+    tasks: Table<Box<Task>>,
     forest: Forest,
     names: Names,
     admission: Admission,
     alarms: BTreeSet<(Timestamp, TaskId, Alarm)>,
     /// Settled tasks whose records are kept, by id, and in the order in which they settled.
-    settled: BTreeMap<TaskId, Settled>,
+    settled: Table<Settled>,
     /// With the incarnation; an entry of an earlier one means nothing any more.
     settled_order: VecDeque<(TaskId, u32)>,
     runs: Runs,
@@ -106,11 +107,11 @@ impl Supervisor {
             runs: Runs::new(bounds.cancelled_runs_max),
             closed: bounds.closed_scopes.clone(),
             bounds,
-            tasks: BTreeMap::new(),
+            tasks: Table::default(),
             forest: Forest::default(),
             names: Names::default(),
             alarms: BTreeSet::new(),
-            settled: BTreeMap::new(),
+            settled: Table::default(),
             settled_order: VecDeque::new(),
             expiring: BTreeSet::new(),
             vacated: BTreeSet::new(),
@@ -222,7 +223,7 @@ impl Supervisor {
     pub fn take(&mut self) -> Step {
         let mut step = std::mem::take(&mut self.out);
         for id in self.dirty.drain(..) {
-            if let Some(task) = self.tasks.get_mut(&id) {
+            if let Some(task) = self.tasks.get_mut(id) {
                 task.dirty = false;
                 step.records.push(Arc::clone(&task.record));
             }
@@ -249,7 +250,7 @@ impl Supervisor {
 
     /// The record of a task that is not settled and stopped.
     pub fn record(&self, id: TaskId) -> Option<&Arc<Record>> {
-        self.tasks.get(&id).map(|task| &task.record)
+        self.tasks.get(id).map(|task| &task.record)
     }
 
     /// Works off what follows, until nothing does.
@@ -282,7 +283,7 @@ impl Supervisor {
     /// The live task of this id.
     fn task(&mut self, id: TaskId) -> &mut Task {
         self.tasks
-            .get_mut(&id)
+            .get_mut(id)
             .expect("callers hold ids of live tasks")
     }
 
@@ -290,7 +291,7 @@ impl Supervisor {
     fn edit(&mut self, id: TaskId) -> &mut Record {
         let task = self
             .tasks
-            .get_mut(&id)
+            .get_mut(id)
             .expect("callers hold ids of live tasks");
         if !task.dirty {
             task.dirty = true;
@@ -300,18 +301,18 @@ impl Supervisor {
     }
 
     fn state(&self, id: TaskId) -> Option<State> {
-        self.tasks.get(&id).map(|task| task.record.state)
+        self.tasks.get(id).map(|task| task.record.state)
     }
 
     /// The state of a task that is live, or settled and kept.
     fn known_state(&self, id: TaskId) -> Option<State> {
-        let settled = || self.settled.get(&id).map(|settled| settled.state);
+        let settled = || self.settled.get(id).map(|settled| settled.state);
         self.state(id).or_else(settled)
     }
 
     /// Whether this is the live body of a task that has not settled (K3).
     fn is_current(&self, id: TaskId, epoch: Epoch) -> bool {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return false;
         };
         task.record.epoch == epoch

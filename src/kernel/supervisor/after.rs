@@ -59,7 +59,7 @@ impl Supervisor {
                 continue;
             }
             stack.extend(self.forest.parent(id));
-            let dependents = self.tasks.get(&id).map(|task| &task.dependents);
+            let dependents = self.tasks.get(id).map(|task| &task.dependents);
             for dependent in dependents.into_iter().flatten() {
                 stack.extend(self.forest.subtree(*dependent));
             }
@@ -69,6 +69,9 @@ impl Supervisor {
 
     /// Makes a pending task wait for its dependencies.
     pub(super) fn link_after(&mut self, id: TaskId, unmet: &BTreeSet<TaskId>) {
+        if unmet.is_empty() {
+            return;
+        }
         self.task(id).unmet = u32::try_from(unmet.len()).unwrap_or(u32::MAX);
         for dependency in unmet {
             self.task(*dependency).dependents.push(id);
@@ -87,7 +90,7 @@ impl Supervisor {
 
     /// One dependency of a task has completed.
     pub(super) fn dependency_met(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(&id) else {
+        let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         task.unmet = task.unmet.saturating_sub(1);

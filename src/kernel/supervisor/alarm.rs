@@ -102,7 +102,7 @@ impl Supervisor {
     }
 
     pub(super) fn is_armed(&self, id: TaskId, alarm: Alarm) -> bool {
-        let task = self.tasks.get(&id);
+        let task = self.tasks.get(id);
         task.is_some_and(|task| task.alarms.iter().any(|(_, armed)| *armed == alarm))
     }
 
@@ -113,7 +113,7 @@ impl Supervisor {
                 return;
             }
             self.alarms.pop_first();
-            if let Some(task) = self.tasks.get_mut(&id) {
+            if let Some(task) = self.tasks.get_mut(id) {
                 task.alarms.retain(|armed| *armed != (at, alarm));
             }
             self.fire(id, alarm);
@@ -137,7 +137,7 @@ impl Supervisor {
             self.key_window_over(id);
             return;
         }
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         let record = &task.record;
@@ -233,7 +233,7 @@ impl Supervisor {
 
     fn key_window_over(&mut self, id: TaskId) {
         // A live task keeps its key; it is freed with the task.
-        if !self.tasks.contains_key(&id) {
+        if !self.tasks.contains(id) {
             self.names.free_key_due(id, self.now);
         }
     }

@@ -29,11 +29,11 @@ impl Supervisor {
             && self.due.is_empty()
             && self.stops.is_empty();
         ensure(idle, || "a step ended with work left over".to_owned())?;
-        for (id, task) in &self.tasks {
+        for (id, task) in self.tasks.iter() {
             self.audit_facts(task)
-                .and_then(|()| self.audit_links(*id, task))
-                .and_then(|()| self.audit_pending(*id, task))
-                .and_then(|()| self.audit_alarms(*id, task))
+                .and_then(|()| self.audit_links(id, task))
+                .and_then(|()| self.audit_pending(id, task))
+                .and_then(|()| self.audit_alarms(id, task))
                 .map_err(|wrong| format!("task {}: {wrong}: {task:?}", id.short()))?;
         }
         self.audit_settled()?;
@@ -50,7 +50,7 @@ impl Supervisor {
     /// Everything that decides what can happen next, and nothing of numbers, times and history.
     pub(crate) fn facts(&self) -> String {
         let mut facts = String::new();
-        for (id, task) in &self.tasks {
+        for (id, task) in self.tasks.iter() {
             let record = &task.record;
             let stop = record.stop.as_ref().map(|stop| stop.cause.is_timeout());
             let conclusion = record.conclusion.as_ref().map(std::mem::discriminant);
@@ -76,7 +76,7 @@ impl Supervisor {
                 task.watches.is_empty(),
             );
         }
-        for (id, settled) in &self.settled {
+        for (id, settled) in self.settled.iter() {
             let _ = write!(facts, "{id}{}{};", settled.state, settled.incarnation);
         }
         let _ = write!(facts, "{}", self.closing);
@@ -168,14 +168,14 @@ impl Supervisor {
                 "it is queued and not pending".to_owned()
             });
         }
-        let deps: BTreeSet<_> = record.spec.after.iter().collect();
-        let is_unmet = |dependency: &&&TaskId| {
-            let found = self.tasks.get(dependency);
+        let deps: BTreeSet<_> = record.spec.after.iter().copied().collect();
+        let is_unmet = |dependency: &&TaskId| {
+            let found = self.tasks.get(**dependency);
             found.is_some_and(|found| !found.record.state.is_terminal())
         };
         let unmet = deps.iter().filter(is_unmet).count();
         let listed = |dependency: &&TaskId| {
-            let found = self.tasks.get(dependency);
+            let found = self.tasks.get(**dependency);
             found.is_some_and(|found| found.dependents.contains(&id))
         };
         ensure(unmet == task.unmet as usize, || format!("{unmet} unmet"))?;
@@ -255,19 +255,19 @@ impl Supervisor {
     fn audit_settled(&self) -> Verdict {
         let kept = |(id, life): &&(TaskId, u32)| self.is_kept(*id, *life);
         let listed: Vec<_> = self.settled_order.iter().filter(kept).collect();
-        let order: BTreeSet<_> = listed.iter().map(|(id, _)| id).collect();
+        let order: BTreeSet<_> = listed.iter().map(|(id, _)| *id).collect();
         ensure(
-            order.len() == listed.len() && order.into_iter().eq(self.settled.keys()),
+            order.len() == listed.len() && order.into_iter().eq(self.settled.ids()),
             || "the settled tasks and their order differ".to_owned(),
         )?;
-        let known = |(id, settled): (&TaskId, &Settled)| match self.tasks.get(id) {
+        let known = |(id, settled): (TaskId, &Settled)| match self.tasks.get(id) {
             Some(task) => task.record.state == settled.state,
             None => true,
         };
         ensure(self.settled.iter().all(known), || {
             "a settled state changed".to_owned()
         })?;
-        let listed: usize = self.tasks.values().map(|task| task.alarms.len()).sum();
+        let listed: usize = self.tasks.iter().map(|(_, task)| task.alarms.len()).sum();
         let keys = self.alarms.iter().filter(|(_, _, it)| *it == Alarm::Key);
         ensure(listed + keys.count() == self.alarms.len(), || {
             "an alarm belongs to nobody".to_owned()
@@ -280,7 +280,7 @@ impl Supervisor {
             .iter()
             .filter_map(|(id, task)| {
                 let spec = &task.record.spec;
-                Some((spec.scope.clone(), spec.name.clone()?, *id))
+                Some((spec.scope.clone(), spec.name.clone()?, id))
             })
             .collect();
         ensure(held == self.names.all(), || {
@@ -290,7 +290,7 @@ impl Supervisor {
 
     fn audit_watches(&self) -> Verdict {
         let mut listed: BTreeMap<u64, usize> = BTreeMap::new();
-        for watch in self.tasks.values().flat_map(|task| &task.watches) {
+        for watch in self.tasks.iter().flat_map(|(_, task)| &task.watches) {
             *listed.entry(*watch).or_default() += 1;
         }
         let expected: BTreeMap<_, _> = self
@@ -306,14 +306,14 @@ impl Supervisor {
     fn audit_slots(&self) -> Verdict {
         let holders = self
             .tasks
-            .values()
-            .filter(|task| task.slot == Slot::Held)
-            .map(|task| &task.classes);
+            .iter()
+            .filter(|(_, task)| task.slot == Slot::Held)
+            .map(|(_, task)| &task.classes);
         let queued = self
             .tasks
             .iter()
             .filter(|(_, task)| task.queued.is_some())
-            .map(|(id, task)| (*id, &task.record.spec.scope, &task.classes));
+            .map(|(id, task)| (id, &task.record.spec.scope, &task.classes));
         self.admission.audit(holders, queued)
     }
 }

@@ -88,8 +88,8 @@ impl Supervisor {
         if self.planted(Bug::CancelUnanswered) {
             return;
         }
-        let abandoned = self.tasks.contains_key(&id);
-        let reply = match self.settled.contains_key(&id) {
+        let abandoned = self.tasks.contains(id);
+        let reply = match self.settled.contains(id) {
             false => Reply::Unknown(id),
             true if abandoned => Reply::Cancelled(CancelReport {
                 abandoned: vec![id],

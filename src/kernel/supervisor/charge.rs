@@ -58,7 +58,7 @@ impl Supervisor {
         let mut found = Vec::new();
         let mut at = Some(id);
         while let Some(id) = at {
-            let task = self.tasks.get(&id);
+            let task = self.tasks.get(id);
             let budget = task.and_then(|task| task.record.budgets.get(counter));
             found.extend(budget.map(|budget| (id, *budget)));
             at = self.forest.parent(id);

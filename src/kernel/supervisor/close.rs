@@ -103,7 +103,7 @@ impl Supervisor {
 
     /// The live roots of a scope, younger ones first.
     pub(super) fn roots_in(&self, scope: &Scope) -> Vec<TaskId> {
-        let is_in_scope = |id: &TaskId| self.tasks[id].record.spec.scope == *scope;
+        let is_in_scope = |id: &TaskId| self.tasks[*id].record.spec.scope == *scope;
         self.forest.roots().rev().filter(is_in_scope).collect()
     }
 
@@ -111,7 +111,7 @@ impl Supervisor {
     fn plan_tree(&self, root: TaskId, plan: &mut Plan) {
         let mut stack = vec![(root, OnScopeClose::Keep)];
         while let Some((id, above)) = stack.pop() {
-            let record = &self.tasks[&id].record;
+            let record = &self.tasks[id].record;
             let policy = record.spec.on_scope_close.clone().unwrap_or(above);
             let below = match (policy, record.parent) {
                 (OnScopeClose::Cancel, _) => {

@@ -67,8 +67,8 @@ impl Supervisor {
     }
 
     fn check_external(&self, id: TaskId, incarnation: u32) -> Result<Epoch, ExternalRefusal> {
-        let Some(task) = self.tasks.get(&id) else {
-            let settled = self.settled.get(&id);
+        let Some(task) = self.tasks.get(id) else {
+            let settled = self.settled.get(id);
             let settled = settled.filter(|settled| settled.incarnation == incarnation);
             let unknown = ExternalRefusal::Unknown(id);
             return Err(settled.map_or(unknown, |it| ExternalRefusal::NotRunning(it.state)));
@@ -170,7 +170,7 @@ impl Supervisor {
 
     /// The next sign of life is due within the heartbeat limit.
     pub(super) fn arm_heartbeat(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         let record = &task.record;

@@ -17,10 +17,10 @@ impl Supervisor {
     /// The executors that are registered here have changed.
     pub(super) fn host(&mut self, hosts: Hosts) {
         self.bounds.hosts = hosts;
-        let pending = |id: &TaskId| self.tasks[id].record.state == State::Pending;
-        let pending: Vec<_> = self.tasks.keys().copied().filter(pending).collect();
+        let pending = |id: &TaskId| self.tasks[*id].record.state == State::Pending;
+        let pending: Vec<_> = self.tasks.ids().into_iter().filter(pending).collect();
         for id in pending {
-            let task = &self.tasks[&id];
+            let task = &self.tasks[id];
             let runs_here = self.bounds.hosts.runs(&task.record.spec);
             let is_waiting = task.record.wait == Some(Wait::Executor);
             if is_waiting && runs_here {
@@ -34,7 +34,7 @@ impl Supervisor {
 
     /// Lets a task that is ready wait for its executor, if that is not here.
     pub(super) fn lacks_executor(&mut self, id: TaskId) -> bool {
-        if self.bounds.hosts.runs(&self.tasks[&id].record.spec) {
+        if self.bounds.hosts.runs(&self.tasks[id].record.spec) {
             return false;
         }
         self.await_executor(id);

@@ -106,9 +106,7 @@ impl Supervisor {
     /// Puts a live record back: links, name, key. No body runs.
     fn readmit(&mut self, record: &Record) {
         let id = record.id;
-        let parent = record
-            .parent
-            .filter(|parent| self.tasks.contains_key(parent));
+        let parent = record.parent.filter(|parent| self.tasks.contains(*parent));
         self.recall_key(record);
         self.forest.insert(id, parent);
         if let Some(name) = &record.spec.name {
@@ -173,8 +171,8 @@ impl Supervisor {
         }
         let mut unmet = BTreeSet::new();
         for dependency in &record.spec.after {
-            let settled = self.settled.get(dependency).map(|settled| settled.state);
-            if self.tasks.contains_key(dependency) {
+            let settled = self.settled.get(*dependency).map(|settled| settled.state);
+            if self.tasks.contains(*dependency) {
                 unmet.insert(*dependency);
             } else if settled.is_some_and(|state| state != State::Completed) {
                 self.stops.push_back((id, Cause::Dependency(*dependency)));
@@ -192,7 +190,7 @@ impl Supervisor {
     /// Decides what becomes of a task, given its stored record, in a process where no body runs.
     fn revive(&mut self, record: &Record) {
         let id = record.id;
-        if record.conclusion.is_some() || !self.tasks.contains_key(&id) {
+        if record.conclusion.is_some() || !self.tasks.contains(id) {
             return;
         }
         if record.state == State::CancelRequested {

@@ -28,7 +28,7 @@ pub(super) enum Ending {
 
 impl Supervisor {
     pub(super) fn report(&mut self, id: TaskId, epoch: Epoch, end: End, undelivered: u32) {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         let is_newest = task.record.epoch == epoch && task.record.body == Body::Live;
@@ -165,7 +165,7 @@ impl Supervisor {
 
     /// Settles or retries a task whose body is over, once no child lives.
     pub(super) fn conclude(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         if task.record.conclusion.is_none() {

@@ -24,11 +24,13 @@ pub type Removed = BTreeMap<State, usize>;
 impl Supervisor {
     /// Notes when the record of a settled task is to go, if it is.
     pub(super) fn expire_later(&mut self, id: TaskId) {
-        self.expiring.extend(self.expiry(id).map(|at| (at, id)));
+        if !self.bounds.retain.is_empty() {
+            self.expiring.extend(self.expiry(id).map(|at| (at, id)));
+        }
     }
 
     fn expiry(&self, id: TaskId) -> Option<Timestamp> {
-        let settled = self.settled.get(&id)?;
+        let settled = self.settled.get(id)?;
         let kept_for = self.bounds.retain.get(&settled.state)?;
         Some(settled.ended_at?.after(*kept_for))
     }
@@ -63,13 +65,13 @@ impl Supervisor {
 
     /// An abandoned body holds its record until it has stopped.
     fn remove_settled(&mut self, id: TaskId, removed: &mut Removed) {
-        if self.tasks.contains_key(&id) {
+        if self.tasks.contains(id) {
             return;
         }
         if let Some(at) = self.expiry(id) {
             self.expiring.remove(&(at, id));
         }
-        let Some(settled) = self.settled.remove(&id) else {
+        let Some(settled) = self.settled.remove(id) else {
             return;
         };
         *removed.entry(settled.state).or_default() += 1;
@@ -85,7 +87,7 @@ impl Supervisor {
     pub(super) fn close_ranks(&mut self) {
         let settled = &self.settled;
         self.settled_order.retain(|(id, incarnation)| {
-            let kept = settled.get(id);
+            let kept = settled.get(*id);
             kept.is_some_and(|kept| kept.incarnation == *incarnation)
         });
         self.vacated.clear();

@@ -19,7 +19,7 @@ use super::task::Slot;
 impl Supervisor {
     /// Gives a pending task its slots if it is ready, or lets it wait for them.
     pub(super) fn admit(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         let record = &task.record;
@@ -31,7 +31,7 @@ impl Supervisor {
         if self.lacks_executor(id) {
             return;
         }
-        let task = &self.tasks[&id];
+        let task = &self.tasks[id];
         let record = &task.record;
         let mut has_slot = self.admission.try_take(&task.classes);
         if !has_slot && self.planted(Bug::OneTooMany) {
@@ -118,7 +118,7 @@ impl Supervisor {
     }
 
     pub(super) fn parked(&mut self, id: TaskId, epoch: Epoch, turn: u64, on: Option<Wait>) {
-        let Some(task) = self.tasks.get_mut(&id) else {
+        let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         // An abandoned body is heard, too: its slot follows it until it has stopped.
@@ -197,7 +197,7 @@ impl Supervisor {
 
     /// Returns one slot of each class and starts whoever may run now.
     fn release_classes(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(&id) else {
+        let Some(task) = self.tasks.get(id) else {
             return;
         };
         if task.classes.is_empty() {
@@ -258,8 +258,8 @@ impl Supervisor {
     }
 
     fn check_resume(&self, id: TaskId, may_wait: bool) -> Result<(), ResumeRefusal> {
-        let Some(task) = self.tasks.get(&id) else {
-            let settled = self.settled.get(&id).map(|settled| settled.state);
+        let Some(task) = self.tasks.get(id) else {
+            let settled = self.settled.get(id).map(|settled| settled.state);
             let refusal = settled.map_or(ResumeRefusal::Unknown(id), ResumeRefusal::NotSuspended);
             return Err(refusal);
         };

@@ -56,7 +56,7 @@ impl Supervisor {
     /// The live tasks of a run that have none of it above them, younger trees first.
     pub(super) fn tops_of_run(&self, run: &str) -> Vec<TaskId> {
         let is_of_run = |id: TaskId| {
-            let task = self.tasks.get(&id);
+            let task = self.tasks.get(id);
             task.is_some_and(|task| is_of_run(&task.record, run))
         };
         let mut tops = Vec::new();

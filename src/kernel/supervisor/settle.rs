@@ -77,7 +77,7 @@ impl Supervisor {
     /// Frees what a settled and stopped task held.
     pub(super) fn free(&mut self, id: TaskId) {
         self.give_back_slot(id);
-        let Some(task) = self.tasks.remove(&id) else {
+        let Some(task) = self.tasks.remove(id) else {
             return;
         };
         let record = task.record;
@@ -113,12 +113,12 @@ impl Supervisor {
             if !self.is_kept(oldest, incarnation) {
                 continue;
             }
-            if self.tasks.contains_key(&oldest) {
+            if self.tasks.contains(oldest) {
                 // An abandoned body still runs: its record stays until that has stopped.
                 self.settled_order.push_back((oldest, incarnation));
                 continue;
             }
-            self.settled.remove(&oldest);
+            self.settled.remove(oldest);
             self.names.free_key(oldest);
             self.out.removed.push(oldest);
         }
@@ -126,7 +126,7 @@ impl Supervisor {
 
     /// Whether the settled record of this life is the one that is kept of its id.
     pub(super) fn is_kept(&self, id: TaskId, incarnation: u32) -> bool {
-        let settled = self.settled.get(&id);
+        let settled = self.settled.get(id);
         settled.is_some_and(|settled| settled.incarnation == incarnation)
     }
 
@@ -137,7 +137,7 @@ impl Supervisor {
             let settled = &self.settled;
             let is_kept = |(id, incarnation): &(TaskId, u32)| {
                 settled
-                    .get(id)
+                    .get(*id)
                     .is_some_and(|it| it.incarnation == *incarnation)
             };
             self.settled_order.retain(is_kept);
@@ -170,7 +170,7 @@ impl Supervisor {
         if count == 0 || !self.is_kept(id, record.incarnation) {
             return;
         }
-        if self.tasks.contains_key(&id) {
+        if self.tasks.contains(id) {
             self.edit(id).undelivered += count;
             self.emit(id, What::Undelivered(count));
             return;
@@ -189,7 +189,7 @@ impl Supervisor {
         );
         self.tasks.insert(id, Box::new(task));
         self.emit(id, What::Undelivered(count));
-        if let Some(task) = self.tasks.remove(&id) {
+        if let Some(task) = self.tasks.remove(id) {
             self.out.records.push(task.record);
         }
     }

@@ -59,7 +59,7 @@ impl Supervisor {
     /// the request was under way.
     fn in_scope_of_body(&self, spec: Arc<Spec>, by: Option<(TaskId, Epoch)>) -> Arc<Spec> {
         let parent = by.filter(|(task, _)| spec.parent == Some(*task));
-        let above = parent.and_then(|(task, _)| self.tasks.get(&task));
+        let above = parent.and_then(|(task, _)| self.tasks.get(task));
         match above.map(|above| &above.record.spec.scope) {
             Some(scope) if *scope != spec.scope => {
                 let mut moved = Spec::clone(&spec);
@@ -84,7 +84,7 @@ impl Supervisor {
     }
 
     fn check_id(&self, id: TaskId, spec: &Spec, reuse: Reuse) -> Option<Result<Accepted, Refusal>> {
-        let (known, may_follow) = match (self.tasks.get(&id), self.settled.get(&id)) {
+        let (known, may_follow) = match (self.tasks.get(id), self.settled.get(id)) {
             (Some(task), _) => (&task.record.spec, false),
             (None, Some(settled)) => (&settled.spec, reuse == Reuse::Allowed),
             (None, None) => return None,
@@ -111,7 +111,7 @@ impl Supervisor {
             KeyCheck::Free => None,
             // The next life of an id takes the key over from the one before.
             KeyCheck::Same(task) | KeyCheck::Conflict(task, _)
-                if task == id && reuse == Reuse::Allowed && !self.tasks.contains_key(&id) =>
+                if task == id && reuse == Reuse::Allowed && !self.tasks.contains(id) =>
             {
                 None
             }
@@ -179,8 +179,8 @@ impl Supervisor {
     }
 
     fn check_parent(&self, parent: TaskId, spec: &Spec) -> Result<(), Refusal> {
-        let Some(above) = self.tasks.get(&parent) else {
-            let is_known = self.settled.contains_key(&parent);
+        let Some(above) = self.tasks.get(parent) else {
+            let is_known = self.settled.contains(parent);
             let closing = Refusal::ParentClosing(parent);
             return Err(if is_known {
                 closing
@@ -216,7 +216,7 @@ impl Supervisor {
         spawned_by: Option<TaskId>,
         checked: Checked,
     ) {
-        let earlier = self.settled.remove(&id);
+        let earlier = self.settled.remove(id);
         if earlier.is_some() {
             // What was asked with the key before has gone with that life's record.
             self.names.free_key(id);
@@ -304,7 +304,7 @@ impl Supervisor {
 
     /// Whether the task is pending and has never run.
     pub(super) fn has_not_started(&self, id: TaskId) -> bool {
-        let task = self.tasks.get(&id);
+        let task = self.tasks.get(id);
         task.is_some_and(|task| {
             task.record.state == State::Pending && task.record.started_at.is_none()
         })

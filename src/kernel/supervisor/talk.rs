@@ -45,7 +45,7 @@ impl Supervisor {
     }
 
     fn question(&self, id: TaskId, key: &Key) -> Option<&Question> {
-        self.tasks.get(&id)?.record.questions.as_ref()?.get(key)
+        self.tasks.get(id)?.record.questions.as_ref()?.get(key)
     }
 
     /// The answer that was given already, if the question may be asked.
@@ -63,7 +63,7 @@ impl Supervisor {
         {
             return Ok(Some(answer.value.clone()));
         }
-        let record = &self.tasks[&id].record;
+        let record = &self.tasks[id].record;
         if record.state == State::CancelRequested {
             return Err(AskRefusal::Stopping);
         }
@@ -99,8 +99,8 @@ impl Supervisor {
     }
 
     fn check_respond(&self, id: TaskId, key: &Key) -> Result<(), RespondRefusal> {
-        let Some(task) = self.tasks.get(&id) else {
-            let settled = self.settled.get(&id).map(|settled| settled.state);
+        let Some(task) = self.tasks.get(id) else {
+            let settled = self.settled.get(id).map(|settled| settled.state);
             return Err(settled.map_or(RespondRefusal::Unknown(id), RespondRefusal::Ended));
         };
         if is_past_answers(&task.record) {
@@ -149,8 +149,8 @@ impl Supervisor {
 
     /// The run that can be interrupted.
     fn check_interrupt(&self, id: TaskId) -> Result<Epoch, InterruptRefusal> {
-        let Some(task) = self.tasks.get(&id) else {
-            let settled = self.settled.get(&id).map(|settled| settled.state);
+        let Some(task) = self.tasks.get(id) else {
+            let settled = self.settled.get(id).map(|settled| settled.state);
             return Err(settled.map_or(InterruptRefusal::Unknown(id), InterruptRefusal::NotRunning));
         };
         let record = &task.record;

@@ -88,11 +88,11 @@ impl Supervisor {
         let (mut report, mut tops) = (TransferReport::default(), Vec::new());
         let mut seen = BTreeSet::new();
         for id in ids.iter().copied().filter(|id| seen.insert(*id)) {
-            match self.tasks.get(&id) {
+            match self.tasks.get(id) {
                 Some(task) if task.record.state.is_terminal() => report.ended.push(id),
                 Some(task) if task.record.spec.scope == *to => report.already_there.push(id),
                 Some(_) => tops.push(id),
-                None if self.settled.contains_key(&id) => report.ended.push(id),
+                None if self.settled.contains(id) => report.ended.push(id),
                 None => report.unknown.push(id),
             }
         }
@@ -126,7 +126,7 @@ impl Supervisor {
         let mut keys = BTreeSet::new();
         let mut flights = BTreeSet::new();
         for id in moving {
-            let spec = &self.tasks[id].record.spec;
+            let spec = &self.tasks[*id].record.spec;
             if !spec.key.iter().all(|key| keys.insert(key.clone())) {
                 return Err(TransferRefusal::KeyTaken(*id));
             }
@@ -143,7 +143,7 @@ impl Supervisor {
 
     fn check_room(&self, moving: &[TaskId], to: &Scope) -> Result<(), TransferRefusal> {
         let (mut held, mut queued) = (0, 0);
-        for task in moving.iter().map(|id| &self.tasks[id]) {
+        for task in moving.iter().map(|id| &self.tasks[*id]) {
             held += u32::from(task.slot == Slot::Held && !task.record.inline);
             queued += u32::from(task.queued.is_some() && !task.record.inline);
         }
@@ -152,7 +152,7 @@ impl Supervisor {
     }
 
     fn moved_spec(&self, id: TaskId, to: &Scope) -> Spec {
-        let mut spec = Spec::clone(&self.tasks[&id].record.spec);
+        let mut spec = Spec::clone(&self.tasks[id].record.spec);
         spec.scope = to.clone();
         spec
     }
