@@ -136,6 +136,7 @@ fn impurities_of_the_kernel_are_found() {
     let rule = rules::kernel_is_pure;
     let text = "use std::collections::HashMap;\nasync fn f() {}\nuse std::env;\n/* tokio */";
     check(rule, "src/kernel/forest.rs", text, &[1, 2, 3]);
+    check(rule, "src/kernel/table.rs", text, &[2, 3]);
     check(rule, "src/store/memory.rs", text, &[]);
     check(rule, "src/kernel/tests/world.rs", text, &[]);
 }

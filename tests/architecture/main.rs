@@ -78,6 +78,8 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
 
 /// The one file of the library that asks for the time or throws dice.
 const CLOCK: &str = "src/actors/clock.rs";
+/// The one file of the kernel that may name a hashed map, whose order it hides.
+const TABLE: &str = "src/kernel/table.rs";
 
 const FILE_LINES_MAX: usize = 500;
 const FILE_LINES_MEDIAN_MAX: usize = 180;
