@@ -1,8 +1,8 @@
 //! Run one attempt of a body and report how it ended.
 //!
 //! # Invariants
-//! 1. User code (a body, its `Drop`, its panic payload and that one's `Drop`, who judges its failure)
-//!    runs here and nowhere else, each piece under `catch_unwind`.
+//! 1. User code (a body, its `Drop`, its panic payload and that one's `Drop`, who judges its
+//!    failure) runs here and nowhere else, each piece under `catch_unwind`.
 //! 2. A report is made after the body has been dropped, so "reported" means "will never be polled
 //!    again".
 //! 3. An attempt reports exactly once, even when its own task is dropped.

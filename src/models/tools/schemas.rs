@@ -109,8 +109,8 @@ fn send() -> Tool {
             "body": { "description": "The message." },
             "mode": {
                 "enum": ["queue", "trigger", "interrupt"],
-                "description": "Whether it only waits in the inbox (queue, the default), also wakes \
-                                a suspended task (trigger), or also interrupts what \
+                "description": "Whether it only waits in the inbox (queue, the default), also \
+                                wakes a suspended task (trigger), or also interrupts what \
                                 the task does now (interrupt; only of a task below you).",
             },
         }),
@@ -122,8 +122,8 @@ fn wait() -> Tool {
     tool(
         "task_wait",
         "Waits until tasks have ended or are suspended; those that still go on and have asked \
-         something are in \"asking\", with their questions. Give the seq of the answer as after_seq \
-         next time: then no end is missed or told twice. Nothing is cancelled when time runs out.",
+         something are in \"asking\", with their questions. Give the seq of the answer as \
+         after_seq next time: then no end is missed or told twice. Nothing is cancelled when time runs out.",
         &json!({
             "targets": {
                 "type": "array",
