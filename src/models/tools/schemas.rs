@@ -123,7 +123,8 @@ fn wait() -> Tool {
         "task_wait",
         "Waits until tasks have ended or are suspended; those that still go on and have asked \
          something are in \"asking\", with their questions. Give the seq of the answer as \
-         after_seq next time: then no end is missed or told twice. Nothing is cancelled when time runs out.",
+         after_seq next time: then no end is missed or told twice. Nothing is cancelled when \
+         time runs out.",
         &json!({
             "targets": {
                 "type": "array",
