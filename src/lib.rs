@@ -110,6 +110,10 @@ pub use kernel::{
     TransferRefusal, TransferReport,
 };
 
+// Who may do what with which task, and what is given up.
+pub use api::AbandonError;
+pub use kernel::AbandonRequest;
+
 pub use models::tools;
 pub use shelf::OutputPage;
 

@@ -46,6 +46,8 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         conclusion: None,
         outcome: outcome(state).map(Arc::new),
         resume: None,
+        suspension: None,
+        abandon: None,
         questions: None,
         progress: None,
         undelivered: 0,

@@ -198,6 +198,8 @@ impl Carrier {
         };
         self.hub.acknowledge_wake(id);
         let signal = live.begin(epoch, self.hub.clock.now().as_micros());
+        let record = resume.as_ref().and_then(|_| self.hub.index.get(id));
+        let suspension = record.and_then(|record| record.suspension.clone());
         let attempt = Attempt {
             live,
             signal,
@@ -205,6 +207,7 @@ impl Carrier {
             number,
             is_last,
             resume,
+            suspension,
             wish: Arc::default(),
             is_repeatable: false,
         };

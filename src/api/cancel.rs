@@ -29,6 +29,7 @@ pub(super) const STORE_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Cancel {
     reason: Arc<str>,
     grace: Option<Duration>,
+    now: bool,
 }
 
 impl Cancel {
@@ -37,6 +38,7 @@ impl Cancel {
         Self {
             reason: cut(reason.to_owned()).into(),
             grace: None,
+            now: false,
         }
     }
 
@@ -46,14 +48,43 @@ impl Cancel {
         self
     }
 
+    /// Settles the tasks at once instead of waiting for their bodies: each is forced, fenced and, as
+    /// nobody knows whether it still runs, listed as `abandoned`. Its slot, name and key stay held
+    /// until it has stopped. With [`TaskRef::cancel`] children that go on are still waited for.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Cancel, Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let deaf = manager
+    ///     .scope("s")
+    ///     .task("deaf")
+    ///     .spawn(|_| async { Ok(std::future::pending::<()>().await) })
+    ///     .await?;
+    /// let report = deaf.cancel_tree(Cancel::because("user pressed stop twice").now()).await?;
+    /// assert_eq!(deaf.state(), Some(State::Cancelled));
+    /// assert_eq!(report.len(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn now(mut self) -> Self {
+        self.now = true;
+        self
+    }
+
     pub(super) fn ask(self) -> StopAsk {
-        let by = context::current().map_or(Requester::Host, |here| Requester::Task(here.id()));
         StopAsk {
             reason: self.reason,
-            by,
+            by: requester(),
             grace: self.grace,
+            now: self.now,
         }
     }
+}
+
+/// Who asks here: the host, or the body that runs here.
+pub(super) fn requester() -> Requester {
+    context::current().map_or(Requester::Host, |here| Requester::Task(here.id()))
 }
 
 /// Why a cancel was not carried out or its end is not known.
@@ -291,6 +322,7 @@ pub(super) async fn for_token(core: &Core, id: TaskId) {
         reason,
         by: Requester::Token,
         grace: None,
+        now: false,
     };
     let stopped = loop {
         match ask(core, Target::Tree(id), stop.clone()).await {

@@ -1,11 +1,22 @@
 //! Events and records as JSON: the shapes that every door shows. Golden files hold them.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::kernel::{
-    Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Key, Limit, Outcome, Payload,
-    Question, Questions, Record, Requester, Stop, Visibility, Wait, What,
+    AbandonRequest, Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Key, Limit, Outcome,
+    Payload, Question, Questions, Record, Requester, Stop, Visibility, Wait, What,
 };
+
+impl Payload {
+    /// The value that this JSON is.
+    ///
+    /// # Errors
+    /// The JSON is that of another type.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.as_json())
+    }
+}
 
 impl Event {
     /// The event as a JSON object.
@@ -59,6 +70,7 @@ fn data(what: &What) -> Option<Value> {
             json!({ "reason": *interrupt.reason, "by": requester(&interrupt.by) })
         }
         What::StopAsked(asked) => stop(asked),
+        What::AbandonAsked(asked) => abandon(asked),
         What::AttemptFailed(why) => fault(why),
         What::Settled {
             outcome: how,
@@ -108,6 +120,8 @@ impl Record {
             "inline": self.inline,
             "budgets": budgets(&self.budgets),
             "stop": self.stop.as_deref().map(stop),
+            "abandon": self.abandon.as_deref().map(abandon),
+            "suspension": self.suspension.as_ref().map(value_of),
             "outcome": self.outcome.as_deref().map(outcome),
             "abandoned": self.is_abandoned(),
             "questions": self.questions.as_deref().map(questions),
@@ -177,6 +191,14 @@ fn stop(asked: &Stop) -> Value {
         "reason": *asked.reason,
         "by": requester(&asked.by),
         "grace_until_us": asked.grace_until.as_micros(),
+    })
+}
+
+fn abandon(asked: &AbandonRequest) -> Value {
+    json!({
+        "reason": *asked.reason,
+        "by": requester(&asked.by),
+        "at_us": asked.at.as_micros(),
     })
 }
 

@@ -8,6 +8,7 @@
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).
 
+mod abandon;
 mod adopt;
 mod ask;
 mod batch;
@@ -51,6 +52,7 @@ mod wait;
 mod waiting;
 mod wake;
 
+pub use abandon::AbandonError;
 pub use adopt::AdoptError;
 pub use ask::{AskError, RespondError};
 pub use batch::{Batch, BatchItem};

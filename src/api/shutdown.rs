@@ -89,6 +89,7 @@ async fn shut_down(hub: &Hub, grace: Duration) -> Result<ShutdownReport, Shutdow
         reason: "the manager was shut down".into(),
         by: Requester::Host,
         grace: Some(grace),
+        now: false,
     };
     let patience = hub.bounds.abort_window.saturating_add(STORE_PATIENCE);
     let longest = grace.saturating_add(patience);

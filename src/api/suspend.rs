@@ -3,6 +3,7 @@
 //! *Not here*: what a suspended task may become (`kernel`), questions to others (`ask`).
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::context::Context;
@@ -113,6 +114,46 @@ impl Context {
         let data = self.attempt.resume.as_ref()?;
         serde_json::from_str(data.as_json()).ok()
     }
+
+    /// The same as a value of a type: `None` when this run was not resumed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::{Manager, State};
+    /// # let manager = Manager::in_memory();
+    /// let task = manager.scope("s").task("sum").resumable().spawn(|ctx| async move {
+    ///     match ctx.resumed_as::<i64>()? {
+    ///         None => Err(ctx.suspend(40)), // it has got so far
+    ///         Some(more) => Ok(ctx.suspended_with::<i64>()?.unwrap_or_default() + more),
+    ///     }
+    /// });
+    /// let task = task.await?;
+    /// while task.state() != Some(State::Suspended) {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// let record = task.record();
+    /// let so_far = record.as_ref().and_then(|record| record.suspension.as_ref());
+    /// assert_eq!(so_far.map(|payload| payload.decode::<i64>()).transpose()?, Some(40));
+    /// task.resume(2).await?;
+    /// assert_eq!(task.await?, 42);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The data is of another type.
+    pub fn resumed_as<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        decoded(self.attempt.resume.as_ref())
+    }
+
+    /// What the run before this one suspended its task with, when this one was resumed: what it
+    /// had done so far, for instance. It is there after a restart, too.
+    ///
+    /// # Errors
+    /// The payload is of another type.
+    pub fn suspended_with<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        decoded(self.attempt.suspension.as_ref())
+    }
 }
 
 impl TaskRef {
@@ -165,6 +206,10 @@ impl Manager {
     pub async fn resume(&self, task: TaskId, data: impl Serialize) -> Result<(), ResumeError> {
         resume(&self.task(task), encode(data)?, true).await
     }
+}
+
+fn decoded<T: DeserializeOwned>(payload: Option<&Payload>) -> Result<Option<T>, serde_json::Error> {
+    payload.map(Payload::decode).transpose()
 }
 
 async fn resume(task: &TaskRef, data: Payload, may_wait: bool) -> Result<(), ResumeError> {

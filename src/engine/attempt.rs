@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
     pub(crate) is_last: bool,
     /// What it was resumed with, if it was.
     pub(crate) resume: Option<Payload>,
+    /// What it was suspended with before that.
+    pub(crate) suspension: Option<Payload>,
     /// What the body left behind for the time it is suspended.
     pub(crate) wish: Arc<Wish>,
     /// Whether its body can be called again.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::budget::Charge;
 use super::id::{Key, Scope, Seq, TaskId};
 use super::question::{Answer, Interrupt};
-use super::record::{Fault, Outcome, Stop, Wait};
+use super::record::{AbandonRequest, Fault, Outcome, Stop, Wait};
 use super::spec::{Payload, Spec};
 use super::state::State;
 use super::time::Timestamp;
@@ -63,6 +63,8 @@ pub enum What {
     StopAsked(Arc<Stop>),
     /// Its body is being dropped by force, as the grace is over.
     Aborted,
+    /// Somebody gave up on its body, which is no longer waited for.
+    AbandonAsked(Arc<AbandonRequest>),
     /// An attempt failed and another one follows.
     AttemptFailed(Fault),
     /// It reported progress.
@@ -149,6 +151,7 @@ impl What {
         "resumed",
         "stop_asked",
         "aborted",
+        "abandon_asked",
         "attempt_failed",
         "progress",
         "output",
@@ -202,6 +205,7 @@ impl What {
             Self::Resumed => "resumed",
             Self::StopAsked(_) => "stop_asked",
             Self::Aborted => "aborted",
+            Self::AbandonAsked(_) => "abandon_asked",
             Self::AttemptFailed(_) => "attempt_failed",
             Self::Progress(_) => "progress",
             Self::Output(_) => "output",

@@ -45,7 +45,8 @@ pub use id::{
 };
 pub use question::{Answer, Interrupt, QUESTIONS_MAX, Question, Questions};
 pub use record::{
-    Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester, Stop, Wait,
+    AbandonRequest, Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester,
+    Stop, Wait,
 };
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
@@ -60,10 +61,10 @@ pub use state::{State, Trigger};
 )]
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
-    Accepted, AskRefusal, CancelReport, CloseRefusal, CloseReport, Control, Controlled, Effect,
-    End, ExternalRefusal, ExternalWord, Input, InterruptRefusal, Note, Refusal, Removed, Reply,
-    RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket, TransferRefusal,
-    TransferReport,
+    AbandonRefusal, Accepted, AskRefusal, CancelReport, CloseRefusal, CloseReport, Control,
+    Controlled, Effect, End, ExternalRefusal, ExternalWord, Input, InterruptRefusal, Note, Refusal,
+    Removed, Reply, RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket,
+    TransferRefusal, TransferReport,
 };
 pub use time::Timestamp;
 pub use trace::Trace;

@@ -51,12 +51,16 @@ pub struct Record {
     pub inline: bool,
     /// Why and by whom it was asked to stop.
     pub stop: Option<Arc<Stop>>,
+    /// By whom it was given up first, when somebody asked for that.
+    pub abandon: Option<Arc<AbandonRequest>>,
     /// Its body's last word, while live children keep it from settling.
     pub conclusion: Option<Conclusion>,
     /// How it ended.
     pub outcome: Option<Arc<Outcome>>,
     /// What its next start hands to the body, once it was resumed.
     pub resume: Option<Payload>,
+    /// What it was suspended with: from then on until the run that it is resumed for is over.
+    pub suspension: Option<Payload>,
     /// What its bodies asked others, with the answers; `None` when they asked nothing.
     pub questions: Option<Arc<Questions>>,
     /// Its newest progress note.
@@ -196,6 +200,17 @@ pub struct Stop {
     pub at: Timestamp,
     /// When force may follow.
     pub grace_until: Timestamp,
+}
+
+/// A request to give up on a task that is being stopped: its body is no longer waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbandonRequest {
+    /// Why, in the words of who asked.
+    pub reason: Arc<str>,
+    /// Who asked.
+    pub by: Requester,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 /// What kind of request to stop it is.

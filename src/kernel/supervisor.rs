@@ -5,6 +5,7 @@
 //!
 //! *Not here*: each verb's law is in a file of its own below `supervisor/`.
 
+mod abandon;
 mod after;
 mod alarm;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod settle;
 mod spawn;
 mod stop;
 mod talk;
+mod target;
 mod task;
 mod transfer;
 
@@ -43,6 +45,7 @@ use super::record::{Body, Cause, Record, Wait};
 use super::state::{State, Trigger};
 use super::table::Table;
 use super::time::Timestamp;
+pub use abandon::AbandonRefusal;
 use alarm::Alarm;
 pub(crate) use bug::Bug;
 use cancel::Watch;

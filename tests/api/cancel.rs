@@ -1,6 +1,7 @@
 //! Cancelling: one, a tree, a scope, all; races with everything else.
 
 mod force;
+mod now;
 mod races;
 
 use std::time::Duration;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use understory::kernel::{Kind, Name, Spec};
 use understory::{
-    Answer, Body, Cancel, Cause, Charge, Context, Counter, Event, Failure, Fault, FaultKind,
-    Interrupt, Key, Limit, Manager, Outcome, Payload, Question, Record, Requester, Retry, Scope,
-    Seq, State, Stop, TaskBuilder, TaskId, Timestamp, Wait, What,
+    AbandonRequest, Answer, Body, Cancel, Cause, Charge, Context, Counter, Event, Failure, Fault,
+    FaultKind, Interrupt, Key, Limit, Manager, Outcome, Payload, Question, Record, Requester,
+    Retry, Scope, Seq, State, Stop, TaskBuilder, TaskId, Timestamp, Wait, What,
 };
 
 use crate::stage::{feed_of, for_ever, sees, settle_down, soon, until, until_cancelled};
@@ -179,7 +179,12 @@ fn next_type(what: Option<&What>) -> Vec<What> {
         What::Suspended(_) => vec![What::Resumed],
         What::Resumed => stops().into_iter().map(What::StopAsked).collect(),
         What::StopAsked(_) => vec![What::Aborted],
-        What::Aborted => faults().into_iter().map(What::AttemptFailed).collect(),
+        What::Aborted => vec![What::AbandonAsked(Arc::new(AbandonRequest {
+            reason: "no patience".into(),
+            by: Requester::Task(OTHER),
+            at: Timestamp::from_micros(5),
+        }))],
+        What::AbandonAsked(_) => faults().into_iter().map(What::AttemptFailed).collect(),
         What::AttemptFailed(_) => vec![What::Progress(value())],
         What::Progress(_) => vec![What::Output(value())],
         What::Output(_) => vec![What::OutputKept {

@@ -319,3 +319,60 @@ async fn p24_suspended_executor_is_resumed_after_a_restart() {
     soon(executor.resume("yes")).await.unwrap();
     assert_eq!(soon(executor).await.unwrap(), json!([1, "yes"]));
 }
+
+/// How far a body has come, as it says when it suspends.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SoFar {
+    sum: i64,
+}
+
+async fn adds(ctx: Context) -> Result<i64, Failure> {
+    let before = ctx.suspended_with::<SoFar>()?;
+    let sum = before.map_or(0, |so_far| so_far.sum);
+    match ctx.resumed_as::<i64>()? {
+        Some(0) => Ok(sum),
+        more => Err(ctx.suspend(SoFar {
+            sum: sum + more.unwrap_or_default(),
+        })),
+    }
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn resumed_body_finds_what_it_suspended_with_also_after_a_restart() {
+    use crate::stage::until;
+    let add = |ctx: Context, _: Value| async { adds(ctx).await.map(Value::from) };
+    let manager = Manager::builder().executor("add", add).build().unwrap();
+    let task = manager.scope("s").task("t").spawn_kind("add", ());
+    let task = task.await.unwrap();
+    let is_suspended = |sum: i64| {
+        let record = manager.get(task.id()).unwrap();
+        let so_far = record.suspension.as_ref();
+        let so_far = so_far.and_then(|payload| payload.decode::<SoFar>().ok());
+        record.state == State::Suspended && so_far.is_some_and(|so_far| so_far.sum == sum)
+    };
+    until(|| is_suspended(0)).await;
+    task.resume(30).await.unwrap();
+    until(|| is_suspended(30)).await;
+
+    manager.break_part(understory::Part::Manager);
+    let _asked = manager.scope("s").unnamed().spawn(for_ever).await;
+    until(|| manager.incarnation() == 2).await;
+
+    assert!(is_suspended(30));
+    task.resume(12).await.unwrap();
+    until(|| is_suspended(42)).await;
+    task.resume(0).await.unwrap();
+    assert_eq!(soon(task).await.unwrap(), json!(42));
+}
+
+#[tokio::test]
+async fn data_of_another_type_is_an_error_and_a_first_run_has_none() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t").resumable().spawn(adds);
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Suspended).await;
+    task.resume("a lot").await.unwrap();
+    let record = soon(task.settled()).await.unwrap();
+    assert_eq!((record.state, &record.suspension), (State::Failed, &None));
+}

@@ -59,6 +59,9 @@ impl Supervisor {
             Target::One(id) => {
                 self.watch(ticket, &[*id], None);
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
+                if ask.now {
+                    self.give_up([*id]);
+                }
             }
             Target::Tree(id) => self.cancel_trees(ticket, &[*id], ask, Cause::Asked),
             Target::Scope(scope) => {
@@ -134,6 +137,9 @@ impl Supervisor {
                 below(cause, root)
             };
             self.ask_stop_within(id, cause, ask);
+        }
+        if ask.now {
+            self.give_up(tasks);
         }
     }
 

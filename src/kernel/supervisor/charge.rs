@@ -106,6 +106,7 @@ impl Supervisor {
             reason: reason.into(),
             by: Requester::Manager,
             grace: None,
+            now: false,
         };
         self.emit(owner, What::BudgetExhausted(Arc::new(charge)));
         self.stop_tree_as(owner, Cause::Budget, &ask);

@@ -5,10 +5,14 @@
 //!
 //! *Not here*: how each is decided, which is in a file of its own where it takes more than a line.
 
+use std::sync::Arc;
+
 use super::super::admission::Capacity;
 use super::super::budget::{ChargeRefusal, Remaining};
 use super::super::id::{Counter, Epoch, Scope, TaskId};
+use super::super::record::Requester;
 use super::Supervisor;
+use super::abandon::AbandonRefusal;
 use super::close::{CloseRefusal, CloseReport};
 use super::protocol::{Reply, StopAsk, Ticket};
 use super::retention::Removed;
@@ -17,6 +21,15 @@ use super::transfer::{TransferRefusal, TransferReport};
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
+    /// Somebody gives up on a task that is being stopped.
+    Abandon {
+        /// Which.
+        id: TaskId,
+        /// Why.
+        reason: Arc<str>,
+        /// Who.
+        by: Requester,
+    },
     /// How do the limit classes stand, those of this scope among them?
     Capacity(Option<Scope>),
     /// A body charges the budgets of a counter, from its task up to the root.
@@ -57,6 +70,8 @@ pub enum Control {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Controlled {
+    /// The tasks that are no longer waited for, or why nothing happened.
+    Abandoned(Result<Vec<TaskId>, AbandonRefusal>),
     /// The classes, in a fixed order.
     Capacity(Vec<Capacity>),
     /// What is left, or why nothing was charged.
@@ -74,6 +89,9 @@ pub enum Controlled {
 impl Supervisor {
     pub(super) fn control(&mut self, ticket: Ticket, ask: Control) {
         let answer = match ask {
+            Control::Abandon { id, reason, by } => {
+                Controlled::Abandoned(self.ask_abandon(id, reason, by))
+            }
             Control::Capacity(scope) => {
                 Controlled::Capacity(self.admission.capacity(scope.as_ref()))
             }

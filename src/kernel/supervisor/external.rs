@@ -133,6 +133,7 @@ impl Supervisor {
             reason: "its holder cancelled it".into(),
             by: Requester::Host,
             grace: None,
+            now: false,
         };
         let stop = Arc::new(ask.decide(Cause::Asked, self.now, Duration::ZERO));
         self.shift(id, Trigger::AskStop);

@@ -6,19 +6,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::admission::ClassFull;
 use super::super::bounds::Hosts;
 use super::super::event::Event;
 use super::super::id::{ClassName, Epoch, Key, Name, Scope, TaskId};
 use super::super::question::Interrupt;
-use super::super::record::{Cause, Fault, Record, Requester, Stop, Wait};
+use super::super::record::{Fault, Record, Requester, Stop, Wait};
 use super::super::spec::{Payload, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::control::{Control, Controlled};
 use super::external::{ExternalRefusal, ExternalWord};
+pub use super::target::{CancelReport, StopAsk, Target};
 
 /// Links a request to its answer; chosen by the caller of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,32 +182,6 @@ pub enum Input {
     Hosts(Hosts),
     /// The time of [`super::Supervisor::next_tick`] has come.
     Tick,
-}
-
-/// Which tasks a cancel means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// This task; its children as their `on_parent_end` says.
-    One(TaskId),
-    /// This task and everything below it.
-    Tree(TaskId),
-    /// Every task of a scope.
-    Scope(Scope),
-    /// Every task with this label `run`, with everything below it; late ones are refused.
-    Run(Arc<str>),
-    /// Every task.
-    All,
-}
-
-/// Why, by whom and how fast to stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StopAsk {
-    /// Why, in words.
-    pub reason: Arc<str>,
-    /// Who asks.
-    pub by: Requester,
-    /// Time until force; `None` leaves it to each task.
-    pub grace: Option<Duration>,
 }
 
 /// How a body ended.
@@ -444,41 +418,4 @@ pub enum InterruptRefusal {
     Unknown(TaskId),
     /// No body of it runs, or it was asked to stop, which goes first.
     NotRunning(State),
-}
-
-/// What became of the tasks that a cancel meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CancelReport {
-    /// Settled as cancelled, their bodies stopped.
-    pub cancelled: Vec<TaskId>,
-    /// Settled otherwise: before the request, or by their own word during the grace.
-    pub already_ended: Vec<TaskId>,
-    /// Settled, but a body did not stop in time and may still run; it is fenced and keeps its slot.
-    pub abandoned: Vec<TaskId>,
-}
-
-impl CancelReport {
-    /// How many tasks it is about.
-    pub fn len(&self) -> usize {
-        self.cancelled.len() + self.already_ended.len() + self.abandoned.len()
-    }
-
-    /// Whether no task was meant.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl StopAsk {
-    /// The request as it is kept in a record.
-    pub(super) fn decide(&self, cause: Cause, at: Timestamp, grace: Duration) -> Stop {
-        let (reason, by) = (Arc::clone(&self.reason), self.by.clone());
-        Stop {
-            cause,
-            reason,
-            by,
-            at,
-            grace_until: at.after(grace),
-        }
-    }
 }

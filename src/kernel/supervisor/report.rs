@@ -56,6 +56,7 @@ impl Supervisor {
             self.give_back_slot(id);
             return;
         }
+        self.edit(id).suspension = None;
         let ending = match (&stop, &end) {
             (None, End::Done(_)) => Ending::Well,
             (None, End::Failed(_) | End::Suspended(_) | End::Aborted) | (Some(_), _) => {
@@ -71,6 +72,7 @@ impl Supervisor {
 
     fn suspend(&mut self, id: TaskId, payload: Payload) {
         self.shift(id, Trigger::Suspend);
+        self.edit(id).suspension = Some(payload.clone());
         self.set_wait(id, Some(Wait::Resume(payload.clone())));
         let limit = self.task(id).record.spec.suspend_timeout;
         self.arm_wait(id, Alarm::Suspension, limit);

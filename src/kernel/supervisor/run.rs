@@ -67,6 +67,9 @@ impl Supervisor {
         let record = self.edit(id);
         let resume = record.resume.take().filter(|_| !drops_resume);
         record.epoch = record.epoch.next();
+        if resume.is_none() {
+            record.suspension = None;
+        }
         record.attempt += u32::from(resume.is_none() && !is_planted);
         record.body = Body::Live;
         record.wait = None;

@@ -282,6 +282,8 @@ impl Supervisor {
             conclusion: None,
             outcome: None,
             resume: None,
+            suspension: None,
+            abandon: None,
             questions: None,
             progress: None,
             undelivered: 0,

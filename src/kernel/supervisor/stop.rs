@@ -9,7 +9,6 @@
 //! *Not here*: which tasks a request means and how it is answered (`cancel`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::event::What;
 use super::super::id::TaskId;
@@ -69,13 +68,14 @@ impl Supervisor {
         let record = &self.task(id).record;
         let (state, body) = (record.state, record.body);
         let own = record.spec.grace;
-        let grace = match (own, ask.grace) {
+        let asked = ask.grace();
+        let grace = match (own, asked) {
             (Some(own), Some(asked)) => own.min(asked),
             (own, asked) => asked.or(own).unwrap_or(default),
         };
         let stop = ask.decide(cause, now, grace);
         if state == State::CancelRequested {
-            self.join_stop(id, stop, ask.grace.is_some());
+            self.join_stop(id, stop, asked.is_some());
             return;
         }
         self.withdraw(id);
@@ -219,6 +219,7 @@ fn manager_ask(cause: Cause) -> StopAsk {
     StopAsk {
         reason,
         by: Requester::Manager,
-        grace: None::<Duration>,
+        grace: None,
+        now: false,
     }
 }

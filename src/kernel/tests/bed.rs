@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::checks::{Checks, Released};
 use crate::kernel::{
-    Bounds, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input, Key, Name, Note, Origin,
-    Payload, Record, Reply, Requester, Reuse, Scope, Seq, Spec, State, Step, StopAsk, Supervisor,
-    Target, TaskId, Ticket, Timestamp, Wait,
+    Bounds, Control, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input, Key, Name, Note,
+    Origin, Payload, Record, Reply, Requester, Reuse, Scope, Seq, Spec, State, Step, StopAsk,
+    Supervisor, Target, TaskId, Ticket, Timestamp, Wait,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -50,6 +50,7 @@ pub(super) fn ask(grace: Option<Duration>) -> StopAsk {
         reason: "the test asks".into(),
         by: Requester::Host,
         grace,
+        now: false,
     }
 }
 
@@ -259,6 +260,17 @@ impl Bed {
             value,
             by,
         })
+    }
+
+    /// Gives up on a task.
+    pub(super) fn abandon(&mut self, number: u32) -> Vec<Effect> {
+        let (ticket, id, by) = (self.ticket(), id(number), Requester::Host);
+        let ask = Control::Abandon {
+            id,
+            reason: "the test gives up".into(),
+            by,
+        };
+        self.step(Input::Control { ticket, ask })
     }
 
     pub(super) fn interrupt(&mut self, number: u32) -> Vec<Effect> {

@@ -104,6 +104,10 @@ impl Desk {
     }
 
     fn cancel(&mut self) -> Vec<Effect> {
+        self.cancel_so(false)
+    }
+
+    fn cancel_so(&mut self, now: bool) -> Vec<Effect> {
         let ticket = self.ticket();
         self.step(Input::Cancel {
             ticket,
@@ -112,6 +116,7 @@ impl Desk {
                 reason: "the test asks".into(),
                 by: Requester::Host,
                 grace: None,
+                now,
             },
         })
     }
@@ -385,4 +390,19 @@ fn words_about_other_tasks_are_refused() {
         Err(ExternalRefusal::NotExternal(id(1)))
     );
     assert_eq!(desk.state(), State::Running);
+}
+
+#[test]
+fn cancelled_now_it_is_over_at_once_its_callback_is_called_and_nothing_is_abandoned() {
+    let mut desk = Desk::new();
+    desk.register(1);
+    let effects = desk.cancel_so(true);
+    assert_eq!(
+        (desk.state(), desk.records[&id(1)].body),
+        (State::Cancelled, Body::Absent)
+    );
+    let is_called = |effect: &Effect| matches!(effect, Effect::Signal { .. });
+    let is_forced = |effect: &Effect| matches!(effect, Effect::Abort { .. });
+    assert!(effects.iter().any(is_called) && !effects.iter().any(is_forced));
+    assert!(desk.callback_over(Some("late")).is_empty());
 }

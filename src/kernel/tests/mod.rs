@@ -4,6 +4,7 @@
 //!
 //! *Not here*: proofs that need actors, bodies or a store.
 
+mod abandon;
 mod bed;
 mod checks;
 mod control;

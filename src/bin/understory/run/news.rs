@@ -62,6 +62,7 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Transferred { to, .. } => note(format!("moved to scope {to}")),
         What::BudgetExhausted(charge) => note(format!("used up its {}", charge.counter)),
         What::Aborted
+        | What::AbandonAsked(_)
         | What::Charged(_)
         | What::OutputKept { .. }
         | What::Undelivered(_)

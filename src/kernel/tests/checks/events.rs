@@ -76,6 +76,11 @@ impl Checks {
                 ensure(is_right, || format!("P16: {charge:?} on {before:?}"))?;
             }
             What::Aborted => self.aborted(id)?,
+            What::AbandonAsked(request) => {
+                let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+                let until = seen.grace_until.map(|until| until.min(request.at));
+                seen.grace_until = until;
+            }
             What::BodyStopped => {
                 ensure(!seen.is_live, || "P16: a body stopped unheard".to_owned())?;
                 self.view.free_name(id);
@@ -332,7 +337,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::Suspended(_) => matches!(from, S::Running | S::Waiting) && to == S::Suspended,
         What::Resumed => from == S::Suspended && to == S::Pending,
         What::StopAsked(_) => is_live && to == S::CancelRequested,
-        What::Aborted => from == S::CancelRequested && to == from,
+        What::Aborted | What::AbandonAsked(_) => from == S::CancelRequested && to == from,
         What::AttemptFailed(_) => {
             matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
         }

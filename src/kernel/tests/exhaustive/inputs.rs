@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 49] = [
+pub(super) const INPUTS: [Row; 52] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "ppppp rrr wwww ss qqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -57,6 +57,12 @@ pub(super) const INPUTS: [Row; 49] = [
         "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
     ("it is cancelled at once",    at_once,
         "XXXXX XXq Xqqq Xq XXXqXqq CFTXIXX"),
+    ("it is cancelled now",        |b| { now(b, Target::One(id(1))); },
+        "XXXXX XXq Xqqq Xq XXXqXqq CFTXIXX"),
+    ("its tree is cancelled now",  |b| { now(b, Target::Tree(id(1))); },
+        "XXXXX XXX XXXX XX XXXXXXX CFTXIXX"),
+    ("somebody gives up on it",    |b| { b.abandon(1); },
+        "ppppp rrr wwww ss XXTqXqq CFTXIXX"),
     ("its tree is cancelled",      |b| { b.cancel_tree(1); },
         "XXXXX qqq qqqq Xq qqqqqqq CFTXIXX"),
     ("its scope is cancelled",     |b| { b.cancel(Target::Scope(scope("s")), None); },
@@ -203,6 +209,16 @@ fn used_up(bed: &mut Bed) {
         amount: 101,
     };
     bed.step(Input::Control { ticket, ask });
+}
+
+fn now(bed: &mut Bed, target: Target) {
+    let (ticket, mut ask) = (bed.ticket(), ask(None));
+    ask.now = true;
+    bed.step(Input::Cancel {
+        ticket,
+        target,
+        ask,
+    });
 }
 
 fn at_once(bed: &mut Bed) {
