@@ -25,14 +25,14 @@ pub enum AbandonError {
 }
 
 impl TaskRef {
-    /// Gives up on a task that is being stopped, and on all below it that is: it settles now, as
-    /// cancelled or timed out, and nobody waits any longer for its grace or for its body.
+    /// Gives up on a task that is being stopped, and on all below it that is: it settles now,
+    /// as cancelled or timed out, and nobody waits any longer for its grace or for its body.
     ///
-    /// Bodies are forced, unless they are cooperative, and fenced: what they still say and return is
-    /// lost. Their slots, names and keys stay held until they have stopped. The record keeps why and
-    /// by whom a task was given up first. Tasks below that were not asked to stop are treated as
-    /// their `on_parent_end` says, and waited for. An external task settles although its callback
-    /// still runs.
+    /// Bodies are forced, unless they are cooperative, and fenced: what they still say and
+    /// return is lost. Their slots, names and keys stay held until they have stopped. The record
+    /// keeps why and by whom a task was given up first. Tasks below that were not asked to stop
+    /// are treated as their `on_parent_end` says, and waited for. An external task settles
+    /// although its callback still runs.
     ///
     /// Returns the tasks whose bodies are no longer waited for; none, if only children were.
     ///
@@ -47,7 +47,8 @@ impl TaskRef {
     /// let refused = deaf.abandon("no patience").await;
     /// assert!(matches!(refused, Err(AbandonError::NotStopping { .. })));
     ///
-    /// let (task, patient) = (deaf.task(), Cancel::because("enough").grace(Duration::from_hours(1)));
+    /// let patient = Cancel::because("enough").grace(Duration::from_hours(1));
+    /// let task = deaf.task();
     /// let cancelled = tokio::spawn(async move { task.cancel(patient).await });
     /// while deaf.state() != Some(State::CancelRequested) {
     ///     tokio::task::yield_now().await;
