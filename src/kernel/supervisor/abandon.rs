@@ -77,7 +77,7 @@ impl Supervisor {
 
     /// Whether a task that was asked to stop still has a body to be heard of.
     fn holds_up(&self, id: TaskId) -> bool {
-        let record = self.tasks.get(&id).map(|task| &task.record);
+        let record = self.tasks.get(id).map(|task| &task.record);
         record.is_some_and(|record| {
             record.state == State::CancelRequested
                 && record.body == Body::Live

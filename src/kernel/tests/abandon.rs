@@ -32,13 +32,12 @@ fn report(effects: &[Effect]) -> CancelReport {
 }
 
 fn given_up(effects: &[Effect]) -> Result<Vec<TaskId>, AbandonRefusal> {
-    let answered = answers(effects)
-        .into_iter()
-        .find_map(|(_, reply)| match reply {
-            Reply::Controlled(Controlled::Abandoned(done)) => Some(done),
-            _ => None,
-        });
-    answered.expect("it is answered in the same step")
+    for (_, reply) in answers(effects) {
+        if let Reply::Controlled(Controlled::Abandoned(done)) = reply {
+            return done;
+        }
+    }
+    panic!("it is answered in the same step");
 }
 
 fn forces(effects: &[Effect]) -> usize {
