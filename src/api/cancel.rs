@@ -50,7 +50,8 @@ impl Cancel {
 
     /// Settles the tasks at once instead of waiting for their bodies: each is forced, fenced and,
     /// as nobody knows whether it still runs, listed as `abandoned`. Its slot, name and key stay
-    /// held until it has stopped. With [`TaskRef::cancel`] children that go on are still waited for.
+    /// held until it has stopped. With [`TaskRef::cancel`] children that go on are still waited
+    /// for.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
