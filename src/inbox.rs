@@ -17,6 +17,7 @@
 
 mod dead;
 mod mail;
+mod size;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,10 +28,11 @@ use std::task::Poll;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::coop;
 
-pub(crate) use dead::DeadLetters;
+pub(crate) use dead::{DeadBounds, DeadLetters};
 pub use dead::{DeadFilter, DeadLetter};
 pub use mail::{Delivery, Message, MessageId, Receipt, Sender, Undelivered};
 pub(crate) use mail::{Parcel, Queued};
+pub(crate) use size::size_of;
 
 /// What an inbox does with one more message when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

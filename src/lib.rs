@@ -103,7 +103,8 @@ pub use kernel::{
 
 // What a host rules with: limits, budgets, scopes, kept records.
 pub use api::{
-    Batch, BatchItem, BudgetError, CloseError, ControlError, LimitReached, TransferError,
+    Batch, BatchItem, BudgetError, Checks, CloseError, ControlError, LimitReached, Mismatch,
+    TransferError,
 };
 pub use kernel::{
     Budget, Capacity, Charge, CloseReport, Counter, LimitName, OnScopeClose, Remaining, Removed,

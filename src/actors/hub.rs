@@ -25,7 +25,7 @@ use super::wake::Waker;
 use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
-use crate::inbox::DeadLetters;
+use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, Hosts, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
@@ -44,7 +44,7 @@ pub(crate) struct Queues {
     /// The shortest time between two progress notes of one task, unless it says otherwise.
     pub(crate) progress_interval: Option<Duration>,
     pub(crate) subscribers: usize,
-    pub(crate) dead_letters: usize,
+    pub(crate) dead: DeadBounds,
 }
 
 impl Default for Queues {
@@ -61,7 +61,10 @@ impl Default for Queues {
             },
             progress_interval: None,
             subscribers: 1_024,
-            dead_letters: 1_024,
+            dead: DeadBounds {
+                letters_max: 1_024,
+                bytes_max: 16 << 20,
+            },
         }
     }
 }
@@ -110,7 +113,7 @@ impl Hub {
             shelf: Shelf::new(queues.shelf),
             queues,
             lives: DashMap::new(),
-            dead: Arc::new(DeadLetters::new(queues.dead_letters)),
+            dead: Arc::new(DeadLetters::new(queues.dead)),
             storage: Storage::new(store),
             hosts: RwLock::new(bounds.hosts.clone()),
             bounds,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::checks::Mismatch;
 use super::context::{self, Context};
 use super::handle::TaskRef;
 use super::manager::Manager;
@@ -78,6 +79,14 @@ pub enum RespondError {
     Ended {
         /// Its state.
         state: State,
+    },
+    /// Tasks of its kind do not take this answer: see [`Builder::checks`](crate::Builder::checks).
+    #[error("the answer to {key} is not what is expected: {why}")]
+    Mismatch {
+        /// The key.
+        key: String,
+        /// What is wrong with the answer, and where.
+        why: Mismatch,
     },
     /// The answer is too large.
     #[error("the answer has {bytes} bytes of JSON; at most {bytes_max} are taken")]
@@ -246,6 +255,10 @@ async fn respond(task: &TaskRef, key: &str, value: Payload) -> Result<(), Respon
     let Ok(valid) = Key::new(key) else {
         return Err(RespondError::NoSuchQuestion { key: named() });
     };
+    let record = task.record();
+    let kind = record.as_ref().and_then(|record| record.spec.kind.as_ref());
+    let checked = task.core().checks.answer(kind, key, || value.to_value());
+    checked.map_err(|why| RespondError::Mismatch { key: named(), why })?;
     let (id, by) = (task.id(), requester());
     let asked = task.core().hub.gate.ask(move |ticket| Input::Respond {
         ticket,

@@ -1,4 +1,4 @@
-//! What every handle shares: the hub of the actors and the executors.
+//! What every handle shares: the hub of the actors, the executors and what they take.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
+use super::checks::AllChecks;
 use super::executor::Executors;
 use super::hooks::Hooks;
 use super::shutdown::{ShutdownError, ShutdownReport};
@@ -19,6 +20,7 @@ pub(crate) struct Core {
     /// Who has the place of a scope (see `place`).
     pub(super) places: DashMap<Scope, CancellationToken>,
     pub(super) executors: Executors,
+    pub(super) checks: AllChecks,
     pub(super) hooks: Hooks,
     /// Up to which event the failures of a scope's hidden tasks were told.
     pub(super) hidden_heard: DashMap<Scope, Seq>,
@@ -27,11 +29,16 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(hub: Arc<Hub>, executors: Executors, hooks: Hooks) -> Arc<Self> {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        (executors, checks): (Executors, AllChecks),
+        hooks: Hooks,
+    ) -> Arc<Self> {
         Arc::new(Self {
             hub,
             places: DashMap::new(),
             executors,
+            checks,
             hooks,
             hidden_heard: DashMap::new(),
             is_shutting_down: AtomicBool::new(false),

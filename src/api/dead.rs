@@ -120,7 +120,13 @@ fn offer(core: &Core, letter: &DeadLetter) -> Result<(Arc<Live>, Accepted), Repl
             .holder(&letter.scope, letter.name.as_ref()?.as_str())?;
         core.hub.live(id).filter(|live| live.id != letter.to)
     };
-    for live in [core.hub.live(letter.to), heir()].into_iter().flatten() {
+    // An heir of another kind may not take such messages.
+    let takes = |live: &Arc<Live>| {
+        let kind = live.spec.kind.as_ref();
+        core.checks.message(kind, &letter.body).is_ok()
+    };
+    let candidates = [core.hub.live(letter.to), heir()].into_iter().flatten();
+    for live in candidates.filter(takes) {
         let parcel = Parcel {
             id: letter.id,
             from: letter.from,

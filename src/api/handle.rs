@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::cancel::Cancel;
 use super::core::Core;
-use super::send::{self, Address, Mail, SendError, SendMode};
+use super::deliver::{self, Mail};
+use super::send::{Address, SendError, SendMode};
 use super::wait::{self, WaitError};
 use crate::engine::Live;
 use crate::inbox::Receipt;
@@ -97,8 +98,7 @@ impl TaskRef {
     /// When it is dropped, the message was placed or not; only an inbox that lets its senders wait
     /// makes it wait, and then nothing was placed.
     pub async fn send(&self, message: impl Serialize) -> Result<Receipt, SendError> {
-        let mail = send::mail(message, SendMode::Queue)?;
-        self.deliver(mail).await
+        self.send_as(SendMode::Queue, message).await
     }
 
     /// As [`TaskRef::send`], and does what `mode` says beside. See
@@ -114,14 +114,14 @@ impl TaskRef {
         mode: SendMode,
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
-        let mail = send::mail(message, mode)?;
+        let mail = deliver::mail(message, mode)?;
         self.deliver(mail).await
     }
 
     async fn deliver(&self, mail: Mail) -> Result<Receipt, SendError> {
         match &self.live {
-            Some(live) => send::place(&self.core, live, mail).await,
-            None => send::deliver(&self.core, None, Address::Id(self.id), mail).await,
+            Some(live) => deliver::place(&self.core, live, mail).await,
+            None => deliver::deliver(&self.core, None, Address::Id(self.id), mail).await,
         }
     }
 

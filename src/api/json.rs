@@ -16,6 +16,11 @@ impl Payload {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_json())
     }
+
+    /// The value; null if it is no JSON.
+    pub fn to_value(&self) -> Value {
+        serde_json::from_str(self.as_json()).unwrap_or(Value::Null)
+    }
 }
 
 impl Event {
@@ -52,16 +57,16 @@ fn data(what: &What) -> Option<Value> {
         What::Accepted(on) => json!({ "wait": on.as_ref().map(wait) }),
         What::Pending(on) | What::Waiting(on) => json!({ "wait": wait(on) }),
         What::Suspended(payload) | What::Progress(payload) | What::Output(payload) => {
-            value_of(payload)
+            payload.to_value()
         }
         What::Emitted { label, payload } => {
-            json!({ "type": **label, "payload": value_of(payload) })
+            json!({ "type": **label, "payload": payload.to_value() })
         }
         What::Asked { key, question } => {
-            json!({ "key": key.as_str(), "question": value_of(question) })
+            json!({ "key": key.as_str(), "question": question.to_value() })
         }
         What::Answered { key, answer } => json!({
-            "key": key.as_str(), "answer": value_of(&answer.value), "by": requester(&answer.by),
+            "key": key.as_str(), "answer": answer.value.to_value(), "by": requester(&answer.by),
         }),
         What::Unanswered(keys) => {
             json!({ "keys": keys.iter().map(Key::as_str).collect::<Vec<_>>() })
@@ -121,11 +126,11 @@ impl Record {
             "budgets": budgets(&self.budgets),
             "stop": self.stop.as_deref().map(stop),
             "abandon": self.abandon.as_deref().map(abandon),
-            "suspension": self.suspension.as_ref().map(value_of),
+            "suspension": self.suspension.as_ref().map(Payload::to_value),
             "outcome": self.outcome.as_deref().map(outcome),
             "abandoned": self.is_abandoned(),
             "questions": self.questions.as_deref().map(questions),
-            "progress": self.progress.as_ref().map(value_of),
+            "progress": self.progress.as_ref().map(Payload::to_value),
             "external_ref": self.external_ref.as_deref(),
             "undelivered": self.undelivered,
             "created_at_us": self.created_at.as_micros(),
@@ -165,7 +170,7 @@ fn wait(on: &Wait) -> Value {
         Wait::Parked => json!({ "on": "parked" }),
         Wait::Answer => json!({ "on": "answer" }),
         Wait::Children => json!({ "on": "children" }),
-        Wait::Resume(payload) => json!({ "on": "resume", "payload": value_of(payload) }),
+        Wait::Resume(payload) => json!({ "on": "resume", "payload": payload.to_value() }),
     }
 }
 
@@ -214,10 +219,10 @@ fn requester(by: &Requester) -> String {
 fn questions(all: &Questions) -> Value {
     let one = |question: &Question| {
         json!({
-            "question": value_of(&question.asked),
+            "question": question.asked.to_value(),
             "asked_at_us": question.asked_at.as_micros(),
             "answer": question.answer.as_ref().map(|answer| json!({
-                "value": value_of(&answer.value),
+                "value": answer.value.to_value(),
                 "by": requester(&answer.by),
                 "at_us": answer.at.as_micros(),
             })),
@@ -241,9 +246,9 @@ fn fault(why: &Fault) -> Value {
 }
 
 fn outcome(how: &Outcome) -> Value {
-    let late = |value: &Option<_>| value.as_ref().map(value_of);
+    let late = |value: &Option<_>| value.as_ref().map(Payload::to_value);
     match how {
-        Outcome::Completed(value) => json!({ "is": "completed", "value": value_of(value) }),
+        Outcome::Completed(value) => json!({ "is": "completed", "value": value.to_value() }),
         Outcome::Failed(why) => json!({ "is": "failed", "error": fault(why) }),
         Outcome::TimedOut { limit, late_result } => json!({
             "is": "timed_out", "limit": limit.as_str(), "late_result": late(late_result),
@@ -255,9 +260,4 @@ fn outcome(how: &Outcome) -> Value {
             json!({ "is": "interrupted", "evidence": **evidence })
         }
     }
-}
-
-/// The JSON of a value that understory itself wrote.
-fn value_of(payload: &Payload) -> Value {
-    serde_json::from_str(payload.as_json()).unwrap_or(Value::Null)
 }

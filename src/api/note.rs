@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::checks::Mismatch;
 use super::context::Context;
 use super::spawn::PAYLOAD_BYTES_MAX;
 use crate::engine::{Due, Pace};
@@ -31,6 +32,9 @@ pub enum NoteError {
         /// The largest that is taken.
         bytes_max: usize,
     },
+    /// Bodies of this kind do not say that: see [`Builder::checks`](crate::Builder::checks).
+    #[error("events of this type and kind are otherwise: {0}")]
+    Mismatch(#[from] Mismatch),
     /// The attempt is over, or the manager is gone.
     #[error("the attempt is over")]
     Over,
@@ -154,6 +158,8 @@ impl Context {
             return Err(NoteError::TooLarge { bytes, bytes_max });
         }
         let payload = payload(&data, PAYLOAD_BYTES_MAX)?;
+        let written = || payload.to_value();
+        self.core.checks.event(self.kind(), label, written)?;
         self.say(Note::Emitted(label.into(), payload)).await
     }
 

@@ -2,6 +2,8 @@
 //!
 //! *Not here*: what the task shall be (`builder`).
 
+mod error;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+pub use error::SpawnError;
 
 use super::builder::{Again, Once, TaskBuilder};
 use super::context::{self, Context};
@@ -19,86 +23,11 @@ use super::hooks::LimitReached;
 use super::identity::inherit;
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
-use crate::inbox::{DeadLetters, Inbox, Overflow};
-use crate::kernel::{
-    Accepted, ClassFull, Hosts, InvalidText, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId,
-};
+use crate::inbox::{DeadBounds, DeadLetters, Inbox, Overflow};
+use crate::kernel::{Accepted, Hosts, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId};
 
 /// Largest input, value or output piece that is kept, in bytes of JSON.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
-
-/// Why a task was not taken. Except for [`SpawnError::Unknown`], nothing happened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpawnError {
-    /// A name or other text is not valid.
-    #[error(transparent)]
-    Invalid(#[from] InvalidText),
-    /// It cannot be taken as it was asked; asking the same again will fail again.
-    #[error("{}", describe(.0))]
-    Refused(Refusal),
-    /// A limit class is full and refuses; try again when a task of that class has ended.
-    #[error("{} is full: {} of {} in use, {} waiting; wait for one to end or raise the limit",
-        .0.class, .0.in_use, .0.size, .0.waiting)]
-    LimitReached(ClassFull),
-    /// No executor is registered for the kind in this scope; the input comes back.
-    #[error("no executor for kind {kind} is registered; register it on the builder")]
-    NoExecutor {
-        /// The kind.
-        kind: Kind,
-        /// The input that was to be run.
-        input: Value,
-    },
-    /// The manager takes no work now: it was shut down, has failed, or its store takes nothing.
-    #[error("the manager takes no work: {0}")]
-    Unavailable(&'static str),
-    /// The manager was started anew before it answered, so the task may or may not exist. Ask for
-    /// its id, or ask again with the same key.
-    #[error("the manager was started anew before it answered; ask whether task {0} exists")]
-    Unknown(TaskId),
-}
-
-impl From<Refusal> for SpawnError {
-    fn from(refusal: Refusal) -> Self {
-        if let Refusal::LimitReached(full) = refusal {
-            return Self::LimitReached(full);
-        }
-        Self::Refused(refusal)
-    }
-}
-
-fn describe(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Closing => "the manager shuts down".to_owned(),
-        Refusal::ProducerOnly => "this process takes tasks of executors only".to_owned(),
-        Refusal::Stale => "the attempt that asks is over".to_owned(),
-        Refusal::DuplicateId(id) => format!("the id {id} is that of another task"),
-        Refusal::NameTaken(name, holder) => {
-            format!("the name {name} is held by task {holder}; choose another or wait for its end")
-        }
-        Refusal::KeyConflict(task, wish) => {
-            format!("the key is bound to task {task}, which differs in its {wish}")
-        }
-        Refusal::UnknownParent(parent) => format!("no parent {parent} is known"),
-        Refusal::ParentClosing(parent) => format!("parent {parent} takes no more children"),
-        Refusal::ParentElsewhere(parent, scope) => format!("parent {parent} is in scope {scope}"),
-        Refusal::UnknownDependency(task) => format!("no task {task} is known to come after"),
-        Refusal::DependencyAbove(task) => format!("{task} is above the task and waits for it"),
-        Refusal::UnknownLimit(name) => {
-            format!("no limit {name} is configured; add it with Builder::limit")
-        }
-        Refusal::ScopeClosed(scope) => {
-            format!("scope {scope} is closed; reopen it or use another scope")
-        }
-        Refusal::RunCancelled(run) => {
-            format!("run {run} was cancelled and takes no more tasks; use another run")
-        }
-        Refusal::LimitReached(full) => format!("{} is full", full.class),
-        Refusal::Bound(what, max) => {
-            format!("at most {max} {what} are allowed, and that many there are; ask for fewer")
-        }
-    }
-}
 
 impl TaskBuilder<Once> {
     /// Starts the body as soon as its dependencies, its parent and its limits allow.
@@ -213,6 +142,9 @@ impl<Mode> TaskBuilder<Mode> {
         if is_missing && this.core.hub.bounds.hosts == Hosts::All {
             return Err(SpawnError::NoExecutor { kind, input });
         }
+        if let Err(why) = this.core.checks.input(&kind, &input) {
+            return Err(SpawnError::InvalidInput { kind, why, input });
+        }
         let work = executor::work(&this.core, scope, kind, input, this.retry_if.clone());
         this.ask(work).await
     }
@@ -286,7 +218,13 @@ fn discard_work(id: TaskId, work: Work) {
     let scope = Scope::new("none").expect("the word is a valid scope");
     let spec = Arc::new(Spec::new(scope));
     let inbox = Inbox::new(0, Overflow::Reject);
-    Live::new(id, spec, (inbox, Arc::new(DeadLetters::new(0))), work).discard_work();
+    Live::new(
+        id,
+        spec,
+        (inbox, Arc::new(DeadLetters::new(DeadBounds::NONE))),
+        work,
+    )
+    .discard_work();
 }
 
 fn unavailable(shut: Shut) -> SpawnError {

@@ -1,7 +1,8 @@
 //! Dead letters: messages that were accepted and that nobody has read.
 //!
 //! # Invariants
-//! 1. At most `max` letters are kept, the newest; how many went for newer ones is counted.
+//! 1. The newest letters are kept: at most so many, and so many bytes of JSON. How many were not,
+//!    or not any more, is counted.
 //! 2. Letters of one sender to one task stand in the order in which they were sent; a letter that
 //!    was taken out and could not be delivered goes back to its place.
 //!
@@ -14,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use super::{Message, MessageId, Sender, Undelivered};
+use super::{Message, MessageId, Sender, Undelivered, size_of};
 use crate::kernel::{Name, Scope, Spec, TaskId};
 
 /// A message that was accepted and that nobody has read.
@@ -86,24 +87,46 @@ impl DeadFilter {
     }
 }
 
+/// The most that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeadBounds {
+    pub(crate) letters_max: usize,
+    /// Of what they say, as JSON.
+    pub(crate) bytes_max: usize,
+}
+
+impl DeadBounds {
+    pub(crate) const NONE: Self = Self {
+        letters_max: 0,
+        bytes_max: 0,
+    };
+}
+
 /// All dead letters of one manager.
 pub(crate) struct DeadLetters {
-    max: usize,
+    bounds: DeadBounds,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     /// By the order in which they were kept.
-    letters: BTreeMap<u64, DeadLetter>,
+    letters: BTreeMap<u64, Weighed>,
+    /// Of all of them.
+    bytes: usize,
     newest: u64,
     forgotten: u64,
 }
 
+struct Weighed {
+    letter: DeadLetter,
+    bytes: usize,
+}
+
 impl DeadLetters {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(bounds: DeadBounds) -> Self {
         Self {
-            max,
+            bounds,
             state: Mutex::default(),
         }
     }
@@ -120,21 +143,16 @@ impl DeadLetters {
             body: message.body,
             why,
         };
-        let mut state = self.lock();
-        state.newest += 1;
-        let place = state.newest;
-        let gone = state.put(place, letter, self.max);
-        drop(state);
-        drop(gone);
+        self.put(None, letter);
     }
 
     pub(crate) fn list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
         let state = self.lock();
-        let letters = state.letters.values();
+        let letters = state.letters.values().map(|it| &it.letter);
         letters.filter(|it| filter.fits(it)).cloned().collect()
     }
 
-    /// How many letters went for newer ones.
+    /// How many letters were too large, or went for newer ones.
     pub(crate) fn forgotten(&self) -> u64 {
         self.lock().forgotten
     }
@@ -143,30 +161,51 @@ impl DeadLetters {
     /// same task, which has to go first.
     pub(crate) fn take(&self, id: MessageId) -> Option<Result<(u64, DeadLetter), MessageId>> {
         let mut state = self.lock();
-        let (place, wanted) = state.letters.iter().find(|(_, letter)| letter.id == id)?;
+        let mut all = state.letters.iter().map(|(place, it)| (*place, &it.letter));
+        let (place, wanted) = all.find(|(_, letter)| letter.id == id)?;
         let is_older = |letter: &&DeadLetter| {
             (letter.to, letter.from) == (wanted.to, wanted.from) && letter.number < wanted.number
         };
-        if let Some(older) = state.letters.values().find(is_older) {
+        let mut letters = state.letters.values().map(|it| &it.letter);
+        if let Some(older) = letters.find(is_older) {
             return Some(Err(older.id));
         }
-        let place = *place;
-        let letter = state.letters.remove(&place)?;
-        Some(Ok((place, letter)))
+        let taken = state.letters.remove(&place)?;
+        state.bytes -= taken.bytes;
+        Some(Ok((place, taken.letter)))
     }
 
     /// Puts a letter back that could not be delivered.
     pub(crate) fn put_back(&self, place: u64, letter: DeadLetter) {
-        let gone = self.lock().put(place, letter, self.max);
+        self.put(Some(place), letter);
+    }
+
+    /// Keeps a letter at its place, or behind all others. What goes for it is dropped outside of
+    /// the lock.
+    fn put(&self, place: Option<u64>, letter: DeadLetter) {
+        let size = size_of(&letter.body, self.bounds.bytes_max);
+        let mut state = self.lock();
+        let Some(bytes) = size else {
+            state.forgotten += 1;
+            return;
+        };
+        let place = place.unwrap_or(state.newest + 1);
+        state.newest = state.newest.max(place);
+        let gone = state.put(place, Weighed { letter, bytes }, self.bounds);
+        drop(state);
         drop(gone);
     }
 
     /// Drops the letters that are meant, and tells how many those were.
     pub(crate) fn clear(&self, filter: &DeadFilter) -> usize {
         let mut state = self.lock();
-        let before = state.letters.len();
-        state.letters.retain(|_, letter| !filter.fits(letter));
-        before - state.letters.len()
+        let dropped = state
+            .letters
+            .extract_if(.., |_, it| filter.fits(&it.letter));
+        let dropped: Vec<Weighed> = dropped.map(|(_, it)| it).collect();
+        state.bytes -= dropped.iter().map(|it| it.bytes).sum::<usize>();
+        drop(state);
+        dropped.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -175,14 +214,20 @@ impl DeadLetters {
 }
 
 impl State {
-    /// Keeps a letter; gives the one that went for it.
-    fn put(&mut self, place: u64, letter: DeadLetter, max: usize) -> Option<DeadLetter> {
+    /// Keeps a letter; gives those that went for it.
+    fn put(&mut self, place: u64, letter: Weighed, bounds: DeadBounds) -> Vec<Weighed> {
+        self.bytes += letter.bytes;
         self.letters.insert(place, letter);
-        if self.letters.len() <= max {
-            return None;
+        let mut gone = Vec::new();
+        while self.letters.len() > bounds.letters_max || self.bytes > bounds.bytes_max {
+            let Some((_, oldest)) = self.letters.pop_first() else {
+                break;
+            };
+            self.forgotten += 1;
+            self.bytes -= oldest.bytes;
+            gone.push(oldest);
         }
-        self.forgotten += 1;
-        self.letters.pop_first().map(|(_, oldest)| oldest)
+        gone
     }
 }
 
@@ -191,6 +236,7 @@ impl fmt::Debug for DeadLetters {
         let state = self.lock();
         f.debug_struct("DeadLetters")
             .field("kept", &state.letters.len())
+            .field("bytes", &state.bytes)
             .field("forgotten", &state.forgotten)
             .finish_non_exhaustive()
     }

@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use dashmap::DashMap;
 
 use crate::kernel::{Filter, Record, Scope, Seq, TaskId};
-use order::{Narrow, Order};
+use order::{Cut, Narrow, Order};
 pub use page::{Counts, Cursor, Listing, PAGE_MAX, Page};
 
 /// How many ids a list takes under one lock.
@@ -69,7 +69,7 @@ impl Index {
     /// The live tasks directly below the task, oldest first; a detached one is below it no more.
     pub(crate) fn children(&self, id: TaskId) -> Vec<Arc<Record>> {
         let order = self.read();
-        let ids = order.chunk(&Narrow::parent(id), None, Page::OLDEST_FIRST, usize::MAX);
+        let ids = order.chunk(&Narrow::parent(id), Cut::ALL);
         let records = self.get_all(&ids);
         drop(order);
         let is_below = |record: &Arc<Record>| record.parent == Some(id);
@@ -89,18 +89,21 @@ impl Index {
         }
         let known = narrow.is_all_of(filter).then(|| self.read().len(&narrow));
         // When the total is known there is no need to look at what lies before the page.
-        let mut from = page.start().filter(|_| known.is_some());
-        let chunk_len = known.map_or(CHUNK, |_| page.limit() + 1);
+        let mut cut = Cut {
+            after: page.start().filter(|_| known.is_some()),
+            order: page.order(),
+            max: known.map_or(CHUNK, |_| page.limit() + 1),
+        };
         let mut found = Listing::default();
         loop {
-            let ids = self.read().chunk(&narrow, from, page.order(), chunk_len);
+            let ids = self.read().chunk(&narrow, cut);
             for record in self.get_all(&ids) {
                 if filter.matches(&record) {
                     found.add(record, page);
                 }
             }
-            from = ids.last().copied();
-            if ids.len() < chunk_len || (known.is_some() && found.next.is_some()) {
+            cut.after = ids.last().copied();
+            if ids.len() < cut.max || (known.is_some() && found.next.is_some()) {
                 break;
             }
         }
@@ -110,12 +113,13 @@ impl Index {
 
     /// Every task that matches, oldest first.
     fn all_of(&self, narrow: &Narrow, filter: &Filter) -> Vec<Arc<Record>> {
-        let (mut from, mut records) = (None, Vec::new());
+        let (mut cut, mut records) = (Cut::ALL, Vec::new());
+        cut.max = CHUNK;
         loop {
-            let ids = self.read().chunk(narrow, from, Page::OLDEST_FIRST, CHUNK);
+            let ids = self.read().chunk(narrow, cut);
             let matching = self.get_all(&ids).into_iter();
             records.extend(matching.filter(|record| filter.matches(record)));
-            from = ids.last().copied();
+            cut.after = ids.last().copied();
             if ids.len() < CHUNK {
                 return records;
             }
@@ -126,7 +130,7 @@ impl Index {
     pub(crate) fn snapshot(&self, filter: &Filter) -> (Seq, Vec<Arc<Record>>) {
         let narrow = Narrow::of(filter).live();
         let order = self.read();
-        let ids = order.chunk(&narrow, None, Page::OLDEST_FIRST, usize::MAX);
+        let ids = order.chunk(&narrow, Cut::ALL);
         let mut records = self.get_all(&ids);
         let seq = order.seq;
         drop(order);

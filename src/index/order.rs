@@ -47,6 +47,23 @@ enum Which {
     Live,
 }
 
+/// A part of a set: its first `max` ids in this order, or those that come after one of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) after: Option<TaskId>,
+    pub(super) order: Direction,
+    pub(super) max: usize,
+}
+
+impl Cut {
+    /// All of it, oldest first.
+    pub(super) const ALL: Self = Self {
+        after: None,
+        order: Direction::OldestFirst,
+        max: usize::MAX,
+    };
+}
+
 /// The set that has all the tasks that a filter can match, and is the smallest one here.
 #[derive(Debug)]
 pub(super) struct Narrow {
@@ -191,76 +208,48 @@ impl Order {
             }
             Within::Parent(parent) => {
                 let below = self.below.of(narrow.which);
-                below
-                    .range(children(*parent, None, Direction::OldestFirst))
-                    .count()
+                below.range(children(*parent, Cut::ALL)).count()
             }
         }
     }
 
-    /// The first `max` ids of the set, or those that come after one of them.
-    pub(super) fn chunk(
-        &self,
-        narrow: &Narrow,
-        after: Option<TaskId>,
-        order: Direction,
-        max: usize,
-    ) -> Vec<TaskId> {
+    /// The part of the set's ids that `cut` means.
+    pub(super) fn chunk(&self, narrow: &Narrow, cut: Cut) -> Vec<TaskId> {
         match narrow.shows {
-            Shows::Shown => self.shown(narrow, after, order, max),
-            Shows::Hidden => self.hidden(narrow, after, order, max),
+            Shows::Shown => self.shown(narrow, cut),
+            Shows::Hidden => self.hidden(narrow, cut),
             Shows::Both => {
-                let mut ids = self.shown(narrow, after, order, max);
-                ids.extend(self.hidden(narrow, after, order, max));
+                let mut ids = self.shown(narrow, cut);
+                ids.extend(self.hidden(narrow, cut));
                 ids.sort_unstable();
-                if order == Direction::NewestFirst {
+                if cut.order == Direction::NewestFirst {
                     ids.reverse();
                 }
-                ids.truncate(max);
+                ids.truncate(cut.max);
                 ids
             }
         }
     }
 
-    fn hidden(
-        &self,
-        narrow: &Narrow,
-        after: Option<TaskId>,
-        order: Direction,
-        max: usize,
-    ) -> Vec<TaskId> {
+    fn hidden(&self, narrow: &Narrow, cut: Cut) -> Vec<TaskId> {
         let ids = match &narrow.within {
-            Within::Everywhere | Within::Parent(_) => &self.hidden,
-            Within::Scope(scope) => match self.scopes.get(scope) {
-                Some(scope) => &scope.hidden,
-                None => return Vec::new(),
-            },
+            Within::Everywhere | Within::Parent(_) => Some(&self.hidden),
+            Within::Scope(scope) => self.scopes.get(scope).map(|scope| &scope.hidden),
         };
-        let range = ids.of(narrow.which).range(bounds(after, order));
-        take(range.copied(), order, max)
+        ids.map_or_else(Vec::new, |ids| ids.part(narrow.which, cut))
     }
 
-    fn shown(
-        &self,
-        narrow: &Narrow,
-        after: Option<TaskId>,
-        order: Direction,
-        max: usize,
-    ) -> Vec<TaskId> {
+    fn shown(&self, narrow: &Narrow, cut: Cut) -> Vec<TaskId> {
         let ids = match &narrow.within {
-            Within::Everywhere => &self.everywhere,
-            Within::Scope(scope) => match self.scopes.get(scope) {
-                Some(scope) => &scope.ids,
-                None => return Vec::new(),
-            },
+            Within::Everywhere => Some(&self.everywhere),
+            Within::Scope(scope) => self.scopes.get(scope).map(|scope| &scope.ids),
             Within::Parent(parent) => {
                 let below = self.below.of(narrow.which);
-                let range = below.range(children(*parent, after, order));
-                return take(range.map(|(_, id)| *id), order, max);
+                let range = below.range(children(*parent, cut));
+                return take(range.map(|(_, id)| *id), cut);
             }
         };
-        let range = ids.of(narrow.which).range(bounds(after, order));
-        take(range.copied(), order, max)
+        ids.map_or_else(Vec::new, |ids| ids.part(narrow.which, cut))
     }
 }
 
@@ -319,10 +308,16 @@ impl<K: Copy + Ord> Sets<K> {
     }
 }
 
+impl Sets<TaskId> {
+    fn part(&self, which: Which, cut: Cut) -> Vec<TaskId> {
+        take(self.of(which).range(bounds(cut)).copied(), cut)
+    }
+}
+
 type Range<K> = (Bound<K>, Bound<K>);
 
 /// What comes after an id in this direction.
-fn bounds(after: Option<TaskId>, order: Direction) -> Range<TaskId> {
+fn bounds(Cut { after, order, .. }: Cut) -> Range<TaskId> {
     let start = after.map_or(Bound::Unbounded, Bound::Excluded);
     match order {
         Direction::OldestFirst => (start, Bound::Unbounded),
@@ -331,8 +326,8 @@ fn bounds(after: Option<TaskId>, order: Direction) -> Range<TaskId> {
 }
 
 /// The same among the children of one task.
-fn children(parent: TaskId, after: Option<TaskId>, order: Direction) -> Range<(TaskId, TaskId)> {
-    let (first, last) = bounds(after, order);
+fn children(parent: TaskId, cut: Cut) -> Range<(TaskId, TaskId)> {
+    let (first, last) = bounds(cut);
     let below = |bound: Bound<TaskId>, outermost: u128| match bound {
         Bound::Unbounded => Bound::Included((parent, TaskId::from_u128(outermost))),
         Bound::Included(id) => Bound::Included((parent, id)),
@@ -341,7 +336,7 @@ fn children(parent: TaskId, after: Option<TaskId>, order: Direction) -> Range<(T
     (below(first, 0), below(last, u128::MAX))
 }
 
-fn take(ids: impl DoubleEndedIterator<Item = TaskId>, order: Direction, max: usize) -> Vec<TaskId> {
+fn take(ids: impl DoubleEndedIterator<Item = TaskId>, Cut { order, max, .. }: Cut) -> Vec<TaskId> {
     match order {
         Direction::OldestFirst => ids.take(max).collect(),
         Direction::NewestFirst => ids.rev().take(max).collect(),

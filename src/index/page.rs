@@ -49,8 +49,6 @@ pub struct Listing {
 }
 
 impl Page {
-    pub(super) const OLDEST_FIRST: Direction = Direction::OldestFirst;
-
     /// The first `limit` tasks, newest first. The limit is brought between 1 and [`PAGE_MAX`].
     pub fn first(limit: usize) -> Self {
         Self {

@@ -216,13 +216,11 @@ async fn deferred_task_binds_to_the_newest_record_of_its_labels() {
 async fn settled_task_of_an_executor_is_restarted_as_its_next_life() {
     let manager = Manager::builder().executor("k", lives).build().unwrap();
     let scope = manager.scope("s");
-    let task = scope
-        .task("t")
-        .label("a", "b")
-        .key("key")
-        .spawn_kind("k", 7)
-        .await
-        .unwrap();
+    let ask = async || {
+        let wishes = scope.task("t").label("a", "b").key("key");
+        wishes.spawn_kind("k", 7).await.unwrap()
+    };
+    let task = ask().await;
     task.settled().await.unwrap();
 
     let again = manager.restart(task.id()).await.unwrap();
@@ -237,14 +235,7 @@ async fn settled_task_of_an_executor_is_restarted_as_its_next_life() {
         (2, "7")
     );
     assert_eq!(record.spec.labels["a"].as_ref(), "b");
-    let same = scope
-        .task("t")
-        .label("a", "b")
-        .key("key")
-        .spawn_kind("k", 7)
-        .await
-        .unwrap();
-    assert_eq!(same.id(), task.id());
+    assert_eq!(ask().await.id(), task.id());
 }
 
 #[tokio::test]

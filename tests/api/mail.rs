@@ -209,6 +209,41 @@ async fn dead_letters_are_bounded_and_can_be_cleared() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_bounded_by_their_bytes() {
+    // Three letters of two bytes each.
+    for (bytes_max, kept) in [(5, &[20, 30][..]), (6, &[10, 20, 30]), (7, &[10, 20, 30])] {
+        let builder = Manager::builder().dead_letters_bytes_max(bytes_max);
+        let manager = builder.build().unwrap();
+        left(&manager, &[10, 20, 30]).await;
+        let bodies = || -> Vec<Value> {
+            let dead = manager.dead_letters(&DeadFilter::all()).into_iter();
+            dead.map(|letter| letter.body).collect()
+        };
+        assert_eq!(bodies(), kept, "{bytes_max}");
+        assert_eq!(manager.dead_letters_forgotten(), 3 - kept.len() as u64);
+
+        // One that is taken out and put back counts once, and what is cleared counts no more.
+        let oldest = manager.dead_letters(&DeadFilter::all())[0].id;
+        assert!(manager.replay(oldest).await.is_err());
+        assert_eq!(bodies(), kept, "{bytes_max}");
+        manager.clear_dead_letters(&DeadFilter::all());
+        left(&manager, &[10, 20]).await;
+        assert_eq!(bodies(), [10, 20]);
+    }
+}
+
+#[tokio::test]
+async fn dead_letter_that_is_too_large_by_itself_drives_no_other_out() {
+    let builder = Manager::builder().dead_letters_bytes_max(4);
+    let manager = builder.build().unwrap();
+    left(&manager, &[10, 12_345, 20]).await;
+    let dead = manager.dead_letters(&DeadFilter::all());
+    let bodies: Vec<_> = dead.into_iter().map(|letter| letter.body).collect();
+    assert_eq!(bodies, [10, 20]);
+    assert_eq!(manager.dead_letters_forgotten(), 1);
+}
+
+#[tokio::test]
 async fn message_that_interrupts_is_queued_and_interrupts() {
     let manager = Manager::in_memory();
     let task = reader(&manager, Overflow::Reject).await;

@@ -8,6 +8,7 @@
 mod adopt;
 mod ask;
 mod cancel;
+mod checks;
 mod control;
 mod deadlines;
 mod executors;

@@ -70,10 +70,7 @@ pub(super) fn open_questions(record: &Record) -> impl Iterator<Item = (&Key, Val
         .into_iter()
         .flat_map(|all| all.iter());
     let open = all.filter(|(_, question)| question.answer.is_none());
-    open.map(|(key, question)| {
-        let asked = serde_json::from_str(question.asked.as_json());
-        (key, asked.unwrap_or(Value::Null))
-    })
+    open.map(|(key, question)| (key, question.asked.to_value()))
 }
 
 fn has_open_questions(record: &Record) -> bool {

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::call::open_questions;
 use super::{Rights, ToolError};
-use crate::api::{InterruptError, RespondError, ResumeError, SendError, SpawnError, TaskRef};
+use crate::api::{
+    InterruptError, Mismatch, RespondError, ResumeError, SendError, SpawnError, TaskRef,
+};
 use crate::kernel::{ClassFull, LimitName, Refusal, State};
 
 pub(super) fn unavailable() -> ToolError {
@@ -31,6 +33,7 @@ pub(super) async fn of_spawn(error: &SpawnError, rights: &Rights) -> ToolError {
             let message = format!("nothing here does work of kind {kind}; use another kind");
             ToolError::new("unknown_kind", message)
         }
+        SpawnError::InvalidInput { why, .. } => mismatch("invalid_input", "the input", why),
         SpawnError::Unavailable(_) => unavailable(),
         SpawnError::Unknown(task) => {
             let message = format!("whether it was taken is unknown; task_read of {task} tells");
@@ -39,6 +42,15 @@ pub(super) async fn of_spawn(error: &SpawnError, rights: &Rights) -> ToolError {
                 ..ToolError::new("unavailable", message)
             }
         }
+    }
+}
+
+/// Something that tasks of a kind do not take.
+fn mismatch(code: &'static str, what: &str, why: &Mismatch) -> ToolError {
+    let message = format!("{what} is not what is expected: {why}");
+    ToolError {
+        details: Some(json!({ "path": why.path(), "reason": why.reason() })),
+        ..ToolError::new(code, message)
     }
 }
 
@@ -137,6 +149,9 @@ pub(super) fn of_send(error: &SendError, task: &TaskRef, to: &str) -> ToolError 
             "inbox_full",
             format!("{capacity} messages wait for task {id}; send it again when it has read"),
         ),
+        SendError::Mismatch { why, .. } => {
+            return mismatch("invalid_message", "the message", why);
+        }
         SendError::NoInbox { .. } => ("refused", format!("task {id} reads no messages")),
         SendError::TooLarge { bytes_max, .. } => (
             "refused",
@@ -194,6 +209,9 @@ pub(super) fn of_respond(error: &RespondError, task: &TaskRef, id: &str) -> Tool
                 details: Some(json!({ "status": state.as_str() })),
                 ..ToolError::new("ended", message)
             };
+        }
+        RespondError::Mismatch { why, .. } => {
+            return mismatch("invalid_answer", "the answer", why);
         }
         RespondError::TooLarge { bytes_max, .. } => (
             "refused",

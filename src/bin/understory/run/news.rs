@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
 use understory::{Cause, Event, Limit, Manager, Outcome, Payload, State, Stop, Wait, What};
 
 use super::crew::Crew;
@@ -46,7 +45,7 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Unanswered(keys) => note(format!("{} questions stay open", keys.len())),
         What::InterruptAsked(interrupt) => note(format!("interrupted: {}", interrupt.reason)),
         What::Emitted { label, payload } => {
-            let payload = value_of(payload);
+            let payload = payload.to_value();
             let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
             note(format!(
                 "{} from {}: {}",
@@ -71,7 +70,7 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
 }
 
 fn output(task: usize, piece: &Payload) -> Option<Sight> {
-    let piece = value_of(piece);
+    let piece = piece.to_value();
     let stream = match piece["stream"].as_str()? {
         "stderr" => StreamName::Stderr,
         _ => StreamName::Stdout,
@@ -150,15 +149,10 @@ pub(super) fn summary(counts: &BTreeMap<State, usize>, took: Duration) -> String
 }
 
 fn text_of(payload: &Payload) -> String {
-    let value = value_of(payload);
+    let value = payload.to_value();
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// What this program itself wrote, so it is JSON.
-fn value_of(payload: &Payload) -> Value {
-    serde_json::from_str(payload.as_json()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::super::{Rights, ToolError, refusals};
 use super::{has_open_questions, row};
 use crate::api::TaskRef;
 use crate::index::{Cursor, Page};
-use crate::kernel::{Filter, Kind, Record, Seq, State, TaskId};
+use crate::kernel::{Filter, Kind, Payload, Record, Seq, State, TaskId};
 
 /// How long `task_wait` waits unless it is told.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
@@ -162,10 +162,7 @@ pub(super) fn read(mut args: Args, rights: &Rights) -> Result<Value, ToolError> 
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let page = rights.manager.read_output(record.id, after, limit);
     let page = page.ok_or_else(|| ToolError::not_found(&id))?;
-    let values = page
-        .pieces
-        .iter()
-        .map(|piece| serde_json::from_str(piece.as_json()).unwrap_or(Value::Null));
+    let values = page.pieces.iter().map(Payload::to_value);
     let mut answer = row(rights, &record);
     answer["output"] = values.collect();
     answer["after"] = page.last().into();

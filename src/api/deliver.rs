@@ -1,0 +1,172 @@
+//! Placing a message in an inbox.
+//!
+//! # Invariants
+//! 1. A message is checked before it is placed; what was placed is told as placed, whatever becomes
+//!    of the wake or the interrupt that comes with it.
+//!
+//! *Not here*: the verbs and their addresses (`send`), how messages wait (`inbox`).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::context;
+use super::core::Core;
+use super::handle::TaskRef;
+use super::interrupt::interrupt;
+use super::send::{Address, SendError, SendMode};
+use super::spawn::PAYLOAD_BYTES_MAX;
+use super::wait::Parked;
+use crate::actors::{Clock, WakeCause};
+use crate::engine::Live;
+use crate::inbox::{
+    Accepted, MessageId, Parcel, Receipt, Rejected, Sender, Undelivered, Why, size_of,
+};
+use crate::kernel::{Scope, Wait};
+
+/// A message that is to be delivered.
+pub(super) struct Mail {
+    pub(super) from: Sender,
+    pub(super) message: Value,
+    pub(super) mode: SendMode,
+}
+
+/// A message of the body that runs here, or of the host.
+pub(super) fn mail(message: impl Serialize, mode: SendMode) -> Result<Mail, SendError> {
+    let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+    let from = context::current().map_or(Sender::Host, |here| Sender::Task(here.id()));
+    Ok(Mail {
+        from,
+        message,
+        mode,
+    })
+}
+
+/// Places a message in the inbox of the task at this address; `scope` guards it, if given.
+pub(super) async fn deliver(
+    core: &Arc<Core>,
+    scope: Option<&Scope>,
+    to: Address,
+    mail: Mail,
+) -> Result<Receipt, SendError> {
+    let (id, address) = match to {
+        Address::Id(id) => (Some(id), id.to_string()),
+        Address::Path(path) => (scope.and_then(|scope| core.resolve(scope, &path)), path),
+        // Only a body has these.
+        Address::Parent => (None, "parent".to_owned()),
+        Address::Root => (None, "root".to_owned()),
+        Address::Child(name) => (None, name),
+    };
+    let live = id.and_then(|id| core.hub.live(id));
+    // A task of another scope is not shown to exist.
+    let is_here = |task: &Scope| scope.is_none_or(|scope| scope == task);
+    let record = id.and_then(|id| core.hub.index.get(id));
+    let record = record.filter(|record| is_here(record.scope()));
+    if let Some(live) = live.filter(|_| record.is_some()) {
+        return place(core, &live, mail).await;
+    }
+    let message = mail.message;
+    Err(match record {
+        Some(record) => SendError::Ended {
+            task: record.id,
+            message,
+        },
+        None => SendError::NoSuchTask { address, message },
+    })
+}
+
+/// Whether a message is at most [`PAYLOAD_BYTES_MAX`] bytes of JSON.
+fn fits(message: &Value) -> bool {
+    // Most messages are short texts, of which no byte becomes more than six in JSON.
+    if let Value::String(text) = message
+        && text.len() < PAYLOAD_BYTES_MAX / 8
+    {
+        return true;
+    }
+    size_of(message, PAYLOAD_BYTES_MAX).is_some()
+}
+
+/// Places a message in the inbox of a live task, and does what its mode says beside.
+pub(super) async fn place(
+    core: &Arc<Core>,
+    live: &Arc<Live>,
+    mail: Mail,
+) -> Result<Receipt, SendError> {
+    let Mail {
+        from,
+        message,
+        mode,
+    } = mail;
+    let task = live.id;
+    if !fits(&message) {
+        return Err(SendError::TooLarge {
+            bytes_max: PAYLOAD_BYTES_MAX,
+            message,
+        });
+    }
+    if let Err(why) = core.checks.message(live.spec.kind.as_ref(), &message) {
+        return Err(SendError::Mismatch { task, why, message });
+    }
+    let parcel = Parcel {
+        id: MessageId::new(Clock::new_id()),
+        from,
+        body: message,
+        wakes: mode != SendMode::Queue,
+    };
+    let accepted = match put(core, live, parcel).await {
+        Ok(accepted) => accepted,
+        Err(rejected) => {
+            let message = rejected.parcel.body;
+            return Err(match rejected.why {
+                Why::Full { capacity } => SendError::Full {
+                    task,
+                    capacity,
+                    message,
+                },
+                Why::Closed => SendError::Ended { task, message },
+                Why::NoInbox => SendError::NoInbox { task, message },
+            });
+        }
+    };
+    core.hub.touch(live);
+    #[cfg(feature = "metrics")]
+    crate::meter::placed(accepted.receipt.waiting);
+    if let Some(dropped) = accepted.dropped {
+        live.bury(dropped, Undelivered::Dropped);
+    }
+    let id = accepted.receipt.id;
+    if mode == SendMode::Interrupt {
+        let receiver = TaskRef::new(Arc::clone(core), task);
+        // A body that does not run finds the message when it does.
+        let _is_told = interrupt(&receiver, format!("message {id}")).await.is_ok();
+    }
+    if mode != SendMode::Queue {
+        core.hub.wake(task, WakeCause::Message(id));
+    }
+    Ok(accepted.receipt)
+}
+
+/// Puts a message into an inbox, and waits for room if that is what the inbox does. A body that
+/// waits counts as waiting. To itself it is refused instead, as nobody else would read.
+async fn put(core: &Core, live: &Live, parcel: Parcel) -> Result<Accepted, Rejected> {
+    let is_own = parcel.from == Sender::Task(live.id);
+    let rejected = match live.inbox.push(parcel) {
+        Err(rejected) if live.inbox.lets_wait() && !is_own => rejected,
+        decided => return decided,
+    };
+    if !matches!(rejected.why, Why::Full { .. }) {
+        return Err(rejected);
+    }
+    let here = context::current().filter(|here| std::ptr::eq(here.core().as_ref(), core));
+    let _parked = here.map(|here| Parked::on(&here, Wait::Task(live.id)));
+    let parcel = rejected.parcel;
+    tokio::select! {
+        biased;
+        placed = live.inbox.push_or_wait(parcel.clone()) => placed,
+        () = core.hub.gate.shut_down() => {
+            let why = Why::Closed;
+            Err(Rejected { parcel, why })
+        }
+    }
+}
