@@ -3,6 +3,7 @@
 // These bans are for the kernel of the library.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod asks;
 mod check;
 mod crew;
 mod proc;

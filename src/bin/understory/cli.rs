@@ -2,6 +2,7 @@
 //!
 //! *Not here*: carrying it out (`main`).
 
+mod asks;
 mod verbs;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::plan::parse_duration;
+pub(crate) use asks::{Ask, Respond, Resume, Suspend};
 pub(crate) use verbs::{Cancel, Events, ParentEnd, RunChoice, Show, Spawn, Wait, Which, here};
 
 /// Supervise a crew of processes as one tree.
@@ -47,6 +49,14 @@ pub(crate) enum Command {
     Events(Events),
     /// Tell how far the task is that this process belongs to
     Progress(Progress),
+    /// Ask something and wait for the answer
+    Ask(Ask),
+    /// Answer what a task has asked
+    Respond(Respond),
+    /// Suspend the task that this process belongs to, when that has ended
+    Suspend(Suspend),
+    /// Let a suspended task go on
+    Resume(Resume),
     /// Run one command so that nothing of it is left behind
     #[command(name = crate::process::SHIM_COMMAND, hide = true)]
     Shim(Shim),

@@ -61,6 +61,10 @@ fn main() -> ExitCode {
         Command::Cancel(cancel) => code_of(verbs::cancel(cancel)),
         Command::Wait(wait) => code_of(verbs::wait(wait)),
         Command::Events(events) => code_of(verbs::events(&events)),
+        Command::Ask(ask) => code_of(verbs::ask(ask)),
+        Command::Respond(respond) => code_of(verbs::respond(respond)),
+        Command::Suspend(suspend) => code_of(verbs::suspend(suspend)),
+        Command::Resume(resume) => code_of(verbs::resume(resume)),
         Command::Shim(shim) => return ExitCode::from(shim::run(&shim.command)),
     };
     ExitCode::from(code)

@@ -35,6 +35,8 @@ pub(crate) use lines::{Line, Lines, StreamName};
 
 /// The hidden subcommand that makes our own binary a shim.
 pub(crate) const SHIM_COMMAND: &str = "__shim";
+/// Where a process of a resumed task finds what it was resumed with.
+pub(crate) const RESUMED_VARIABLE: &str = "UNDERSTORY_RESUMED";
 /// What the process list shows for it.
 const SHIM_NAME: &str = "understory-shim";
 /// Pieces of output that wait for a reader.
@@ -199,6 +201,8 @@ fn shim_command(launch: &Launch, control: StdUnixStream) -> Command {
     if launch.environment == Environment::Whole {
         shim.env_clear();
     }
+    // This run may itself be part of a task that was resumed.
+    shim.env_remove(RESUMED_VARIABLE);
     shim.envs(launch.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = &launch.cwd {
         shim.current_dir(cwd);

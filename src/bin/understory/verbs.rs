@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli;
+use crate::process::RESUMED_VARIABLE;
 use crate::socket::client::{ClientError, Peer};
 use crate::socket::{
     Extent, Inbox, ListAsk, ParentEnd, Quorum, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
@@ -142,6 +143,38 @@ pub(crate) fn progress(progress: cli::Progress) -> Done {
     Ok(CODE_DONE)
 }
 
+/// Asks, waits and prints the answer.
+pub(crate) fn ask(ask: cli::Ask) -> Done {
+    let cli::Ask { key, question } = ask;
+    let done = Peer::find(None)?.ask(Verb::Ask { key, question }, |_| Ok(()))?;
+    say(&print::text(&done["answer"]))?;
+    Ok(CODE_DONE)
+}
+
+pub(crate) fn respond(respond: cli::Respond) -> Done {
+    let peer = peer(&respond.choice)?;
+    let verb = Verb::Respond {
+        target: respond.target,
+        key: respond.key,
+        text: respond.text,
+    };
+    peer.ask(verb, |_| Ok(()))?;
+    Ok(CODE_DONE)
+}
+
+pub(crate) fn suspend(suspend: cli::Suspend) -> Done {
+    let text = suspend.text;
+    Peer::find(None)?.ask(Verb::Suspend { text }, |_| Ok(()))?;
+    Ok(CODE_DONE)
+}
+
+pub(crate) fn resume(resume: cli::Resume) -> Done {
+    let peer = peer(&resume.choice)?;
+    let (target, text) = (resume.target, resume.text);
+    peer.ask(Verb::Resume { target, text }, |_| Ok(()))?;
+    Ok(CODE_DONE)
+}
+
 pub(crate) fn cancel(cancel: cli::Cancel) -> Done {
     let peer = peer(&cancel.choice)?;
     let report = peer.ask(
@@ -225,7 +258,8 @@ fn environment() -> Result<Vec<(String, String)>, ClientError> {
 }
 
 /// What the run sets for each task.
-const OWN_VARIABLES: [&str; 5] = [
+const OWN_VARIABLES: [&str; 6] = [
+    RESUMED_VARIABLE,
     "UNDERSTORY_TASK_ID",
     "UNDERSTORY_PATH",
     "UNDERSTORY_ATTEMPT",

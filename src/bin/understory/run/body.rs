@@ -26,7 +26,7 @@ use super::calls::FrontDesk;
 use super::crew::{Crew, Member};
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
-use crate::process::{Ended, Keeper, Launch, Line, Lines, Process, StreamName};
+use crate::process::{Ended, Keeper, Launch, Line, Lines, Process, RESUMED_VARIABLE, StreamName};
 use crate::socket::{Desk, SOCKET_VARIABLE, TOKEN_VARIABLE, Voice};
 use crate::wire::Exit;
 
@@ -136,6 +136,12 @@ fn launch(
     env.push(own("UNDERSTORY_ATTEMPT", context.attempt().to_string()));
     env.push((SOCKET_VARIABLE.into(), shared.desk.path().into()));
     env.push(own(TOKEN_VARIABLE, voice.token().to_owned()));
+    if let Some(data) = context.resumed() {
+        let text = data
+            .as_str()
+            .map_or_else(|| data.to_string(), str::to_owned);
+        env.push(own(RESUMED_VARIABLE, text));
+    }
     env.push((
         "PATH".into(),
         search_path(&shared.path, task.env.get("PATH")),

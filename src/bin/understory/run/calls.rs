@@ -9,6 +9,7 @@
 //!
 //! *Not here*: who may speak (`socket`), whom a caller reaches (`reach`).
 
+mod asks;
 mod look;
 mod spawn;
 mod talk;
@@ -82,6 +83,10 @@ impl<'a> FrontDesk<'a> {
         let result = match verb {
             Verb::Send { to, text } => self.send(&to, &text).await,
             Verb::Progress { text } => self.progress(&text).await,
+            Verb::Ask { key, question } => self.ask(&key, &question, &reply).await,
+            Verb::Respond { target, key, text } => self.respond(&target, &key, &text).await,
+            Verb::Suspend { text } => self.suspend(&text),
+            Verb::Resume { target, text } => self.resume(&target, &text).await,
             Verb::Spawn(ask) => self.spawn(*ask, &reply).await,
             Verb::List(ask) => self.list(&ask, &reply).await,
             Verb::Show { target } => self.show(&target),

@@ -26,7 +26,8 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Accepted(wait) => state(wait.as_ref().map(wait_text).unwrap_or_default()),
         What::Pending(wait) | What::Waiting(wait) => state(wait_text(wait)),
         What::Started if event.attempt > 1 => state(format!("attempt {}", event.attempt)),
-        What::Started | What::Unparked | What::Resumed | What::Suspended(_) => state(String::new()),
+        What::Started | What::Unparked | What::Resumed => state(String::new()),
+        What::Suspended(payload) => state(text_of(payload)),
         What::StopAsked(stop) => state(stop_text(stop, crew)),
         What::Settled { outcome, .. } => {
             let record = manager.get(event.task);
@@ -40,7 +41,7 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
             text: text_of(progress),
         }),
         What::Output(piece) => output(task, piece),
-        What::Asked { key, .. } => note(format!("asks {key}")),
+        What::Asked { key, question } => note(format!("asks {key}: {}", text_of(question))),
         What::Answered { key, .. } => note(format!("was answered {key}")),
         What::Unanswered(keys) => note(format!("{} questions stay open", keys.len())),
         What::InterruptAsked(interrupt) => note(format!("interrupted: {}", interrupt.reason)),

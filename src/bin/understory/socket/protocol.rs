@@ -44,6 +44,18 @@ pub(crate) enum Verb {
     Send { to: String, text: String },
     /// How far the caller is.
     Progress { text: String },
+    /// A question of the caller's task, until it is answered.
+    Ask { key: String, question: String },
+    /// An answer to a question of a task.
+    Respond {
+        target: String,
+        key: String,
+        text: String,
+    },
+    /// That the caller's task be suspended when its process has ended.
+    Suspend { text: String },
+    /// That a suspended task goes on.
+    Resume { target: String, text: String },
     /// A task below the caller.
     Spawn(Box<SpawnAsk>),
     /// The tasks within reach.
@@ -196,7 +208,14 @@ impl Verb {
                 }
                 Ok(())
             }
-            Self::Progress { text } => check_length(text),
+            Self::Progress { text }
+            | Self::Ask { question: text, .. }
+            | Self::Respond { text, .. }
+            | Self::Suspend { text } => check_length(text),
+            Self::Resume { text, .. } => {
+                check_length(text)?;
+                check_nul(text)
+            }
             Self::Spawn(ask) => ask.check(),
             Self::List(_)
             | Self::Show { .. }
@@ -209,9 +228,17 @@ impl Verb {
     /// Whether its answer may take as long as tasks do.
     pub(super) fn is_long(&self) -> bool {
         match self {
-            Self::Cancel { .. } | Self::Wait { .. } | Self::Events { .. } => true,
+            Self::Ask { .. } | Self::Cancel { .. } | Self::Wait { .. } | Self::Events { .. } => {
+                true
+            }
             Self::Spawn(ask) => ask.answer == SpawnAnswer::Settled,
-            Self::Send { .. } | Self::Progress { .. } | Self::List(_) | Self::Show { .. } => false,
+            Self::Send { .. }
+            | Self::Progress { .. }
+            | Self::Respond { .. }
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::List(_)
+            | Self::Show { .. } => false,
         }
     }
 }
@@ -222,16 +249,18 @@ impl SpawnAsk {
             return Err("the command is empty; write it after `--`".to_owned());
         }
         let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
-        if self
-            .command
+        self.command
             .iter()
             .chain(variables)
-            .any(|text| text.contains('\0'))
-        {
-            return Err("a NUL byte cannot be handed to a process; leave it out".to_owned());
-        }
-        Ok(())
+            .try_for_each(|text| check_nul(text))
     }
+}
+
+fn check_nul(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("a NUL byte cannot be handed to a process; leave it out".to_owned());
+    }
+    Ok(())
 }
 
 fn check_length(text: &str) -> Result<(), String> {

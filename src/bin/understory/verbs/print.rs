@@ -121,6 +121,11 @@ pub(super) fn record(record: &Value) -> Vec<String> {
         tell("label", format!("{key}={}", text(value)));
     }
     tell("waits", wait(&record["wait"]).unwrap_or_default());
+    for (key, question) in record["questions"].as_object().into_iter().flatten() {
+        if question["answer"].is_null() {
+            tell("asks", format!("{key}: {}", text(&question["question"])));
+        }
+    }
     tell("attempt", text(&record["attempt"]));
     tell("progress", text(&record["progress"]));
     tell("outcome", outcome(&record["outcome"]).unwrap_or_default());
@@ -161,7 +166,7 @@ pub(super) fn event(event: &Value) -> String {
     let data = &event["data"];
     let note = match name {
         "output" => format!("{}: {}", text(&data["stream"]), text(&data["text"])),
-        "progress" => text(data),
+        "progress" | "suspended" => text(data),
         "emitted" => {
             let payload = &data["payload"];
             let label = text(&data["type"]).replace('_', " ");
@@ -171,6 +176,8 @@ pub(super) fn event(event: &Value) -> String {
                 text(&payload["text"])
             )
         }
+        "asked" => format!("{}: {}", text(&data["key"]), text(&data["question"])),
+        "answered" => text(&data["key"]),
         "stop_asked" => text(&data["reason"]),
         "attempt_failed" => text(&data["message"]),
         "settled" => {
@@ -193,6 +200,8 @@ fn wait(wait: &Value) -> Option<String> {
         "backoff" => "for another attempt".to_owned(),
         "children" => "for its children".to_owned(),
         "task" => format!("for {}", text(&wait["task"])),
+        "answer" => "for an answer".to_owned(),
+        "resume" => format!("to be resumed: {}", text(&wait["payload"])),
         other => other.replace('_', " "),
     })
 }
@@ -211,7 +220,7 @@ fn word<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// A value as text; nothing for null.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -1,0 +1,157 @@
+//! Processes that ask and are answered, that suspend themselves and are resumed.
+
+use crate::crew::{Crew, task};
+use crate::proc::poll;
+
+/// Waits until a task is in a state.
+fn until_state(crew: &Crew, name: &str, state: &str) {
+    poll(&format!("{name} {state}"), || {
+        let line = format!("state        {state}\n");
+        crew.say(&["show", name]).stdout.contains(&line)
+    });
+}
+
+#[test]
+fn question_is_shown_and_answered_from_another_terminal() {
+    let script = "understory ask deploy 'Deploy to production?'; echo code $?; \
+                  understory ask deploy 'Really?'";
+    let crew = Crew::new(&task("lead", script, ""));
+    let mut run = crew.start(&[]);
+    poll("the question", || {
+        let shown = crew.say(&["show", "lead"]).stdout;
+        shown.contains("asks         deploy: Deploy to production?\n")
+    });
+    let wrong = crew.say(&["respond", "lead", "deplot", "yes"]);
+    assert_eq!(wrong.code, Some(1));
+    assert!(
+        wrong.stderr.contains("has asked no question deplot"),
+        "{wrong:?}"
+    );
+    let answered = crew.say(&["respond", "lead", "deploy", "yes, do"]);
+    assert_eq!(answered.code, Some(0), "{answered:?}");
+
+    // Asked again by its key it is the same question.
+    assert_eq!(run.line_with("lead | yes"), "lead | yes, do");
+    run.line_with("lead | code 0");
+    let done = run.finish();
+    assert_eq!((done.code, &*done.stdout), (Some(0), "lead | yes, do\n"));
+    assert!(
+        done.stderr
+            .contains("lead: asks deploy: Deploy to production?\n"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn parent_answers_its_child_and_a_stranger_may_not() {
+    let plan = task(
+        "lead",
+        "until understory show child | grep -q '^asks'; do sleep 0.01; done; \
+         understory respond child color red",
+        "",
+    ) + &task("child", "understory ask color which", "parent = \"lead\"")
+        + &task(
+            "other",
+            "understory respond child color blue; echo code $?",
+            "",
+        );
+    let done = Crew::new(&plan).run(&[]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("lead/child | red\n"), "{done:?}");
+    assert!(done.stdout.contains("other | code 1\n"), "{done:?}");
+    assert!(
+        done.stderr.contains("no task below this one is \"child\""),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn question_of_a_task_that_is_cancelled_is_not_waited_for() {
+    let script = "trap : TERM; understory ask never 'any?' & wait; wait";
+    let crew = Crew::new(&task("lead", script, ""));
+    let run = crew.start(&[]);
+    poll("the question", || {
+        crew.say(&["show", "lead"]).stdout.contains("asks ")
+    });
+    assert_eq!(crew.say(&["cancel", "lead"]).code, Some(0));
+    let done = run.finish();
+    assert_eq!(done.code, Some(1));
+}
+
+#[test]
+fn suspended_task_has_no_process_and_goes_on_with_what_it_is_told() {
+    let script = "if [ -z \"${UNDERSTORY_RESUMED+set}\" ]; then \
+                    understory suspend 'may I pay 20 EUR?'; echo asked; exit 0; \
+                  fi; \
+                  echo \"attempt $UNDERSTORY_ATTEMPT: $UNDERSTORY_RESUMED\"";
+    let crew = Crew::new(&task("pay", script, ""));
+    let mut run = crew.start(&[]);
+    run.line_with("pay | asked");
+    until_state(&crew, "pay", "suspended");
+    crew.mark().wait_for(1);
+
+    let shown = crew.say(&["show", "pay"]);
+    assert!(
+        shown
+            .stdout
+            .contains("waits        to be resumed: may I pay 20 EUR?\n"),
+        "{shown:?}"
+    );
+    let resumed = crew.say(&["resume", "pay", "yes, you may"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let done = run.finish();
+    assert_eq!(
+        (done.code, &*done.stdout),
+        (Some(0), "pay | attempt 1: yes, you may\n")
+    );
+    assert!(done.stderr.contains("may I pay 20 EUR?"), "{done:?}");
+}
+
+#[test]
+fn what_a_resumed_task_starts_was_not_resumed_itself() {
+    let script = "if [ -z \"${UNDERSTORY_RESUMED+set}\" ]; then understory suspend x; exit 0; fi; \
+                  understory spawn --wait -- sh -c 'echo \"child ${UNDERSTORY_RESUMED-none}\"'";
+    let crew = Crew::new(&task("lead", script, ""));
+    let run = crew.start(&[]);
+    until_state(&crew, "lead", "suspended");
+    // Without a text it is empty, and set all the same.
+    assert_eq!(crew.say(&["resume", "lead"]).code, Some(0));
+    let done = run.finish();
+    assert!(done.stdout.contains("lead | child none\n"), "{done:?}");
+}
+
+#[test]
+fn failure_goes_before_a_suspension() {
+    let crew = Crew::new(&task("lead", "understory suspend x; exit 3", ""));
+    let done = crew.run(&[]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.contains("exit code 3"), "{done:?}");
+}
+
+#[test]
+fn only_a_suspended_task_is_resumed_and_only_a_process_suspends() {
+    let crew = Crew::new(&task("lead", "echo up; read line < gate", ""));
+    crew.pipe("gate");
+    let mut run = crew.start(&[]);
+    run.line_with("lead | up");
+    let early = crew.say(&["resume", "lead", "x"]);
+    assert_eq!(early.code, Some(1));
+    assert!(
+        early.stderr.contains("not suspended but running"),
+        "{early:?}"
+    );
+    assert_eq!(crew.say(&["resume", "nobody", "x"]).code, Some(1));
+    for words in [&["suspend", "x"][..], &["ask", "key", "x"]] {
+        let outside = crew.say(words);
+        assert_eq!(outside.code, Some(1), "{outside:?}");
+        assert!(
+            outside.stderr.contains("only a process of a task can"),
+            "{outside:?}"
+        );
+    }
+    let large = "x".repeat(65_537);
+    let large = crew.say(&["resume", "lead", &large]);
+    assert_eq!(large.code, Some(2), "{large:?}");
+    crew.release("gate");
+    assert_eq!(run.finish().code, Some(0));
+}
