@@ -4,24 +4,24 @@
 //! cargo run --example supervisor_with_restarts
 //! ```
 //!
-//! A gateway keeps a listener and a cache running. The listener breaks twice and is started again
-//! after a delay that grows. The cache cannot be helped that way: after its last attempt the
-//! gateway gives up on the set, so its other child is stopped, and is itself started again, with
-//! new children. Then all goes well until the program stops the tree. What counts here are attempts
-//! in all; how many there are within a period is not looked at.
+//! A gateway keeps a listener and a cache running. The listener breaks twice and is restarted after
+//! a delay. The cache cannot be helped that way: as it would have been restarted too often within a
+//! minute, it fails, and says so. The gateway then gives up on the set, so its other child is
+//! stopped, and is itself restarted, with new children. Then all goes well until the program stops
+//! the tree.
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
 use std::time::Duration;
 
 use understory::{
-    Cancel, Context, Failure, FeedItem, Filter, Jitter, Manager, Page, Retry, Since, State,
-    Subscription, TaskHandle, What,
+    Cancel, Context, Failure, FaultKind, FeedItem, Filter, Manager, Outcome, Page, RestartPolicy,
+    Since, State, Subscription, TaskHandle, What,
 };
 
-/// Children: two further attempts, after 5 ms and 10 ms.
-fn a_few() -> Retry {
-    let retry = Retry::fixed(2, Duration::from_millis(5));
-    retry.factor_percent(200).jitter(Jitter::None)
+/// What fails is restarted after 5 ms, at most so often within a minute.
+fn at_most(restarts: u32) -> RestartPolicy {
+    let policy = RestartPolicy::transient().delay(Duration::from_millis(5));
+    policy.intensity(restarts, Duration::from_mins(1))
 }
 
 #[tokio::main]
@@ -29,11 +29,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let manager = Manager::in_memory();
     let scope = manager.scope("edge");
     let mut filter = Filter::all();
-    for event in ["started", "attempt_failed", "progress", "settled"] {
+    for event in ["started", "restarting", "progress", "settled"] {
         filter = filter.event(event);
     }
     let feed = manager.subscribe_to(Since::Now, filter).await?;
-    let gateway = scope.task("gateway").retry(Retry::fixed(1, Duration::ZERO));
+    let gateway = scope.task("gateway").restart_policy(at_most(1));
     let gateway = gateway.spawn(supervise).await?;
 
     // Both children of the second set serve.
@@ -55,23 +55,28 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ends = all.records.iter().map(|record| record.state);
     let cancelled = State::Cancelled;
     assert!(ends.eq([cancelled, cancelled, State::Failed, cancelled, cancelled]));
-    assert_eq!((all.records[0].attempt, all.records[2].attempt), (2, 3));
+    assert_eq!((all.records[0].restarts, all.records[2].restarts), (1, 2));
+    let Some(Outcome::Failed(fault)) = all.records[2].outcome.as_deref() else {
+        return Err("the first cache has failed".into());
+    };
+    println!("the first cache: {fault}");
+    assert_eq!(fault.kind, FaultKind::RestartedTooOften);
     Ok(())
 }
 
 /// Starts its children and watches them. The end of one is the end of the set.
 async fn supervise(ctx: Context) -> Result<(), Failure> {
     let set = ctx.attempt();
-    let listener = ctx.task("listener").retry(a_few());
+    let listener = ctx.task("listener").restart_policy(at_most(2));
     let listener = listener.spawn(move |ctx| listen(ctx, set)).await?;
-    let cache = ctx.task("cache").retry(a_few());
+    let cache = ctx.task("cache").restart_policy(at_most(2));
     let cache: TaskHandle<()> = cache.spawn(move |ctx| cache_pages(ctx, set)).await?;
 
     let children = [listener.task(), cache.task()];
     let waited = ctx.manager().wait(&children).any().await?;
     let ended = waited.done.iter().map(|record| record.id);
     let paths: Vec<_> = ended.map(|id| ctx.manager().task(id).path()).collect();
-    // An error stops the other children, and the next attempt starts without any.
+    // An error stops the other children, and the next run starts without any.
     Err(Failure::new(format!(
         "{} cannot be kept running",
         paths.join(", ")
@@ -108,8 +113,9 @@ async fn tell_until_served(manager: &Manager, mut feed: Subscription, set: u32) 
     while let Some(FeedItem::Event(event)) = feed.next().await {
         let path = manager.task(event.task).path();
         let attempt = event.attempt;
-        if let What::AttemptFailed(fault) = &event.what {
-            println!("{path}: attempt {attempt} failed: {fault}");
+        if let What::Restarting { fault, .. } = &event.what {
+            let why = fault.as_ref().map(ToString::to_string);
+            println!("{path}: is restarted: {}", why.unwrap_or_default());
         } else if let What::Progress(note) = &event.what {
             println!("{path}: serves");
             served += u32::from(note.as_json() == set.to_string());

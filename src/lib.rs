@@ -97,8 +97,8 @@ pub use kernel::Trace;
 pub use kernel::{
     Answer, Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind,
     Filter, Interrupt, InvalidText, Jitter, Key, Kind, LateSuccess, Limit, Name, OnParentEnd,
-    Outcome, Payload, Question, Questions, Reach, Record, Refusal, Requester, Retry, Scope, Seq,
-    State, Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
+    Outcome, Payload, Question, Questions, Reach, Record, Refusal, Requester, RestartPolicy, Retry,
+    Scope, Seq, State, Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
 };
 
 // What a host rules with: limits, budgets, scopes, kept records.

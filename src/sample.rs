@@ -39,6 +39,8 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         incarnation: 1,
         epoch: Epoch(u32::from(started_at.is_some())),
         attempt: u32::from(started_at.is_some()),
+        restarts: 0,
+        restarted_at: Vec::new(),
         body: if runs { Body::Live } else { Body::Absent },
         budgets: crate::kernel::Budgets::new(),
         inline: false,

@@ -77,6 +77,10 @@ fn data(what: &What) -> Option<Value> {
         What::StopAsked(asked) => stop(asked),
         What::AbandonAsked(asked) => abandon(asked),
         What::AttemptFailed(why) => fault(why),
+        What::Restarting {
+            restarts,
+            fault: why,
+        } => json!({ "restarts": restarts, "error": why.as_ref().map(fault) }),
         What::Settled {
             outcome: how,
             undelivered,
@@ -121,6 +125,7 @@ impl Record {
             "state": self.state.as_str(),
             "wait": self.wait.as_ref().map(wait),
             "attempt": self.attempt,
+            "restarts": self.restarts,
             "priority": self.spec.priority,
             "inline": self.inline,
             "budgets": budgets(&self.budgets),
@@ -241,6 +246,7 @@ fn fault(why: &Fault) -> Value {
         FaultKind::Panic => "panic",
         FaultKind::Lost => "lost",
         FaultKind::Timeout => "timeout",
+        FaultKind::RestartedTooOften => "restarted_too_often",
     };
     json!({ "kind": kind, "message": *why.message })
 }

@@ -1,11 +1,13 @@
-//! What follows when an attempt has failed: whether there is another, and after which failures.
+//! What follows when a body has ended: another attempt after some failures, or a restart for as
+//! long as the task is wanted.
 //!
 //! *Not here*: when the next attempt starts (`kernel`), who runs a classifier (`engine`).
 
 use std::sync::Arc;
 
 use super::builder::{Again, TaskBuilder};
-use crate::kernel::{Fault, Retry};
+use super::context::Context;
+use crate::kernel::{Fault, RestartPolicy, Retry};
 
 impl<Mode> TaskBuilder<Mode> {
     /// Lets a failed attempt be followed by another one. The body must be callable again (`Fn`).
@@ -35,7 +37,44 @@ impl<Mode> TaskBuilder<Mode> {
     /// # Ok(()) }
     /// ```
     pub fn retry(self, retry: Retry) -> TaskBuilder<Again> {
-        self.set(|spec| spec.retry = retry).again()
+        let this = self.set(|spec| (spec.retry, spec.restart) = (retry, None));
+        this.again()
+    }
+
+    /// Keeps work running that shall not end by itself: starts it again when its body has ended, as
+    /// the policy says. The body must be callable again (`Fn`). Of this and [`TaskBuilder::retry`]
+    /// the later one counts.
+    ///
+    /// Each restart is an attempt of its own. Before it the children end as their `on_parent_end`
+    /// says, and the slot is free until it starts; messages that nobody read stay for it. A cancel
+    /// always ends the task, and so does a failure that is
+    /// [`permanent`](crate::Failure::permanent). When an executor's process dies, that counts as
+    /// one end more.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use understory::{Failure, Manager, RestartPolicy};
+    /// # let manager = Manager::in_memory();
+    /// let policy = RestartPolicy::transient().intensity(5, Duration::from_secs(60));
+    /// let service = manager
+    ///     .scope("s")
+    ///     .task("service")
+    ///     .restart_policy(policy)
+    ///     .spawn(|ctx| async move {
+    ///         match ctx.restarts() {
+    ///             2 => Ok("at last".to_owned()),
+    ///             _ => Err(Failure::new("the connection broke")),
+    ///         }
+    ///     })
+    ///     .await?;
+    /// assert_eq!(service.await?, "at last");
+    /// # Ok(()) }
+    /// ```
+    pub fn restart_policy(self, policy: RestartPolicy) -> TaskBuilder<Again> {
+        let this = self.set(|spec| (spec.retry, spec.restart) = (Retry::never(), Some(policy)));
+        this.again()
     }
 }
 
@@ -71,5 +110,13 @@ impl TaskBuilder<Again> {
     ) -> Self {
         self.retry_if = Some(Arc::new(is_worth_it));
         self
+    }
+}
+
+impl Context {
+    /// How often the task has been restarted by its policy. See [`TaskBuilder::restart_policy`].
+    pub fn restarts(&self) -> u32 {
+        let record = self.manager().get(self.id());
+        record.map_or(0, |record| record.restarts)
     }
 }

@@ -250,14 +250,15 @@ impl Guard {
         let stop = self.signal.stop();
         let is_cancelled = stop.is_some_and(|stop| !stop.cause.allows_retry());
         match end {
-            End::Done(_) => true,
+            End::Done(_) => self.live.spec.ends_with_value() || is_cancelled,
             End::Failed(fault) => match fault.kind {
                 FaultKind::Permanent => true,
                 // Its actors may be gone, too, and nobody would hear what was left.
                 FaultKind::Lost => false,
-                FaultKind::Error | FaultKind::Panic | FaultKind::Timeout => {
-                    self.is_last || is_cancelled
-                }
+                FaultKind::Error
+                | FaultKind::Panic
+                | FaultKind::Timeout
+                | FaultKind::RestartedTooOften => self.is_last || is_cancelled,
             },
             End::Aborted => self.is_last || is_cancelled,
             End::Suspended(_) => false,

@@ -67,6 +67,13 @@ pub enum What {
     AbandonAsked(Arc<AbandonRequest>),
     /// An attempt failed and another one follows.
     AttemptFailed(Fault),
+    /// Its body ended, and its policy starts it again.
+    Restarting {
+        /// How often it has been restarted with this one.
+        restarts: u32,
+        /// How the body failed; `None` when it returned a value.
+        fault: Option<Fault>,
+    },
     /// It reported progress.
     Progress(Payload),
     /// It wrote a piece of output.
@@ -153,6 +160,7 @@ impl What {
         "aborted",
         "abandon_asked",
         "attempt_failed",
+        "restarting",
         "progress",
         "output",
         "output_kept",
@@ -207,6 +215,7 @@ impl What {
             Self::Aborted => "aborted",
             Self::AbandonAsked(_) => "abandon_asked",
             Self::AttemptFailed(_) => "attempt_failed",
+            Self::Restarting { .. } => "restarting",
             Self::Progress(_) => "progress",
             Self::Output(_) => "output",
             Self::OutputKept { .. } => "output_kept",

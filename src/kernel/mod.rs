@@ -26,6 +26,7 @@ mod id;
 mod names;
 mod question;
 mod record;
+mod restart;
 mod retry;
 mod spec;
 mod state;
@@ -48,6 +49,7 @@ pub use record::{
     AbandonRequest, Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester,
     Stop, Wait,
 };
+pub use restart::{INTENSITY_MAX, RestartPolicy};
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
     AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, OnScopeClose,

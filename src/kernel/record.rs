@@ -43,6 +43,10 @@ pub struct Record {
     pub epoch: Epoch,
     /// How many attempts have started; a resumed attempt counts once.
     pub attempt: u32,
+    /// How often its policy has restarted it.
+    pub restarts: u32,
+    /// When that was, as far as it counts for its policy.
+    pub restarted_at: Vec<Timestamp>,
     /// Whether a body of it may still run.
     pub body: Body,
     /// What it and everything below it may use, and have used.
@@ -374,9 +378,10 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            FaultKind::Error | FaultKind::Permanent | FaultKind::Timeout => {
-                f.write_str(&self.message)
-            }
+            FaultKind::Error
+            | FaultKind::Permanent
+            | FaultKind::Timeout
+            | FaultKind::RestartedTooOften => f.write_str(&self.message),
             FaultKind::Panic => write!(f, "panicked: {}", self.message),
             FaultKind::Lost => write!(f, "lost: {}", self.message),
         }
@@ -396,4 +401,6 @@ pub enum FaultKind {
     Lost,
     /// A time limit ended the attempt.
     Timeout,
+    /// Its policy would restart it, and has done so too often of late.
+    RestartedTooOften,
 }

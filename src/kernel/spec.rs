@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::{ClassName, Counter, Key, Kind, Name, Scope, TaskId};
+use super::restart::RestartPolicy;
 use super::retry::Retry;
 use super::trace::Trace;
 
@@ -167,6 +168,8 @@ pub struct Spec {
     pub priority: i16,
     /// Whether and when a failed attempt is followed by another.
     pub retry: Retry,
+    /// Whether and when it is started again whenever its body ends, instead of further attempts.
+    pub restart: Option<RestartPolicy>,
     /// Longest time of one attempt; `None` is unlimited.
     pub timeout: Option<Duration>,
     /// Longest time without activity while running; `None` is unlimited.
@@ -222,6 +225,7 @@ impl Spec {
             budgets: BTreeMap::new(),
             priority: 0,
             retry: Retry::never(),
+            restart: None,
             timeout: None,
             idle_timeout: None,
             heartbeat_timeout: None,
@@ -269,10 +273,27 @@ impl Spec {
         }
         first_of!(
             heartbeat_timeout scope name kind parent description labels visibility after limits
-            budgets priority retry timeout idle_timeout lifetime queue_timeout suspend_timeout
-            grace on_parent_end on_scope_close stop_policy late_success key key_window flight
-            flight_reach input origin
+            budgets priority retry restart timeout idle_timeout lifetime queue_timeout
+            suspend_timeout grace on_parent_end on_scope_close stop_policy late_success key
+            key_window flight flight_reach input origin
         )
+    }
+
+    /// The policy by which it is restarted, if it ever is. Who holds an external task has its body.
+    pub fn restarts(&self) -> Option<&RestartPolicy> {
+        let policy = self.restart.as_ref()?;
+        let is_here = self.origin != Origin::External;
+        (is_here && !policy.is_temporary()).then_some(policy)
+    }
+
+    /// Whether a failure of attempt number `attempt` is final.
+    pub fn is_last(&self, attempt: u32) -> bool {
+        attempt >= self.retry.attempts_max() && self.restarts().is_none()
+    }
+
+    /// Whether a value of its body ends it.
+    pub fn ends_with_value(&self) -> bool {
+        !self.restarts().is_some_and(RestartPolicy::is_permanent)
     }
 
     /// The name, or the short form of `id`: this task's segment of a path.

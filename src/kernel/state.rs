@@ -109,7 +109,7 @@ impl State {
                 T::AskStop,
             ) => Some(S::CancelRequested),
             (S::Running | S::Waiting | S::CancelRequested, T::Complete) => Some(S::Completed),
-            (S::Pending | S::Running | S::Waiting, T::Fail) => Some(S::Failed),
+            (S::Pending | S::Running | S::Waiting | S::CancelRequested, T::Fail) => Some(S::Failed),
             (S::Pending | S::Suspended | S::CancelRequested, T::TimeOut) => Some(S::TimedOut),
             (S::Pending | S::Suspended | S::CancelRequested, T::Cancel) => Some(S::Cancelled),
             (

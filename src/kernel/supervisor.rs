@@ -21,6 +21,7 @@ mod hosts;
 mod protocol;
 mod recover;
 mod report;
+mod restart;
 mod retention;
 mod run;
 mod runs;

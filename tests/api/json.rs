@@ -113,6 +113,7 @@ fn faults() -> Vec<Fault> {
         FaultKind::Panic,
         FaultKind::Lost,
         FaultKind::Timeout,
+        FaultKind::RestartedTooOften,
     ];
     kinds.map(fault).into()
 }
@@ -185,7 +186,12 @@ fn next_type(what: Option<&What>) -> Vec<What> {
             at: Timestamp::from_micros(5),
         }))],
         What::AbandonAsked(_) => faults().into_iter().map(What::AttemptFailed).collect(),
-        What::AttemptFailed(_) => vec![What::Progress(value())],
+        What::AttemptFailed(_) => {
+            let faults = [Some(fault(FaultKind::Error)), None];
+            let restarting = |fault| What::Restarting { restarts: 2, fault };
+            faults.map(restarting).into()
+        }
+        What::Restarting { .. } => vec![What::Progress(value())],
         What::Progress(_) => vec![What::Output(value())],
         What::Output(_) => vec![What::OutputKept {
             bytes: 300_000,

@@ -35,6 +35,7 @@ mod panics;
 mod query;
 #[cfg(feature = "testing")]
 mod restart;
+mod restarts;
 mod retries;
 mod send;
 mod shutdown;

@@ -42,6 +42,8 @@ pub(crate) enum Bug {
     AnswerLost,
     /// Force follows the request to stop at once.
     GraceIgnored,
+    /// A task is restarted however often it was.
+    RestartedTooOften,
 }
 
 impl Supervisor {

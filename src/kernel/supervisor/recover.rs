@@ -4,10 +4,11 @@
 //! 1. Settled records stay as they are; an abandoned body is gone with its process.
 //! 2. Every change made here is an event like any other.
 //! 3. A closure cannot run again: it is interrupted. An executor's task runs again while attempts
-//!    are left.
+//!    are left, or its restart policy allows: the crash counts as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::bounds::Bounds;
 use super::super::event::What;
@@ -210,7 +211,7 @@ impl Supervisor {
         match (record.state, &record.wait) {
             (State::Pending, Some(Wait::Backoff(due))) => {
                 // The wall clock may have gone back since the delay was written down.
-                let delay = record.spec.retry.longest_delay_after(record.attempt);
+                let delay = longest_delay(record);
                 let latest = self.now.after(delay);
                 if latest < *due {
                     self.set_wait(id, Some(Wait::Backoff(latest)));
@@ -224,8 +225,14 @@ impl Supervisor {
                     kind: FaultKind::Lost,
                     message: evidence(record.state),
                 };
-                let retry = self.retry_of(id, &fault);
-                self.lose(id, retry.unwrap_or_else(|| interrupted(record.state)));
+                let conclusion = self.retry_of(id, &fault).unwrap_or_else(|| {
+                    let used_up = self.restarts_used_up(id, &fault);
+                    used_up.map_or_else(
+                        || interrupted(record.state),
+                        |fault| Conclusion::Settle(Arc::new(Outcome::Failed(fault))),
+                    )
+                });
+                self.lose(id, conclusion);
             }
             (State::Suspended, _) => {
                 self.arm_wait(id, Alarm::Suspension, record.spec.suspend_timeout);
@@ -248,6 +255,17 @@ impl Supervisor {
         self.end_children(id, Ending::Badly);
         self.work_off_ends();
         self.hold(id, conclusion, Ending::Badly);
+    }
+}
+
+/// The delay before the attempt that a task waits for, before jitter.
+fn longest_delay(record: &Record) -> Duration {
+    match record.spec.restarts() {
+        Some(policy) => {
+            let number = u32::try_from(record.restarted_at.len()).unwrap_or(u32::MAX);
+            policy.longest_delay_of(number)
+        }
+        None => record.spec.retry.longest_delay_after(record.attempt),
     }
 }
 

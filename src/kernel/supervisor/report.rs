@@ -82,21 +82,13 @@ impl Supervisor {
     /// What the end of a body leads to.
     fn conclusion(&mut self, id: TaskId, stop: Option<Cause>, end: End) -> Conclusion {
         let outcome = match (stop, end) {
-            (None, End::Done(value)) => Outcome::Completed(value),
-            (None, End::Failed(fault)) => {
-                if fault.kind != FaultKind::Permanent
-                    && let Some(retry) = self.retry_of(id, &fault)
-                {
-                    return retry;
+            (None, End::Done(value)) => {
+                if !self.task(id).record.spec.ends_with_value() {
+                    return self.restart_after_value(id);
                 }
-                match fault.kind {
-                    FaultKind::Lost => Outcome::Interrupted(fault.message),
-                    FaultKind::Error
-                    | FaultKind::Permanent
-                    | FaultKind::Panic
-                    | FaultKind::Timeout => Outcome::Failed(fault),
-                }
+                Outcome::Completed(value)
             }
+            (None, End::Failed(fault)) => return self.failed(id, fault),
             (None, End::Aborted | End::Suspended(_)) => {
                 Outcome::Interrupted("its body was dropped without a request".into())
             }
@@ -114,6 +106,26 @@ impl Supervisor {
         Conclusion::Settle(Arc::new(outcome))
     }
 
+    /// What a failure of a body leads to.
+    fn failed(&mut self, id: TaskId, fault: Fault) -> Conclusion {
+        if fault.kind != FaultKind::Permanent {
+            if let Some(retry) = self.retry_of(id, &fault) {
+                return retry;
+            }
+            if let Some(used_up) = self.restarts_used_up(id, &fault) {
+                return Conclusion::Settle(Arc::new(Outcome::Failed(used_up)));
+            }
+        }
+        Conclusion::Settle(Arc::new(match fault.kind {
+            FaultKind::Lost => Outcome::Interrupted(fault.message),
+            FaultKind::Error
+            | FaultKind::Permanent
+            | FaultKind::Panic
+            | FaultKind::Timeout
+            | FaultKind::RestartedTooOften => Outcome::Failed(fault),
+        }))
+    }
+
     /// The outcome of a cancel, given a value that its body still returned.
     pub(super) fn cancelled(&mut self, id: TaskId, late: Option<Payload>) -> Outcome {
         match (self.task(id).record.spec.late_success, late) {
@@ -125,14 +137,21 @@ impl Supervisor {
     }
 
     fn timed_out(&mut self, id: TaskId, limit: Limit, end: End) -> Conclusion {
+        let ends_with_value = self.task(id).record.spec.ends_with_value();
         let (late_result, is_final) = match end {
-            End::Done(value) => (Some(value), true),
+            End::Done(value) => (Some(value), ends_with_value),
             End::Failed(fault) => (None, fault.kind == FaultKind::Permanent),
             End::Suspended(_) | End::Aborted => (None, false),
         };
         let may_retry = Cause::Timeout(limit).allows_retry() && !is_final;
-        if may_retry && let Some(retry) = self.retry_of(id, &timeout_fault(limit)) {
-            return retry;
+        if may_retry {
+            let fault = timeout_fault(limit);
+            if let Some(retry) = self.retry_of(id, &fault) {
+                return retry;
+            }
+            if let Some(used_up) = self.restarts_used_up(id, &fault) {
+                return Conclusion::Settle(Arc::new(Outcome::Failed(used_up)));
+            }
         }
         Conclusion::Settle(Arc::new(Outcome::TimedOut { limit, late_result }))
     }
@@ -142,6 +161,9 @@ impl Supervisor {
         self.dice = self.dice.wrapping_add(1);
         let dice = self.dice;
         let record = &self.task(id).record;
+        if record.spec.restarts().is_some() {
+            return self.restart_of(id, Some(fault));
+        }
         let retry = &record.spec.retry;
         let is_here = record.spec.origin != Origin::External;
         if record.attempt >= retry.attempts_max() || !is_here {

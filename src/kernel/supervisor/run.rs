@@ -76,7 +76,7 @@ impl Supervisor {
         record.waits_since = None;
         record.started_at = Some(now);
         let (epoch, attempt) = (record.epoch, record.attempt);
-        let is_last = attempt >= record.spec.retry.attempts_max();
+        let is_last = record.spec.is_last(attempt);
         let (timeout, idle) = (record.spec.timeout, record.spec.idle_timeout);
         self.forest.open(id);
         self.disarm(id, Alarm::Queue);

@@ -275,6 +275,8 @@ impl Supervisor {
             // Bodies of an earlier life stay fenced: the numbers of runs go on.
             epoch: earlier.map_or(Epoch::default(), |earlier| earlier.epoch),
             attempt: 0,
+            restarts: 0,
+            restarted_at: Vec::new(),
             body: Body::Absent,
             budgets,
             inline: false,

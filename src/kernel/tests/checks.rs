@@ -42,6 +42,8 @@ pub(super) struct Checks {
     open: BTreeMap<Ticket, Asked>,
     resumes: BTreeMap<Ticket, (TaskId, Payload)>,
     completed: BTreeSet<TaskId>,
+    /// When which task was restarted by its policy.
+    restarts: BTreeMap<TaskId, Vec<Timestamp>>,
     /// Whether a clock went back: windows tell nothing any more, but for tasks that are held.
     clock_went_back: bool,
     /// Whether the input at hand is one that must change nothing.
@@ -62,6 +64,7 @@ impl Checks {
             open: BTreeMap::new(),
             resumes: BTreeMap::new(),
             completed: BTreeSet::new(),
+            restarts: BTreeMap::new(),
             clock_went_back: false,
             stale: false,
         }
@@ -240,7 +243,7 @@ impl Checks {
             ensure(follows, || {
                 format!("P24: run {epoch:?}, attempt {attempt} of {id} follows {record:?}")
             })?;
-            let most = record.spec.retry.attempts_max();
+            let most = outside::attempts_max(record);
             let is_right = *attempt <= most && *is_last == (*attempt == most);
             ensure(is_right, || {
                 format!("P14: {id} starts attempt {attempt} of {most}, last: {is_last}")
@@ -324,6 +327,7 @@ impl Checks {
         self.slots.clear();
         self.open.clear();
         self.resumes.clear();
+        self.recall_restarts(durable);
         self.clock_went_back |= now < self.now;
         (self.now, self.seq) = (now, seq);
         (self.closing, self.stale) = (false, false);

@@ -43,7 +43,7 @@ const LAW: [(Trigger, &str); 13] = [
     (Trigger::Retry, ".pp.p ....."),
     (Trigger::AskStop, "qqqqq ....."),
     (Trigger::Complete, ".CC.C ....."),
-    (Trigger::Fail, "FFF.. ....."),
+    (Trigger::Fail, "FFF.F ....."),
     (Trigger::TimeOut, "T..TT ....."),
     (Trigger::Cancel, "X..XX ....."),
     (Trigger::Interrupt, "IIIII ....."),

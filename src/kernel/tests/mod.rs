@@ -18,6 +18,7 @@ mod limits;
 mod model;
 mod planted;
 mod properties;
+mod restart;
 mod seeds;
 mod small_worlds;
 mod talk;

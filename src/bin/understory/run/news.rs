@@ -36,6 +36,11 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
             state(outcome_text(outcome, why))
         }
         What::AttemptFailed(fault) => note(format!("attempt {} failed: {fault}", event.attempt)),
+        What::Restarting { fault, .. } => {
+            let how = fault.as_ref().map(ToString::to_string);
+            let how = how.unwrap_or_else(|| "it ended".to_owned());
+            note(format!("is restarted: {how}"))
+        }
         What::Progress(progress) => Some(Sight::Progress {
             task,
             text: text_of(progress),

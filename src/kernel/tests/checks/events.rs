@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Checks;
 use super::replies::ensure;
 use super::view::{Seen, is_cancel};
 use crate::kernel::{
-    Cause, Epoch, Event, Limit, Record, Seq, State, Step, Stop, StopPolicy, TaskId, Wait, What,
+    Cause, Epoch, Event, FaultKind, Limit, Outcome, Record, RestartPolicy, Seq, State, Step, Stop,
+    StopPolicy, TaskId, Wait, What,
 };
 
 type Verdict = Result<(), String>;
@@ -62,6 +64,7 @@ impl Checks {
                     self.completed.insert(id);
                 }
             }
+            What::Restarting { restarts, .. } => self.restarting(id, *restarts)?,
             What::Detached => self.detached(id),
             What::Transferred { from, .. } => {
                 ensure(seen.spec().scope == *from, || {
@@ -146,6 +149,7 @@ impl Checks {
         let classes = self.slots.of(record);
         let mut record = Record::clone(record);
         // The step may have gone on since; as accepted it had nothing of this yet.
+        self.restarts.remove(&id);
         (record.epoch, record.attempt, record.started_at) = (epoch, 0, None);
         record.seq = Seq::default();
         self.view.insert(Arc::new(record), classes);
@@ -273,6 +277,32 @@ impl Checks {
         Ok(())
     }
 
+    /// P14: each restart is counted, and there are no more of them than the policy allows.
+    fn restarting(&mut self, id: TaskId, restarts: u32) -> Verdict {
+        let now = self.now;
+        let spec = self.view.tasks[&id].spec();
+        let policy = spec.restarts();
+        let (most, period) = policy.map_or((0, Duration::ZERO), RestartPolicy::most);
+        let times = self.restarts.entry(id).or_default();
+        times.push(now);
+        ensure(times.len() == restarts as usize, || {
+            format!("P14: restart {restarts} of {id} follows {times:?}")
+        })?;
+        let recent = times.iter().filter(|at| at.after(period) > now).count();
+        ensure(recent <= most as usize || self.clock_went_back, || {
+            format!("P14: {id} is restarted {recent} times within {period:?}, {most} are allowed")
+        })
+    }
+
+    /// Of the restarts of a process that died only those count that were written.
+    pub(super) fn recall_restarts(&mut self, durable: &[Arc<Record>]) {
+        for record in durable {
+            if let Some(times) = self.restarts.get_mut(&record.id) {
+                times.truncate(record.restarts as usize);
+            }
+        }
+    }
+
     fn transferred(&mut self, id: TaskId, event: &Event, step: &Step) -> Verdict {
         let record = newest(step, id).ok_or_else(|| "P3: moved without a record".to_owned())?;
         let classes = self.slots.of(record);
@@ -304,6 +334,11 @@ impl Checks {
             self.view.count_child(parent, -1);
         }
     }
+}
+
+/// Whether a task failed as it would have been restarted too often.
+fn is_used_up(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(fault) if fault.kind == FaultKind::RestartedTooOften)
 }
 
 /// The last record of a task in a step.
@@ -338,7 +373,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::Resumed => from == S::Suspended && to == S::Pending,
         What::StopAsked(_) => is_live && to == S::CancelRequested,
         What::Aborted | What::AbandonAsked(_) => from == S::CancelRequested && to == from,
-        What::AttemptFailed(_) => {
+        What::AttemptFailed(_) | What::Restarting { .. } => {
             matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
         }
         What::Progress(_) | What::Output(_) | What::OutputKept { .. } | What::Emitted { .. } => {
@@ -356,8 +391,9 @@ fn leads(from: State, what: &What, to: State) -> bool {
         | What::BudgetExhausted(_)
         | What::Answered { .. }
         | What::Unanswered(_) => is_live && to == from,
-        What::Settled { .. } => match to {
+        What::Settled { outcome, .. } => match to {
             S::Completed => matches!(from, S::Running | S::Waiting | S::CancelRequested),
+            S::Failed if from == S::CancelRequested => is_used_up(outcome),
             S::Failed => matches!(from, S::Running | S::Waiting),
             S::TimedOut | S::Cancelled => from == S::CancelRequested,
             S::Interrupted => is_live && from != S::CancelRequested,

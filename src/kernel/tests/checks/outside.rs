@@ -197,7 +197,7 @@ impl Outside {
         })?;
         *newest = epoch;
         *attempts += u32::from(resume.is_none());
-        let most = record.spec.retry.attempts_max();
+        let most = attempts_max(record);
         ensure(*attempts <= most, || {
             format!("P14: {id} started {attempts} times of {most}")
         })
@@ -220,5 +220,13 @@ impl Outside {
         ensure(lost.is_none(), || {
             format!("P1: {lost:?} was accepted and is lost")
         })
+    }
+}
+
+/// How many attempts a task may have.
+pub(super) fn attempts_max(record: &Record) -> u32 {
+    match record.spec.restarts() {
+        Some(_) => u32::MAX,
+        None => record.spec.retry.attempts_max(),
     }
 }

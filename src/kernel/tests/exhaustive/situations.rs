@@ -5,22 +5,25 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, done, fault, id, json};
 use crate::kernel::{
-    Bounds, Class, ClassName, Counter, End, FaultKind, OnParentEnd, OnScopeClose, Origin, Retry,
-    Spec, StopPolicy, Wait,
+    Bounds, Class, ClassName, Counter, End, FaultKind, OnParentEnd, OnScopeClose, Origin,
+    RestartPolicy, Retry, Spec, StopPolicy, Wait,
 };
 
 type Situation = (&'static str, fn(&mut Bed), char);
 
 /// One column of the grid each: what it is, how it is reached, and its state.
-pub(super) const SITUATIONS: [Situation; 28] = [
+pub(super) const SITUATIONS: [Situation; 31] = [
     ("waits for a dependency", after, 'p'),
     ("waits for its parent", parent, 'p'),
     ("waits for a slot", queued, 'p'),
     ("waits for its delay", backoff, 'p'),
+    ("waits for its restart", restarting, 'p'),
     ("resumed, waits for a slot", resumed, 'p'),
     ("runs", runs, 'r'),
     ("runs, last attempt", runs_last, 'r'),
     ("runs, with a child", runs_above, 'r'),
+    ("runs, is restarted", supervised, 'r'),
+    ("runs, is restarted no more", restarted, 'r'),
     ("is parked", parked, 'w'),
     ("is parked, with a child", parked_above, 'w'),
     ("is done, its child is not", done_above, 'w'),
@@ -48,7 +51,7 @@ pub(super) const SITUATIONS: [Situation; 28] = [
 ];
 
 /// The state of each situation after the process died and came back.
-pub(super) const AFTER_A_CRASH: &str = "XXrprpIpppCpssXXTpXXXCFTXIXX";
+pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpssXXTpXXXCFTXIXX";
 
 pub(super) fn bed() -> Bed {
     let mut bounds = Bounds {
@@ -123,6 +126,25 @@ fn runs_above(bed: &mut Bed) {
 fn backoff(bed: &mut Bed) {
     runs(bed);
     bed.end(1, fault(FaultKind::Error));
+}
+
+/// Long-lived: it is restarted once, whatever its end.
+fn supervised(bed: &mut Bed) {
+    bed.spawn(1, |spec| {
+        subject(spec);
+        let restart = RestartPolicy::permanent().delay(SECOND);
+        spec.restart = Some(restart.intensity(1, Duration::from_hours(10)));
+    });
+}
+
+fn restarting(bed: &mut Bed) {
+    supervised(bed);
+    bed.end(1, done());
+}
+
+fn restarted(bed: &mut Bed) {
+    restarting(bed);
+    bed.pass(SECOND);
 }
 
 fn suspended(bed: &mut Bed) {

@@ -7,8 +7,8 @@ use super::super::bed::{ask, json, key, name};
 use super::World;
 use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
-    Epoch, Input, Key, LateSuccess, OnParentEnd, Origin, Requester, Retry, Reuse, Spec, StopPolicy,
-    Target, TaskId,
+    Epoch, Input, Key, LateSuccess, OnParentEnd, Origin, Requester, RestartPolicy, Retry, Reuse,
+    Spec, StopPolicy, Target, TaskId,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -108,6 +108,24 @@ impl World {
         }
         if self.dice.percent(20) {
             spec.late_success = LateSuccess::Completed;
+        }
+        if self.dice.percent(self.rates.restarted) {
+            spec.restart = Some(self.any_restart());
+        }
+    }
+
+    fn any_restart(&mut self) -> RestartPolicy {
+        let restarts = u32::try_from(self.dice.below(4)).expect("a small number");
+        let policy = match self.dice.below(5) {
+            0 | 1 => RestartPolicy::permanent(),
+            2 | 3 => RestartPolicy::transient(),
+            _ => RestartPolicy::temporary(),
+        };
+        let (period, delay) = (self.time(200), self.time(20));
+        let policy = policy.intensity(restarts, period);
+        match self.dice.below(2) {
+            0 => policy.delay(delay),
+            _ => policy.backoff(delay, 3 * delay),
         }
     }
 

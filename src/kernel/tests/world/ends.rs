@@ -69,7 +69,9 @@ impl World {
 
     /// Everything that can end ends: afterwards all is settled and everybody was answered.
     pub(super) fn drain(&mut self) -> Result<(), String> {
-        match self.dice.below(4) {
+        // What is restarted for ever must be stopped.
+        let ways = if self.rates.restarted > 0 { 2 } else { 4 };
+        match self.dice.below(ways) {
             0 => self.cancel_target(Target::All)?,
             1 => {
                 let (ticket, ask) = (self.next_ticket(), ask(None));

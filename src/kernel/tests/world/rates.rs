@@ -61,6 +61,7 @@ pub(in crate::kernel_tests) struct Rates {
     pub(in crate::kernel_tests) duplicates: u32,
     pub(in crate::kernel_tests) groups: u32,
     pub(in crate::kernel_tests) trees: u32,
+    pub(in crate::kernel_tests) restarted: u32,
 }
 
 impl Rates {
@@ -101,6 +102,7 @@ impl Rates {
             duplicates: of(&[0, 20, 60]),
             groups: of(&[0, 30, 80]),
             trees: of(&[30, 70, 100]),
+            restarted: of(&[0, 0, 30]),
         }
     }
 

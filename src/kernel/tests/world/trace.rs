@@ -43,6 +43,7 @@ fn spec(spec: &Spec) -> String {
         format!("limits {:?}", spec.limits),
     );
     say(spec.retry != plain.retry, format!("{:?}", spec.retry));
+    say(spec.restart.is_some(), format!("{:?}", spec.restart));
     say(
         spec.timeout != plain.timeout,
         format!("timeout {:?}", spec.timeout),
