@@ -31,6 +31,7 @@ mod executor;
 mod external;
 mod family;
 mod filter;
+mod group;
 mod guard;
 mod handle;
 mod hidden;

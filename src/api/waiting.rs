@@ -9,7 +9,6 @@
 //!
 //! *Not here*: awaiting one task and its value (`wait`).
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -22,10 +21,9 @@ use tokio::time::{Sleep, sleep};
 use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
-use super::subscribe::{Since, SubscribeError};
 use super::wait::{Parked, WaitError, is_settled, park, settled_here};
 use crate::feed::{FeedItem, Subscription};
-use crate::kernel::{Filter, Record, Seq, State, TaskId, Timestamp, What};
+use crate::kernel::{Filter, Record, Seq, State, TaskId, Timestamp};
 
 /// What a wait for several tasks brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +32,10 @@ pub struct Waited {
     pub done: Vec<Arc<Record>>,
     /// Those that are suspended, in the order given, if they were asked for.
     pub suspended: Vec<Arc<Record>>,
-    /// Those that have neither settled nor count as suspended.
+    /// Those that have asked something which is not answered, in the order given, if they were
+    /// asked for.
+    pub asking: Vec<Arc<Record>>,
+    /// Those that have neither settled nor count as suspended or asking.
     pub pending: Vec<TaskId>,
     /// Whether the time ran out first.
     pub timed_out: bool,
@@ -47,7 +48,7 @@ pub struct Waited {
 pub struct WaitTick {
     /// Since the wait began.
     pub elapsed: Duration,
-    /// How many of the tasks have settled or count as suspended.
+    /// How many of the tasks have settled or count as suspended or asking.
     pub done: usize,
     /// How many have not.
     pub pending: usize,
@@ -63,6 +64,7 @@ pub struct Waiting {
     timeout: Option<Duration>,
     after: Option<Seq>,
     with_suspended: bool,
+    with_asking: bool,
     tick: Option<(Duration, OnTick)>,
 }
 
@@ -109,56 +111,8 @@ impl Manager {
             timeout: None,
             after: None,
             with_suspended: false,
+            with_asking: false,
             tick: None,
-        }
-    }
-
-    /// Waits until no live task of a group is left: at once if there is none. Conditions on states
-    /// and events are left out; a task of the group that is spawned meanwhile is waited for, too.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use understory::{Filter, Manager};
-    /// # let manager = Manager::in_memory();
-    /// for name in ["a", "b"] {
-    ///     let task = manager.scope("s").task(name).label("checkpoint", "7");
-    ///     task.spawn(|_| async { Ok(()) }).await?;
-    /// }
-    /// manager.group_settled(Filter::all().label("checkpoint", "7")).await?;
-    /// assert_eq!(manager.live(), 0);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// [`SubscribeError::TooMany`]: it needs a subscription of its own while it waits.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped.
-    pub async fn group_settled(&self, group: Filter) -> Result<(), SubscribeError> {
-        let group = group.of_tasks().event("accepted").event("settled");
-        'anew: loop {
-            let mut feed = self.subscribe_to(Since::Snapshot, group.clone()).await?;
-            let mut live = BTreeSet::new();
-            loop {
-                match feed.next().await {
-                    Some(FeedItem::Snapshot { records, .. }) => {
-                        live.extend(records.iter().map(|record| record.id));
-                    }
-                    Some(FeedItem::Event(event)) => {
-                        if matches!(event.what, What::Accepted(_)) {
-                            live.insert(event.task);
-                        } else {
-                            live.remove(&event.task);
-                        }
-                    }
-                    Some(FeedItem::Lagged { .. }) => continue 'anew,
-                    Some(FeedItem::Stopped) | None => return Ok(()),
-                }
-                if live.is_empty() {
-                    return Ok(());
-                }
-            }
         }
     }
 }
@@ -184,6 +138,30 @@ impl Waiting {
         self
     }
 
+    /// Lets a task with an open question count like one that has settled, so that somebody can
+    /// answer it; [`Waiting::after`] a number, one that has done something since.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let task = manager.scope("s").task("t").spawn(|ctx| async move {
+    ///     Ok(ctx.ask("color", "Which color?").await?)
+    /// });
+    /// let task = task.await?;
+    /// let waited = manager.wait(&[task.task()]).or_asking().any().await?;
+    /// for (key, _question) in waited.asking[0].open_questions() {
+    ///     task.respond(key.as_str(), "red").await?;
+    /// }
+    /// assert_eq!(task.await?, "red");
+    /// # Ok(()) }
+    /// ```
+    pub fn or_asking(mut self) -> Self {
+        self.with_asking = true;
+        self
+    }
+
     /// Calls `tick` again and again while it waits, in the future that waits.
     pub fn on_tick(mut self, every: Duration, tick: impl FnMut(WaitTick) + Send + 'static) -> Self {
         self.tick = Some((every.max(Duration::from_millis(1)), Box::new(tick)));
@@ -195,8 +173,8 @@ impl Waiting {
     ///
     /// # Errors
     /// [`WaitError::Gone`] when a task is unknown, at once, or when the manager is gone;
-    /// [`WaitError::Subscribers`] when suspensions are asked for and there is no room to hear of
-    /// them.
+    /// [`WaitError::Subscribers`] when suspensions or questions are asked for and there is no
+    /// room to hear of them.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
@@ -208,8 +186,8 @@ impl Waiting {
     ///
     /// # Errors
     /// [`WaitError::Gone`] when a task is unknown, at once, or when the manager is gone;
-    /// [`WaitError::Subscribers`] when suspensions are asked for and there is no room to hear of
-    /// them.
+    /// [`WaitError::Subscribers`] when suspensions or questions are asked for and there is no
+    /// room to hear of them.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
@@ -265,8 +243,12 @@ impl Waiting {
             };
             let is_news = self.after.is_none_or(|after| record.seq > after);
             let is_suspended = self.with_suspended && record.state == State::Suspended;
-            if record.seq > seq || !(record.state.is_terminal() || is_suspended) {
+            // One whose question is known is waited for, as it goes on without it or ends.
+            let is_asking = self.with_asking && is_news && !is_suspended && record.is_asking();
+            if record.seq > seq || !(record.state.is_terminal() || is_suspended || is_asking) {
                 waited.pending.push(record.id);
+            } else if is_asking {
+                waited.asking.push(record);
             } else if is_suspended {
                 waited.suspended.extend(is_news.then_some(record));
             } else {
@@ -276,16 +258,22 @@ impl Waiting {
         Ok(waited)
     }
 
-    /// What tells of suspensions, if they are asked for.
+    /// What tells of suspensions and questions, if they are asked for.
     fn news(&self) -> Result<Option<Subscription>, WaitError> {
-        if !self.with_suspended {
+        let mut filter = Filter::all().with_hidden();
+        for (is_wanted, event) in [
+            (self.with_suspended, "suspended"),
+            (self.with_asking, "asked"),
+        ] {
+            if is_wanted {
+                filter = filter.event(event);
+            }
+        }
+        if !self.with_suspended && !self.with_asking {
             return Ok(None);
         }
         let hub = &self.core.hub;
-        let news = hub.feed.subscribe(
-            hub.index.seq(),
-            Filter::all().with_hidden().event("suspended"),
-        );
+        let news = hub.feed.subscribe(hub.index.seq(), filter);
         news.map(Some)
             .map_err(|full| WaitError::Subscribers(full.max))
     }
@@ -296,7 +284,7 @@ impl Waiting {
         };
         tick(WaitTick {
             elapsed: self.core.hub.clock.now().since(began),
-            done: waited.done.len() + waited.suspended.len(),
+            done: waited.done.len() + waited.suspended.len() + waited.asking.len(),
             pending: waited.pending.len(),
         });
         bell.set(sleep(*every));
@@ -305,7 +293,8 @@ impl Waiting {
 
 impl Waited {
     fn is_enough(&self, quorum: Quorum) -> bool {
-        let has_some = !self.done.is_empty() || !self.suspended.is_empty();
+        let lists = [&self.done, &self.suspended, &self.asking];
+        let has_some = lists.iter().any(|list| !list.is_empty());
         self.pending.is_empty() || (quorum == Quorum::Any && has_some)
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::id::Key;
-use super::record::Requester;
+use super::record::{Record, Requester};
 use super::spec::Payload;
 use super::time::Timestamp;
 
@@ -41,6 +41,21 @@ pub struct Answer {
     pub by: Requester,
     /// When.
     pub at: Timestamp,
+}
+
+impl Record {
+    /// The questions that wait for an answer; of a task that has settled there are none.
+    pub fn open_questions(&self) -> impl Iterator<Item = (&Key, &Question)> {
+        let is_live = !self.state.is_terminal();
+        let all = self.questions.as_deref().filter(|_| is_live);
+        let all = all.into_iter().flatten();
+        all.filter(|(_, question)| question.answer.is_none())
+    }
+
+    /// Whether a question of it waits for an answer.
+    pub fn is_asking(&self) -> bool {
+        self.open_questions().next().is_some()
+    }
 }
 
 /// Word to a running body that it shall look up from its work. It is no request to stop.

@@ -10,6 +10,8 @@ use understory::{
 
 use crate::stage::{settle_down, soon};
 
+mod asking;
+
 async fn on_word(ctx: Context) -> Result<(), Failure> {
     ctx.recv().await;
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::Args;
 use super::{Rights, ToolError};
-use crate::kernel::{Key, Record};
+use crate::kernel::Record;
 
 pub(super) async fn dispatch(name: &str, args: Value, rights: &Rights) -> Result<Value, ToolError> {
     let args = Args::new(args)?;
@@ -50,8 +50,9 @@ fn row(rights: &Rights, record: &Record) -> Value {
             row[field] = shape[field].clone();
         }
     }
-    let open: Map<_, _> = open_questions(record)
-        .map(|(key, asked)| (key.to_string(), asked))
+    let open = record.open_questions();
+    let open: Map<_, _> = open
+        .map(|(key, question)| (key.to_string(), question.asked.to_value()))
         .collect();
     if !open.is_empty() {
         row["questions"] = open.into();
@@ -60,19 +61,4 @@ fn row(rights: &Rights, record: &Record) -> Value {
         row["budgets"] = shape["budgets"].clone();
     }
     row
-}
-
-/// The questions of a task that nobody has answered.
-pub(super) fn open_questions(record: &Record) -> impl Iterator<Item = (&Key, Value)> {
-    let all = record
-        .questions
-        .as_deref()
-        .into_iter()
-        .flat_map(|all| all.iter());
-    let open = all.filter(|(_, question)| question.answer.is_none());
-    open.map(|(key, question)| (key, question.asked.to_value()))
-}
-
-fn has_open_questions(record: &Record) -> bool {
-    !record.state.is_terminal() && open_questions(record).next().is_some()
 }

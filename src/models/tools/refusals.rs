@@ -7,7 +7,6 @@
 
 use serde_json::json;
 
-use super::call::open_questions;
 use super::{Rights, ToolError};
 use crate::api::{
     InterruptError, Mismatch, RespondError, ResumeError, SendError, SpawnError, TaskRef,
@@ -234,7 +233,7 @@ fn no_such_question(task: &TaskRef, key: &str) -> ToolError {
     let record = task.record();
     let open: Vec<String> = record
         .iter()
-        .flat_map(|record| open_questions(record))
+        .flat_map(|record| record.open_questions())
         .map(|(key, _)| key.to_string())
         .collect();
     let message = if open.is_empty() {

@@ -121,8 +121,8 @@ fn send() -> Tool {
 fn wait() -> Tool {
     tool(
         "task_wait",
-        "Waits until tasks have ended or are suspended; those that still go on and have asked \
-         something are in \"asking\", with their questions. Give the seq of the answer as \
+        "Waits until tasks have ended, are suspended, or have asked something (those are in \
+         \"asking\", with their questions; task_respond answers). Give the seq of the answer as \
          after_seq next time: then no end is missed or told twice. Nothing is cancelled when \
          time runs out.",
         &json!({

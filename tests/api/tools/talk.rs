@@ -72,8 +72,16 @@ async fn questions_are_shown_and_each_is_answered_once() {
     until(|| record().questions.as_ref().is_some_and(|it| it.len() == 2)).await;
 
     let open = json!({ "color": "which?", "size": "how large?" });
-    let waited = call(&rights, "task_wait", json!({ "timeout_ms": 1 })).await;
+    let waited = call(&rights, "task_wait", json!({ "timeout_ms": 60_000 })).await;
     assert_eq!(waited["asking"][0]["questions"], open);
+    assert_eq!(waited["timed_out"], false);
+    // A question that is known does not end the next wait.
+    let later = json!({ "timeout_ms": 1, "after_seq": waited["seq"] });
+    let later = call(&rights, "task_wait", later).await;
+    assert_eq!(
+        (&later["asking"], &later["pending"]),
+        (&json!([]), &json!([task.to_string()]))
+    );
     let red = json!({ "id": "t", "key": "color", "value": "red" });
     let answered = call(&rights, "task_respond", red.clone()).await;
     assert_eq!(answered["questions"], json!({ "size": "how large?" }));

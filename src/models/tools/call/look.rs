@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::args::Args;
 use super::super::{Rights, ToolError, refusals};
-use super::{has_open_questions, row};
+use super::row;
 use crate::api::TaskRef;
 use crate::index::{Cursor, Page};
 use crate::kernel::{Filter, Kind, Payload, Record, Seq, State, TaskId};
@@ -47,7 +47,8 @@ pub(super) async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolE
         }
         None => everything(rights, after),
     };
-    let mut wait = rights.manager.wait(&tasks).or_suspended().timeout(timeout);
+    let wait = rights.manager.wait(&tasks).or_suspended().or_asking();
+    let mut wait = wait.timeout(timeout);
     if let Some(after) = after {
         wait = wait.after(after);
     }
@@ -56,17 +57,13 @@ pub(super) async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolE
         Mode::All => wait.all().await,
     };
     let waited = waited.map_err(|_| refusals::unavailable())?;
-    let pending = waited.pending.iter();
-    let asking: Vec<_> = pending
-        .filter_map(|id| rights.manager.get(*id).filter(|it| has_open_questions(it)))
-        .collect();
     let rows = |records: &[Arc<Record>]| -> Vec<_> {
         records.iter().map(|record| row(rights, record)).collect()
     };
     Ok(json!({
         "done": rows(&waited.done),
         "suspended": rows(&waited.suspended),
-        "asking": rows(&asking),
+        "asking": rows(&waited.asking),
         "pending": waited.pending.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "timed_out": waited.timed_out,
         "seq": waited.seq.0,

@@ -33,6 +33,7 @@ pub(super) async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, Tool
             .manager
             .wait(&one)
             .or_suspended()
+            .or_asking()
             .timeout(wait)
             .any()
             .await;
