@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ractor::ActorCell;
 
 use super::askers::Askers;
+use super::hooks::Settlements;
 use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
@@ -24,6 +25,7 @@ pub(super) struct Carrier {
     hub: Arc<Hub>,
     manager: ActorCell,
     askers: Arc<Askers>,
+    settlements: Settlements,
 }
 
 /// A run of a body that is to start.
@@ -41,6 +43,7 @@ impl Carrier {
             hub,
             manager,
             askers,
+            settlements: Settlements::default(),
         }
     }
 
@@ -161,7 +164,8 @@ impl Carrier {
                     live.signal().interrupt(interrupt);
                 }
             }
-            Effect::Close(id) => self.close_inbox(id),
+            Effect::BeforeSettle(call) => self.settlements.begin(&self.hub, call),
+            Effect::Close(id) => self.close(id),
             Effect::Forget(id) => {
                 self.hub.shelf.settle(id);
                 if let Some((_, live)) = self.hub.lives.remove(&id) {
@@ -290,7 +294,9 @@ impl Carrier {
         }
     }
 
-    fn close_inbox(&self, id: TaskId) {
+    /// What a settled task needs no more: its inbox, and the time of its hooks.
+    fn close(&mut self, id: TaskId) {
+        self.settlements.over(id);
         let Some(live) = self.hub.live(id) else {
             return;
         };

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
 use super::mailbox::{Mailbox, Wake};
 use crate::engine::{Live, Pace};
 use crate::kernel::{
-    Accepted, End, Epoch, Hosts, Input, Note, Payload, Record, Refusal, Reply, Reuse, StopAsk,
+    Accepted, End, Epoch, Hosts, Input, Note, Payload, Record, Refusal, Reply, Reuse, Seq, StopAsk,
     Target, TaskId, Ticket, Timestamp,
 };
 
@@ -291,6 +291,10 @@ impl Gate {
 
     pub(super) fn callback_over(&self, id: TaskId, epoch: Epoch, failure: Option<Arc<str>>) {
         self.tell(Input::CallbackOver { id, epoch, failure });
+    }
+
+    pub(super) fn hooks_over(&self, id: TaskId, turn: Seq, failures: Vec<Arc<str>>) {
+        self.tell(Input::HooksOver { id, turn, failures });
     }
 
     pub(super) fn hosts(&self, hosts: Hosts) {

@@ -23,6 +23,7 @@ use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
+use crate::engine::HookSet;
 use crate::kernel::{Bounds, Supervisor, Timestamp};
 use crate::store::{Loaded, StoreError};
 
@@ -145,6 +146,7 @@ impl Drop for Watchman {
             self.hub.gate.close(Shut::Dead);
             self.hub.feed.close();
         }
+        self.hub.hooks.clear();
         // Work holds on to the hub, so what is left of it would keep both for ever. It is taken out
         // first, as its destructor may look at the map.
         let lives: Vec<_> = self
@@ -155,6 +157,7 @@ impl Drop for Watchman {
             .collect();
         for live in lives {
             live.discard_work();
+            live.set_hooks(HookSet::default());
         }
     }
 }

@@ -17,6 +17,7 @@ use super::askers::Askers;
 use super::clock::Clock;
 use super::gate::Gate;
 use super::guard::Order;
+use super::hooks::HostHooks;
 use super::mailbox::Mailbox;
 #[cfg(feature = "testing")]
 use super::sabotage::Sabotage;
@@ -92,6 +93,7 @@ pub(crate) struct Hub {
     /// Of the newest incarnation.
     askers: RwLock<Arc<Askers>>,
     pub(super) waker: Waker,
+    pub(super) hooks: HostHooks,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
     /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
@@ -123,6 +125,7 @@ impl Hub {
             bodies: watch::Sender::new(()),
             askers: RwLock::default(),
             waker: Waker::default(),
+            hooks: HostHooks::default(),
             sickness: RwLock::new(None),
             closed: RwLock::new(closed),
             incarnation: AtomicU64::new(0),

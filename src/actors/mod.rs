@@ -23,6 +23,7 @@ mod carry;
 mod clock;
 mod gate;
 mod guard;
+mod hooks;
 mod hub;
 mod mailbox;
 mod manager;
@@ -37,6 +38,7 @@ mod writer;
 pub(crate) use clock::Clock;
 pub(crate) use gate::Shut;
 pub(crate) use guard::{boot, stop};
+pub(crate) use hooks::{Of, hooked};
 pub(crate) use hub::{Hub, Queues};
 #[cfg(feature = "testing")]
 pub use sabotage::Part;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context;
 use super::core::Core;
+use super::task_hooks::TaskHooks;
 use crate::engine::Classifier;
 use crate::inbox::Overflow;
 use crate::kernel::Trace;
@@ -49,6 +50,7 @@ pub struct TaskBuilder<Mode = Once> {
     pub(super) progress_interval: Option<Duration>,
     /// Which failures are worth another attempt; `None` is all.
     pub(super) retry_if: Option<Classifier>,
+    pub(super) hooks: TaskHooks,
     mode: PhantomData<Mode>,
 }
 
@@ -75,6 +77,7 @@ impl TaskBuilder<Once> {
             tokens: Vec::new(),
             progress_interval: None,
             retry_if: None,
+            hooks: TaskHooks::default(),
             mode: PhantomData,
         }
     }
@@ -262,6 +265,7 @@ impl<Mode> TaskBuilder<Mode> {
             tokens: this.tokens,
             progress_interval: this.progress_interval,
             retry_if: this.retry_if,
+            hooks: this.hooks,
             mode: PhantomData,
         }
     }

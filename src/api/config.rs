@@ -10,6 +10,7 @@ use super::core::Core;
 use super::executor::{Executor, Executors, MissingExecutor, Mode};
 use super::hooks::{Hooks, LimitReached};
 use super::manager::Manager;
+use super::task_hooks::HostTaskHooks;
 use super::wake;
 use crate::actors::{self, Hub, Queues};
 use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope, State};
@@ -63,6 +64,7 @@ pub struct Builder {
     mode: Mode,
     missing: MissingExecutor,
     hooks: Hooks,
+    task_hooks: HostTaskHooks,
     store: Option<Arc<dyn Store>>,
     mistake: Option<InvalidText>,
 }
@@ -77,6 +79,7 @@ impl Builder {
             mode: Mode::default(),
             missing: MissingExecutor::default(),
             hooks: Hooks::default(),
+            task_hooks: HostTaskHooks::default(),
             store: None,
             mistake: None,
         }
@@ -223,10 +226,12 @@ impl Builder {
             .unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let mut bounds = self.bounds;
         bounds.hosts = self.executors.hosts(self.mode, self.missing);
+        bounds.hooked = actors::hooked(self.task_hooks.holding());
         let hub = Arc::new(Hub::new(bounds, self.queues, store));
-        actors::boot(&hub);
         let core = Core::new(hub, (self.executors, self.checks), self.hooks);
         wake::install(&core);
+        self.task_hooks.install(&core);
+        actors::boot(&core.hub);
         Ok(Manager::over(core))
     }
 
@@ -236,6 +241,10 @@ impl Builder {
 
     pub(super) fn hooks_mut(&mut self) -> &mut Hooks {
         &mut self.hooks
+    }
+
+    pub(super) fn task_hooks_mut(&mut self) -> &mut HostTaskHooks {
+        &mut self.task_hooks
     }
 
     /// Keeps a valid name; the first one that is not fails the build.

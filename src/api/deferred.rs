@@ -196,6 +196,8 @@ impl TaskRef {
         let mut builder = TaskBuilder::new(core, Ok(record.scope().clone()));
         let mut spec = record.spec.as_ref().clone();
         spec.after.clear();
+        // Its own hooks went with the life that they were given to.
+        spec.before_settle = false;
         let above = spec
             .parent
             .and_then(|parent| self.core().hub.index.get(parent));

@@ -94,7 +94,7 @@ fn data(what: &What) -> Option<Value> {
             "by": charge.by.to_string(), "used": charge.used, "limit": charge.limit,
         }),
         What::Referred(to) => json!({ "external_ref": **to }),
-        What::CallbackFailed(why) => json!({ "why": **why }),
+        What::CallbackFailed(why) | What::HookFailed(why) => json!({ "why": **why }),
         What::OutputKept { bytes, head, .. } => json!({ "bytes": bytes, "head": **head }),
         What::Undelivered(count) => json!({ "undelivered": count }),
         What::Started
@@ -175,6 +175,7 @@ fn wait(on: &Wait) -> Value {
         Wait::Parked => json!({ "on": "parked" }),
         Wait::Answer => json!({ "on": "answer" }),
         Wait::Children => json!({ "on": "children" }),
+        Wait::Hook => json!({ "on": "hook" }),
         Wait::Resume(payload) => json!({ "on": "resume", "payload": payload.to_value() }),
     }
 }

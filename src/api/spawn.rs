@@ -167,6 +167,7 @@ impl<Mode> TaskBuilder<Mode> {
         let dead = Arc::clone(&core.hub.dead);
         let mut live = Live::new(id, spec, (inbox, dead), work);
         live.progress_interval = self.progress_interval;
+        live.set_hooks(self.hooks.bind(&core, "task"));
         let live = Arc::new(live);
         let scope = live.spec.scope.clone();
         let mut links = Links {

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, SetOnce};
 
 use super::attempt::{Attempt, Verdict};
 use super::callback::CancelCall;
+use super::hook::HookSet;
 use super::pace::Pace;
 use super::signal::Signal;
 use super::unwind::dispose;
@@ -59,6 +60,8 @@ pub(crate) struct Live {
     pace: Mutex<Pace>,
     /// The shortest time between two progress notes, if there is one.
     pub(crate) progress_interval: Option<Duration>,
+    /// The hooks that its asker gave it.
+    hooks: Mutex<HookSet>,
 }
 
 /// How many things a body awaits, and what the manager has to hear of it.
@@ -114,7 +117,18 @@ impl Live {
             park: Mutex::default(),
             pace: Mutex::default(),
             progress_interval: None,
+            hooks: Mutex::default(),
         }
+    }
+
+    /// Gives it its own hooks.
+    pub(crate) fn set_hooks(&self, hooks: HookSet) {
+        *lock(&self.hooks) = hooks;
+    }
+
+    /// Its own hooks.
+    pub(crate) fn hooks(&self) -> HookSet {
+        lock(&self.hooks).clone()
     }
 
     /// A new attempt begins: its epoch is the current one from here on. Gives its signal.

@@ -13,6 +13,7 @@
 mod attempt;
 mod callback;
 mod failure;
+mod hook;
 mod judge;
 mod live;
 mod pace;
@@ -23,6 +24,7 @@ pub(crate) use attempt::{Attempt, Reporter, Verdict, lost, run};
 pub(crate) use callback::{CancelCall, call_back};
 pub use failure::Failure;
 pub(crate) use failure::cut;
+pub(crate) use hook::{Hook, HookSet, Proposal};
 pub(crate) use judge::Classifier;
 pub(crate) use live::{BodyFuture, Live, Work};
 pub(crate) use pace::{Due, Pace};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::id::{ClassName, Kind, Scope};
-use super::spec::{Origin, Spec};
+use super::spec::{Origin, Spec, Visibility};
 use super::state::State;
 
 /// Bounds and limit classes of one manager.
@@ -34,6 +34,8 @@ pub struct Bounds {
     pub key_window: Duration,
     /// Which tasks of executors may start in this process.
     pub hosts: Hosts,
+    /// Which tasks have hooks that run before they settle.
+    pub hooked: Hooked,
     /// Limit over all tasks.
     pub global: Option<Class>,
     /// Limit of each scope.
@@ -60,6 +62,7 @@ impl Default for Bounds {
             abort_window: Duration::from_millis(500),
             key_window: Duration::from_hours(24),
             hosts: Hosts::default(),
+            hooked: Hooked::default(),
             global: None,
             per_scope: None,
             scopes: BTreeMap::new(),
@@ -94,6 +97,30 @@ impl Hosts {
             kinds.contains(&(Some(spec.scope.clone()), kind.clone()))
                 || kinds.contains(&(None, kind.clone()))
         })
+    }
+}
+
+/// Which tasks the host has hooks for that run before a task settles. A task may have one of its
+/// own, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooked {
+    /// All that are not hidden.
+    pub all: bool,
+    /// Those of these scopes that are not hidden.
+    pub scopes: BTreeSet<Scope>,
+    /// Those of these kinds that are not hidden.
+    pub kinds: BTreeSet<Kind>,
+}
+
+impl Hooked {
+    /// Whether a hook runs before such a task settles.
+    pub fn covers(&self, spec: &Spec) -> bool {
+        let by_host = || {
+            self.all
+                || self.scopes.contains(&spec.scope)
+                || spec.kind.as_ref().is_some_and(|it| self.kinds.contains(it))
+        };
+        spec.before_settle || (spec.visibility == Visibility::Shown && by_host())
     }
 }
 

@@ -118,6 +118,8 @@ pub enum What {
     Unregistered,
     /// The callback that was to cancel an external task failed.
     CallbackFailed(Arc<str>),
+    /// A hook of it failed: which and why. Nothing else follows.
+    HookFailed(Arc<str>),
     /// It became a root of its scope, as its parent ended.
     Detached,
     /// It settled.
@@ -172,6 +174,7 @@ impl What {
         "referred",
         "unregistered",
         "callback_failed",
+        "hook_failed",
         "detached",
         "settled",
         "undelivered",
@@ -227,6 +230,7 @@ impl What {
             Self::Referred(_) => "referred",
             Self::Unregistered => "unregistered",
             Self::CallbackFailed(_) => "callback_failed",
+            Self::HookFailed(_) => "hook_failed",
             Self::Detached => "detached",
             Self::Settled { .. } => "settled",
             Self::Undelivered(_) => "undelivered",

@@ -36,7 +36,7 @@ mod time;
 mod trace;
 
 pub use admission::{Capacity, ClassFull, LimitName};
-pub use bounds::{Bounds, Class, Hosts, WhenFull};
+pub use bounds::{Bounds, Class, Hooked, Hosts, WhenFull};
 pub use budget::{BUDGETS_MAX, Budget, Budgets, Charge, ChargeRefusal, Remaining};
 pub use event::{Event, What};
 pub use filter::{Date, Filter, Shows, TERMS_MAX};
@@ -64,9 +64,9 @@ pub use state::{State, Trigger};
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
     AbandonRefusal, Accepted, AskRefusal, CancelReport, CloseRefusal, CloseReport, Control,
-    Controlled, Effect, End, ExternalRefusal, ExternalWord, Input, InterruptRefusal, Note, Refusal,
-    Removed, Reply, RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor, Target, Ticket,
-    TransferRefusal, TransferReport,
+    Controlled, Effect, End, ExternalRefusal, ExternalWord, HookCall, Input, InterruptRefusal,
+    Note, Refusal, Removed, Reply, RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor,
+    Target, Ticket, TransferRefusal, TransferReport,
 };
 pub use time::Timestamp;
 pub use trace::Trace;

@@ -57,7 +57,7 @@ pub struct Record {
     pub stop: Option<Arc<Stop>>,
     /// By whom it was given up first, when somebody asked for that.
     pub abandon: Option<Arc<AbandonRequest>>,
-    /// Its body's last word, while live children keep it from settling.
+    /// Its body's last word, while live children or a hook keep it from settling.
     pub conclusion: Option<Conclusion>,
     /// How it ended.
     pub outcome: Option<Arc<Outcome>>,
@@ -146,6 +146,8 @@ pub enum Wait {
     Answer,
     /// Waiting: its body is over and children live.
     Children,
+    /// Waiting: its body and children are over and a hook runs before it settles.
+    Hook,
     /// Suspended with this payload.
     Resume(Payload),
 }
@@ -162,6 +164,7 @@ impl Wait {
             Self::Task(_) => "task",
             Self::Parked => "parked",
             Self::Children => "children",
+            Self::Hook => "hook",
             Self::Answer => "answer",
             Self::Resume(_) => "resume",
         }
@@ -178,6 +181,7 @@ impl Wait {
         "parked",
         "answer",
         "children",
+        "hook",
         "resume",
     ];
 }

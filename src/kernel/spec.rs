@@ -205,6 +205,8 @@ pub struct Spec {
     pub input: Option<Payload>,
     /// Where its body comes from.
     pub origin: Origin,
+    /// Whether it has a hook of its own that runs before it settles.
+    pub before_settle: bool,
     /// The trace in which it was asked for.
     pub trace: Option<Trace>,
 }
@@ -243,6 +245,7 @@ impl Spec {
             flight_reach: Reach::default(),
             input: None,
             origin: Origin::Closure,
+            before_settle: false,
             trace: None,
         }
     }
@@ -275,7 +278,7 @@ impl Spec {
             heartbeat_timeout scope name kind parent description labels visibility after limits
             budgets priority retry restart timeout idle_timeout lifetime queue_timeout
             suspend_timeout grace on_parent_end on_scope_close stop_policy late_success key
-            key_window flight flight_reach input origin
+            key_window flight flight_reach input origin before_settle
         )
     }
 

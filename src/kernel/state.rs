@@ -16,7 +16,7 @@ pub enum State {
     Pending,
     /// Its body runs.
     Running,
-    /// It awaits a child or an answer, or its body is over and its children are not.
+    /// It awaits a child or an answer, or its body is over and its children or a hook are not.
     Waiting,
     /// Its body is over for now and `resume` continues it.
     Suspended,
@@ -149,7 +149,7 @@ pub enum Trigger {
     Park,
     /// Its body goes on.
     Unpark,
-    /// Its body is over, or lost with its process, and children live.
+    /// Its body is over, or lost with its process, and children live or a hook runs.
     AwaitChildren,
     /// Its body ended by suspending.
     Suspend,

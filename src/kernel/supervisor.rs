@@ -17,6 +17,7 @@ mod charge;
 mod close;
 mod control;
 mod external;
+mod hook;
 mod hosts;
 mod protocol;
 mod recover;
@@ -53,6 +54,7 @@ use cancel::Watch;
 pub use close::{CloseRefusal, CloseReport};
 pub use control::{Control, Controlled};
 pub use external::{ExternalRefusal, ExternalWord};
+pub use hook::HookCall;
 pub use protocol::{
     Accepted, AskRefusal, CancelReport, Effect, End, Input, InterruptRefusal, Note, Refusal, Reply,
     RespondRefusal, ResumeRefusal, Step, StopAsk, Target, Ticket,
@@ -213,6 +215,8 @@ impl Supervisor {
                 word,
             } => self.external(ticket, id, incarnation, word),
             Input::CallbackOver { id, epoch, failure } => self.callback_over(id, epoch, failure),
+            Input::HooksOver { id, turn, failures } => self.hooks_over(id, turn, failures),
+            Input::HookFailed { record, why } => self.tell_late(&record, What::HookFailed(why)),
             Input::Hosts(hosts) => self.host(hosts),
             Input::Tick => {
                 self.tick();

@@ -74,6 +74,7 @@ fn waits() -> Vec<Wait> {
         Wait::Parked,
         Wait::Answer,
         Wait::Children,
+        Wait::Hook,
         Wait::Resume(payload(&json!("approve?"))),
     ]
 }
@@ -219,7 +220,8 @@ fn next_type(what: Option<&What>) -> Vec<What> {
         What::InterruptAsked(_) => vec![What::Referred("ci/4711".into())],
         What::Referred(_) => vec![What::Unregistered],
         What::Unregistered => vec![What::CallbackFailed("no connection".into())],
-        What::CallbackFailed(_) => vec![What::Detached],
+        What::CallbackFailed(_) => vec![What::HookFailed("no connection".into())],
+        What::HookFailed(_) => vec![What::Detached],
         What::Detached => outcomes().into_iter().map(settled).collect(),
         What::Settled { .. } => vec![What::Undelivered(2)],
         What::Undelivered(_) => vec![What::BodyStopped],

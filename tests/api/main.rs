@@ -19,6 +19,7 @@ mod filter;
 mod flight;
 mod guard;
 mod hidden;
+mod hooks;
 mod identity;
 mod idle;
 mod interrupt;

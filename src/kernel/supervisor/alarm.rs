@@ -34,6 +34,8 @@ pub(super) enum Alarm {
     Grace,
     /// The body was dropped by force and still has not stopped.
     Abort,
+    /// Its hooks have taken too long.
+    Hook,
     /// The delay before another attempt is over.
     Backoff,
     /// The window of a key is over.
@@ -117,6 +119,10 @@ impl Supervisor {
                 task.alarms.retain(|armed| *armed != (at, alarm));
             }
             self.fire(id, alarm);
+            if alarm == Alarm::Hook {
+                // The time of the tasks above may be over, too.
+                self.work_off_ends();
+            }
         }
     }
 
@@ -175,6 +181,7 @@ impl Supervisor {
                 }
             },
             (Alarm::Abort, State::CancelRequested) => self.abandon(id),
+            (Alarm::Hook, State::Waiting | State::CancelRequested) => self.hooks_late(id),
             (Alarm::Backoff, State::Pending) => {
                 if matches!(self.task(id).record.wait, Some(Wait::Backoff(_))) {
                     self.set_wait(id, None);
@@ -190,6 +197,7 @@ impl Supervisor {
                 | Alarm::Suspension
                 | Alarm::Grace
                 | Alarm::Abort
+                | Alarm::Hook
                 | Alarm::Backoff
                 | Alarm::Key,
                 _,

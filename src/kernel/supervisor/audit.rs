@@ -97,16 +97,19 @@ impl Supervisor {
         ensure(record.outcome.is_some() == state.is_terminal(), || {
             "an outcome is there exactly when the state is terminal".to_owned()
         })?;
-        ensure(!concludes || has_children, || {
-            "a conclusion without a live child is carried out".to_owned()
+        let has_hook = task.hook.is_some();
+        ensure(!concludes || has_children || has_hook, || {
+            "a conclusion without a live child or a hook is carried out".to_owned()
         })?;
+        ensure(has_hook == (record.wait == Some(Wait::Hook)), || {
+            "whether its hooks run".to_owned()
+        })?;
+        let awaits_end = matches!(record.wait, Some(Wait::Children | Wait::Hook));
         let holds = match state {
             State::Pending => !is_live && slot == Slot::None && !concludes && record.stop.is_none(),
             State::Running => is_live && slot == Slot::Held && !concludes && record.wait.is_none(),
             State::Waiting if is_live => slot == Slot::Lent && !concludes && record.wait.is_some(),
-            State::Waiting => {
-                slot == Slot::None && concludes && record.wait == Some(Wait::Children)
-            }
+            State::Waiting => slot == Slot::None && concludes && awaits_end,
             State::Suspended => {
                 let waits = matches!(record.wait, Some(Wait::Resume(_)));
                 !is_live && slot == Slot::None && !concludes && waits
@@ -115,7 +118,7 @@ impl Supervisor {
                 record.stop.is_some()
                     && (is_live || concludes)
                     && is_live == (slot != Slot::None)
-                    && (record.wait == Some(Wait::Children)) == concludes
+                    && awaits_end == concludes
             }
             State::Completed
             | State::Failed
@@ -192,7 +195,12 @@ impl Supervisor {
             Some(Wait::ParentStart) => task.awaits_parent && unmet == 0,
             Some(Wait::After(left)) => *left == task.unmet && unmet > 0,
             Some(
-                Wait::Task(_) | Wait::Parked | Wait::Answer | Wait::Children | Wait::Resume(_),
+                Wait::Task(_)
+                | Wait::Parked
+                | Wait::Answer
+                | Wait::Children
+                | Wait::Hook
+                | Wait::Resume(_),
             )
             | None => false,
         };
@@ -223,7 +231,9 @@ impl Supervisor {
         )?;
         let spec = &record.spec;
         let stops = is_live && record.state == State::CancelRequested;
-        let is_settling = record.state == State::CancelRequested || record.state.is_terminal();
+        let is_settling = record.state == State::CancelRequested
+            || record.state.is_terminal()
+            || task.hook.is_some();
         let limits = [
             (Alarm::Lifetime, spec.lifetime, !is_settling),
             (Alarm::Queue, spec.queue_timeout, task.queued.is_some()),
@@ -246,6 +256,9 @@ impl Supervisor {
         let is_forced = armed.contains(&Alarm::Grace) || armed.contains(&Alarm::Abort);
         ensure(is_forced == (stops && record.conclusion.is_none()), || {
             "the deadline of the stop".to_owned()
+        })?;
+        ensure(armed.contains(&Alarm::Hook) == task.hook.is_some(), || {
+            "the deadline of its hooks".to_owned()
         })?;
         ensure(!armed.contains(&Alarm::Idle) || runs, || {
             "the idle deadline".to_owned()

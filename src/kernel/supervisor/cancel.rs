@@ -61,6 +61,7 @@ impl Supervisor {
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
                 if ask.now {
                     self.give_up([*id]);
+                    self.give_up_hooks(&[*id]);
                 }
             }
             Target::Tree(id) => self.cancel_trees(ticket, &[*id], ask, Cause::Asked),
@@ -139,7 +140,8 @@ impl Supervisor {
             self.ask_stop_within(id, cause, ask);
         }
         if ask.now {
-            self.give_up(tasks);
+            self.give_up(tasks.iter().copied());
+            self.give_up_hooks(&tasks);
         }
     }
 

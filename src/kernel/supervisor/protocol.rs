@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::admission::ClassFull;
 use super::super::bounds::Hosts;
 use super::super::event::Event;
-use super::super::id::{ClassName, Epoch, Key, Name, Scope, TaskId};
+use super::super::id::{ClassName, Epoch, Key, Name, Scope, Seq, TaskId};
 use super::super::question::Interrupt;
 use super::super::record::{Fault, Record, Requester, Stop, Wait};
 use super::super::spec::{Payload, Reuse, Spec};
@@ -18,6 +18,7 @@ use super::super::state::State;
 use super::super::time::Timestamp;
 use super::control::{Control, Controlled};
 use super::external::{ExternalRefusal, ExternalWord};
+use super::hook::HookCall;
 pub use super::target::{CancelReport, StopAsk, Target};
 
 /// Links a request to its answer; chosen by the caller of the kernel.
@@ -178,6 +179,22 @@ pub enum Input {
         /// Why it failed, if it did.
         failure: Option<Arc<str>>,
     },
+    /// The hooks that ran before a task settles are over.
+    HooksOver {
+        /// The task.
+        id: TaskId,
+        /// Which call is meant.
+        turn: Seq,
+        /// Why those failed that did.
+        failures: Vec<Arc<str>>,
+    },
+    /// A hook failed that keeps nothing waiting.
+    HookFailed {
+        /// Its task, as it was recorded last.
+        record: Arc<Record>,
+        /// Which and why.
+        why: Arc<str>,
+    },
     /// The executors registered here have changed.
     Hosts(Hosts),
     /// The time of [`super::Supervisor::next_tick`] has come.
@@ -296,6 +313,8 @@ pub enum Effect {
         /// Why and by whom.
         interrupt: Arc<Interrupt>,
     },
+    /// Run the hooks of a task that is about to settle, and answer with [`Input::HooksOver`].
+    BeforeSettle(HookCall),
     /// The task has settled: close its inbox.
     Close(TaskId),
     /// The task has settled and stopped: nothing of it is needed any more.

@@ -128,8 +128,10 @@ impl Supervisor {
         if record.body == Body::Live && !outlives_process(record) {
             self.edit(id).body = Body::Absent;
             if record.conclusion.is_some() {
-                // It was given up and only waits for its children; now its body has stopped, too.
-                self.emit(id, What::Waiting(Wait::Children));
+                // It was given up and only waits for its children or hooks; now its body has
+                // stopped, too.
+                let wait = record.wait.clone().unwrap_or(Wait::Children);
+                self.emit(id, What::Waiting(wait));
             }
         }
         if record.state != State::CancelRequested {
@@ -191,7 +193,10 @@ impl Supervisor {
     /// Decides what becomes of a task, given its stored record, in a process where no body runs.
     fn revive(&mut self, record: &Record) {
         let id = record.id;
-        if record.conclusion.is_some() || !self.tasks.contains(id) {
+        let task = self.tasks.get(id);
+        // It may have concluded since, for what became of another.
+        let concludes = task.is_none_or(|task| task.record.conclusion.is_some());
+        if concludes || record.conclusion.is_some() {
             return;
         }
         if record.state == State::CancelRequested {

@@ -49,6 +49,10 @@ impl Supervisor {
         let record = self.edit(id);
         record.body = Body::Absent;
         record.undelivered = undelivered;
+        if self.has_hook(id) {
+            self.stops_during_hook(id);
+            return;
+        }
         self.disarm_run(id);
         let stop = self.task(id).record.stop.clone();
         if let (None, End::Suspended(payload)) = (&stop, &end) {
@@ -187,7 +191,7 @@ impl Supervisor {
         self.due.push_back(id);
     }
 
-    /// Settles or retries a task whose body is over, once no child lives.
+    /// Settles or retries a task whose body is over, once no child lives and its hooks have run.
     pub(super) fn conclude(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get(id) else {
             return;
@@ -202,6 +206,9 @@ impl Supervisor {
             for child in self.forest.children(id).collect::<Vec<_>>() {
                 self.forest.detach(child);
             }
+        }
+        if self.awaits_hook(id) {
+            return;
         }
         match self.edit(id).conclusion.take() {
             None => {}

@@ -176,19 +176,35 @@ impl Supervisor {
             return;
         }
         let undelivered = record.undelivered + count;
+        let record = Record {
+            undelivered,
+            ..record.clone()
+        };
+        self.tell_of_settled(record, What::Undelivered(count));
+    }
+
+    /// Tells something of a task that may have settled, as long as this life of it is known.
+    ///
+    /// `record` may be older than the newest one of the task; it is the newest if that is settled.
+    pub(super) fn tell_late(&mut self, record: &Record, what: What) {
+        let id = record.id;
+        let task = self.tasks.get(id);
+        if task.is_some_and(|task| task.record.incarnation == record.incarnation) {
+            self.emit(id, what);
+        } else if record.state.is_terminal() && self.is_kept(id, record.incarnation) {
+            self.tell_of_settled(record.clone(), what);
+        }
+    }
+
+    /// Tells something of a settled and stopped task, which is not in `tasks`.
+    fn tell_of_settled(&mut self, record: Record, what: What) {
+        let id = record.id;
         // The caller's copy may be from before the body stopped; by now it has, or it would be in
         // `tasks`.
         let body = Body::Absent;
-        let task = Task::new(
-            Record {
-                body,
-                undelivered,
-                ..record.clone()
-            },
-            Vec::new(),
-        );
+        let task = Task::new(Record { body, ..record }, Vec::new());
         self.tasks.insert(id, Box::new(task));
-        self.emit(id, What::Undelivered(count));
+        self.emit(id, what);
         if let Some(task) = self.tasks.remove(id) {
             self.out.records.push(task.record);
         }

@@ -9,6 +9,7 @@
 //! *Not here*: which tasks a request means and how it is answered (`cancel`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::event::What;
 use super::super::id::TaskId;
@@ -63,17 +64,15 @@ impl Supervisor {
 
     /// Asks one live task to stop.
     pub(super) fn ask_stop(&mut self, id: TaskId, cause: Cause, ask: &StopAsk, below: Below) {
+        if self.has_hook(id) {
+            self.hurry_hook(id, ask);
+            return;
+        }
         self.forest.close(id);
-        let (now, default) = (self.now, self.bounds.grace);
-        let record = &self.task(id).record;
+        let record = &self.tasks[id].record;
         let (state, body) = (record.state, record.body);
-        let own = record.spec.grace;
         let asked = ask.grace();
-        let grace = match (own, asked) {
-            (Some(own), Some(asked)) => own.min(asked),
-            (own, asked) => asked.or(own).unwrap_or(default),
-        };
-        let stop = ask.decide(cause, now, grace);
+        let stop = ask.decide(cause, self.now, self.grace_of(id, asked));
         if state == State::CancelRequested {
             self.join_stop(id, stop, asked.is_some());
             return;
@@ -89,6 +88,14 @@ impl Supervisor {
         match body {
             Body::Live => self.signal(id, stop),
             Body::Absent => self.stop_without_body(id, below),
+        }
+    }
+
+    /// How long the task may go on after such a request.
+    pub(super) fn grace_of(&self, id: TaskId, asked: Option<Duration>) -> Duration {
+        match (self.tasks[id].record.spec.grace, asked) {
+            (Some(own), Some(asked)) => own.min(asked),
+            (own, asked) => asked.or(own).unwrap_or(self.bounds.grace),
         }
     }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::super::admission::{self, ClassSet};
-use super::super::id::{Epoch, TaskId};
+use super::super::id::{Epoch, Seq, TaskId};
 use super::super::record::Record;
 use super::super::spec::Spec;
 use super::super::state::State;
@@ -29,6 +29,8 @@ pub(super) struct Task {
     /// Tasks that come after this one.
     pub(super) dependents: Vec<TaskId>,
     pub(super) alarms: Vec<(Timestamp, Alarm)>,
+    /// The call of its hooks that keeps it from settling, and when that is given up.
+    pub(super) hook: Option<(Seq, Timestamp)>,
     /// Requests that are answered when this task has settled.
     pub(super) watches: Vec<u64>,
     pub(super) park_turn: u64,
@@ -79,6 +81,7 @@ impl Task {
             awaits_parent: false,
             dependents: Vec::new(),
             alarms: Vec::new(),
+            hook: None,
             watches: Vec::new(),
             park_turn: 0,
             dirty: false,

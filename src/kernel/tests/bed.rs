@@ -176,6 +176,18 @@ impl Bed {
         })
     }
 
+    /// The hooks that a task waits for are over.
+    pub(super) fn hooks_over(&mut self, number: u32, failures: &[&str]) -> Vec<Effect> {
+        let (id, turn) = (id(number), self.hook_turn(number));
+        let failures = failures.iter().map(|why| (*why).into()).collect();
+        self.step(Input::HooksOver { id, turn, failures })
+    }
+
+    /// The call of the hooks that a task waits for.
+    pub(super) fn hook_turn(&self, number: u32) -> Seq {
+        self.checks.hook_turn(id(number)).unwrap_or_default()
+    }
+
     /// The body of a task ends, if there is such a task.
     pub(super) fn end_if(&mut self, number: u32, end: End) {
         if self.records.contains_key(&id(number)) {
@@ -324,6 +336,7 @@ pub(super) fn starts(effects: &[Effect]) -> Vec<TaskId> {
         | Effect::CheckIdle { .. }
         | Effect::Answered(_)
         | Effect::Interrupt { .. }
+        | Effect::BeforeSettle(_)
         | Effect::Close(_)
         | Effect::Forget(_) => None,
     };
@@ -340,6 +353,7 @@ pub(super) fn answers(effects: &[Effect]) -> Vec<(Ticket, Reply)> {
         | Effect::CheckIdle { .. }
         | Effect::Answered(_)
         | Effect::Interrupt { .. }
+        | Effect::BeforeSettle(_)
         | Effect::Close(_)
         | Effect::Forget(_) => None,
     };

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::{
-    Body, Bounds, Effect, Input, Payload, Record, Reply, Scope, Seq, State, Step, Supervisor,
-    TaskId, Ticket, Timestamp,
+    Body, Bounds, Effect, Hooked, Input, Payload, Record, Reply, Scope, Seq, State, Step,
+    Supervisor, TaskId, Ticket, Timestamp,
 };
 use outside::Outside;
 pub(super) use outside::Released;
@@ -38,6 +38,7 @@ pub(super) struct Checks {
     now: Timestamp,
     key_window: Duration,
     abort_window: Duration,
+    hooked: Hooked,
     closing: bool,
     open: BTreeMap<Ticket, Asked>,
     resumes: BTreeMap<Ticket, (TaskId, Payload)>,
@@ -60,6 +61,7 @@ impl Checks {
             now: Timestamp::default(),
             key_window: bounds.key_window,
             abort_window: bounds.abort_window,
+            hooked: bounds.hooked.clone(),
             closing: false,
             open: BTreeMap::new(),
             resumes: BTreeMap::new(),
@@ -79,6 +81,12 @@ impl Checks {
         let tasks = self.view.tasks.iter();
         let suspended = tasks.filter(|(_, seen)| seen.state == State::Suspended);
         suspended.map(|(id, _)| *id).collect()
+    }
+
+    /// The call of its hooks that a task waits for.
+    pub(super) fn hook_turn(&self, id: TaskId) -> Option<Seq> {
+        let hook = self.view.tasks.get(&id)?.hook.as_ref();
+        hook.map(|(turn, _)| *turn)
     }
 
     /// Tasks that have asked something and not ended.
@@ -131,6 +139,8 @@ impl Checks {
             | Input::Shutdown { .. }
             | Input::External { .. }
             | Input::CallbackOver { .. }
+            | Input::HooksOver { .. }
+            | Input::HookFailed { .. }
             | Input::Hosts(_)
             | Input::Tick => {}
         }
@@ -150,6 +160,11 @@ impl Checks {
             Input::Said { id, epoch, .. } | Input::Active { id, epoch, .. } => {
                 run(id, *epoch).is_none_or(Seen::is_settled)
             }
+            Input::HooksOver { id, turn, .. } => {
+                let seen = self.view.tasks.get(id);
+                let hook = seen.and_then(|seen| seen.hook.as_ref());
+                hook.is_none_or(|(current, _)| current != turn)
+            }
             Input::Spawn { .. }
             | Input::Cancel { .. }
             | Input::Undelivered { .. }
@@ -161,6 +176,7 @@ impl Checks {
             | Input::Shutdown { .. }
             | Input::External { .. }
             | Input::CallbackOver { .. }
+            | Input::HookFailed { .. }
             | Input::Hosts(_)
             | Input::Tick => false,
         }
@@ -211,6 +227,8 @@ impl Checks {
                 | Input::Undelivered { .. }
                 | Input::Control { .. }
                 | Input::Resume { .. }
+                | Input::HooksOver { .. }
+                | Input::HookFailed { .. }
                 | Input::Hosts(_)
                 | Input::Ask { .. }
                 | Input::Respond { .. }

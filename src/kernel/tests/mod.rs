@@ -11,6 +11,7 @@ mod control;
 mod counts;
 mod exhaustive;
 mod external;
+mod hooks;
 mod hosts;
 mod identity;
 mod law;

@@ -242,6 +242,7 @@ impl World {
                         self.wire.push(Input::Undelivered { record, count });
                     }
                 }
+                Effect::BeforeSettle(call) => self.hooks_run(call.id, call.turn),
                 Effect::Answer { .. }
                 | Effect::Answered(_)
                 | Effect::Interrupt { .. }

@@ -62,6 +62,7 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         }
         What::Referred(to) => note(format!("is {to} elsewhere")),
         What::Unregistered => note("let go of by its holder".to_owned()),
+        What::HookFailed(why) => note(format!("a hook failed: {why}")),
         What::CallbackFailed(why) => note(format!("could not be cancelled: {why}")),
         What::Detached => note("detached from its parent".to_owned()),
         What::Transferred { to, .. } => note(format!("moved to scope {to}")),
@@ -99,6 +100,7 @@ fn wait_text(wait: &Wait) -> String {
         Wait::Slot => "for a slot".to_owned(),
         Wait::Backoff(_) => "for another attempt".to_owned(),
         Wait::Children => "for its children".to_owned(),
+        Wait::Hook => "for its hooks".to_owned(),
         Wait::Task(_) | Wait::Parked | Wait::Answer | Wait::Resume(_) => String::new(),
     }
 }

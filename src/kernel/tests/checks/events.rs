@@ -9,8 +9,8 @@ use super::Checks;
 use super::replies::ensure;
 use super::view::{Seen, is_cancel};
 use crate::kernel::{
-    Cause, Epoch, Event, FaultKind, Limit, Outcome, Record, RestartPolicy, Seq, State, Step, Stop,
-    StopPolicy, TaskId, Wait, What,
+    Cause, Effect, Epoch, Event, FaultKind, Limit, Outcome, Record, RestartPolicy, Seq, State,
+    Step, Stop, StopPolicy, TaskId, Wait, What,
 };
 
 type Verdict = Result<(), String>;
@@ -38,7 +38,8 @@ impl Checks {
             self.accepted(event, step)?;
         }
         let Some(seen) = self.view.tasks.get(&id) else {
-            return ensure(matches!(event.what, What::Undelivered(_)), || {
+            let is_late = matches!(event.what, What::Undelivered(_) | What::HookFailed(_));
+            return ensure(is_late, || {
                 format!("P3: an event of an unknown task: {event:?}")
             });
         };
@@ -59,6 +60,7 @@ impl Checks {
                 ensure(outcome.state() == event.state, || {
                     format!("P2: {outcome:?} settles as {}", event.state)
                 })?;
+                self.hooks_have_run(id, outcome)?;
                 self.settled(id, *abandoned)?;
                 if event.state == State::Completed {
                     self.completed.insert(id);
@@ -96,6 +98,7 @@ impl Checks {
                     format!("P24: the answer to {key} of {id} is told and not kept")
                 })?;
             }
+            What::Waiting(Wait::Hook) => self.hooks_called(event, step)?,
             What::Accepted(_)
             | What::Pending(_)
             | What::Waiting(_)
@@ -114,6 +117,7 @@ impl Checks {
             | What::Referred(_)
             | What::Unregistered
             | What::CallbackFailed(_)
+            | What::HookFailed(_)
             | What::Undelivered(_) => {}
         }
         let seen = self.view.tasks.get_mut(&id).expect("it was there above");
@@ -249,6 +253,36 @@ impl Checks {
         Ok(())
     }
 
+    /// P26: whether this is a call of hooks, which have five seconds at most.
+    fn hooks_called(&mut self, event: &Event, step: &Step) -> Verdict {
+        let id = event.task;
+        for effect in &step.effects {
+            if let Effect::BeforeSettle(call) = effect
+                && call.turn == event.seq
+            {
+                let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+                seen.hook = Some((call.turn, Arc::clone(&call.outcome)));
+                let longest = self.now.after(Duration::from_secs(5));
+                ensure(call.until <= longest, || {
+                    format!("P26: the hooks of {id} have {call:?}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// P26: hooks are called before a task settles, and it settles as they were shown.
+    fn hooks_have_run(&mut self, id: TaskId, outcome: &Outcome) -> Verdict {
+        let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        if !self.hooked.covers(&seen.record.spec) {
+            return Ok(());
+        }
+        let shown = seen.hook.take().map(|(_, shown)| shown);
+        ensure(shown.as_deref() == Some(outcome), || {
+            format!("P26: {id} settles as {outcome:?}; its hooks were shown {shown:?}")
+        })
+    }
+
     fn aborted(&self, id: TaskId) -> Verdict {
         let seen = &self.view.tasks[&id];
         let is_due = seen.grace_until.is_some_and(|until| until <= self.now);
@@ -348,9 +382,9 @@ pub(super) fn newest(step: &Step, id: TaskId) -> Option<&Arc<Record>> {
 
 fn has_signal(step: &Step, id: TaskId, epoch: Epoch) -> bool {
     let wanted = (id, epoch);
-    step.effects.iter().any(|effect| {
-        matches!(effect, crate::kernel::Effect::Signal { id, epoch, .. } if (*id, *epoch) == wanted)
-    })
+    step.effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Signal { id, epoch, .. } if (*id, *epoch) == wanted))
 }
 
 /// Whether an event may lead from one state to another: the law, told once more and in other words.
@@ -365,8 +399,8 @@ fn leads(from: State, what: &What, to: State) -> bool {
         }
         What::Accepted(_) | What::Pending(_) => from == S::Pending && to == S::Pending,
         What::Started => from == S::Pending && to == S::Running,
-        What::Waiting(Wait::Children) if from == S::CancelRequested => to == from,
-        What::Waiting(Wait::Children) => is_live && to == S::Waiting,
+        What::Waiting(Wait::Children | Wait::Hook) if from == S::CancelRequested => to == from,
+        What::Waiting(Wait::Children | Wait::Hook) => is_live && to == S::Waiting,
         What::Waiting(_) => matches!(from, S::Running | S::Waiting) && to == S::Waiting,
         What::Unparked => from == S::Waiting && to == S::Running,
         What::Suspended(_) => matches!(from, S::Running | S::Waiting) && to == S::Suspended,
@@ -399,6 +433,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
             S::Interrupted => is_live && from != S::CancelRequested,
             S::Pending | S::Running | S::Waiting | S::Suspended | S::CancelRequested => false,
         },
+        What::HookFailed(_) => to == from,
         What::Undelivered(_) | What::BodyStopped => !is_live && to == from,
     }
 }

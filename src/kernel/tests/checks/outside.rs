@@ -132,6 +132,7 @@ impl Outside {
             | Effect::CheckIdle { .. }
             | Effect::Answered(_)
             | Effect::Interrupt { .. }
+            | Effect::BeforeSettle(_)
             | Effect::Close(_)
             | Effect::Forget(_) => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! Requests and their answers: each once, and the right one (P7, P13, P17, P24; the reports of P4).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Checks;
 use super::view::Seen;
@@ -129,6 +130,8 @@ impl Checks {
             | Input::Undelivered { .. }
             | Input::External { .. }
             | Input::CallbackOver { .. }
+            | Input::HooksOver { .. }
+            | Input::HookFailed { .. }
             | Input::Hosts(_)
             | Input::Tick => return,
         };
@@ -230,12 +233,21 @@ impl Checks {
     /// P4: a tree is over when its grace, and after that the time for force, are over.
     pub(super) fn stops_in_time(&mut self) -> Verdict {
         for (ticket, asked) in &mut self.open {
-            let Asked::Cancel { deadlines, .. } = asked else {
+            let Asked::Cancel {
+                deadlines, meant, ..
+            } = asked
+            else {
                 continue;
             };
             match *deadlines {
                 Deadlines::Grace(at) if at <= self.now => {
-                    *deadlines = Deadlines::Force(self.now.after(self.abort_window));
+                    // Hooks have some time beyond that of bodies.
+                    let tasks = &self.view.tasks;
+                    let mut meant = meant.iter().filter_map(|id| tasks.get(id));
+                    let is_hooked = meant.any(|seen| self.hooked.covers(&seen.record.spec));
+                    let hooks = Duration::from_millis(if is_hooked { 400 } else { 0 });
+                    let force = self.now.after(self.abort_window).after(hooks);
+                    *deadlines = Deadlines::Force(force);
                 }
                 Deadlines::Force(at) if at <= self.now => {
                     return Err(format!("P4: {ticket:?} is not answered in time: {asked:?}"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::kernel::{
-    Cause, Conclusion, Epoch, Record, Scope, Seq, Spec, State, Target, TaskId, Timestamp,
+    Cause, Conclusion, Epoch, Outcome, Record, Scope, Seq, Spec, State, Target, TaskId, Timestamp,
 };
 
 /// A task as its records and events have told of it.
@@ -32,6 +32,8 @@ pub(super) struct Seen {
     pub(super) classes: u32,
     /// The number of its newest event.
     pub(super) last: Seq,
+    /// The call of its hooks that it waits for, and what they were shown.
+    pub(super) hook: Option<(Seq, Arc<Outcome>)>,
 }
 
 impl Seen {
@@ -52,6 +54,7 @@ impl Seen {
             grace_until: None,
             classes,
             last: record.seq,
+            hook: None,
             record,
         }
     }

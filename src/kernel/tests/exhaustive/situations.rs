@@ -12,7 +12,7 @@ use crate::kernel::{
 type Situation = (&'static str, fn(&mut Bed), char);
 
 /// One column of the grid each: what it is, how it is reached, and its state.
-pub(super) const SITUATIONS: [Situation; 31] = [
+pub(super) const SITUATIONS: [Situation; 33] = [
     ("waits for a dependency", after, 'p'),
     ("waits for its parent", parent, 'p'),
     ("waits for a slot", queued, 'p'),
@@ -28,6 +28,7 @@ pub(super) const SITUATIONS: [Situation; 31] = [
     ("is parked, with a child", parked_above, 'w'),
     ("is done, its child is not", done_above, 'w'),
     ("is to be retried, its child lives", retry_above, 'w'),
+    ("is done, its hooks run", done_hooked, 'w'),
     ("is suspended", suspended, 's'),
     ("is suspended, with a child", suspended_above, 's'),
     ("is being cancelled", stopping, 'q'),
@@ -41,6 +42,7 @@ pub(super) const SITUATIONS: [Situation; 31] = [
     ("is being forced", forced, 'q'),
     ("was cancelled, its child lives", cancelled_above, 'q'),
     ("was given up, its child lives", given_up_above, 'q'),
+    ("was cancelled, its hooks run", cancelled_hooked, 'q'),
     ("is completed", completed, 'C'),
     ("has failed", failed, 'F'),
     ("has timed out", timed_out, 'T'),
@@ -51,7 +53,7 @@ pub(super) const SITUATIONS: [Situation; 31] = [
 ];
 
 /// The state of each situation after the process died and came back.
-pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpssXXTpXXXCFTXIXX";
+pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpwssXXTpXXXqCFTXIXX";
 
 pub(super) fn bed() -> Bed {
     let mut bounds = Bounds {
@@ -79,6 +81,11 @@ fn subject(spec: &mut Spec) {
     spec.queue_timeout = Some(Duration::from_hours(2));
     spec.suspend_timeout = Some(Duration::from_hours(2));
     spec.lifetime = Some(Duration::from_hours(4));
+}
+
+fn hooked(spec: &mut Spec) {
+    subject(spec);
+    spec.before_settle = true;
 }
 
 /// A child that its parent waits for, whatever happens.
@@ -176,6 +183,17 @@ fn parked_above(bed: &mut Bed) {
 fn done_above(bed: &mut Bed) {
     runs_above(bed);
     bed.end(1, done());
+}
+
+fn done_hooked(bed: &mut Bed) {
+    bed.spawn(1, hooked);
+    bed.end(1, done());
+}
+
+fn cancelled_hooked(bed: &mut Bed) {
+    bed.spawn(1, hooked);
+    bed.cancel_one(1);
+    bed.end(1, End::Aborted);
 }
 
 fn retry_above(bed: &mut Bed) {

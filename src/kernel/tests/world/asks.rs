@@ -106,6 +106,7 @@ impl World {
         if self.dice.percent(self.rates.cooperative) {
             spec.stop_policy = StopPolicy::Cooperative;
         }
+        spec.before_settle = self.dice.percent(self.rates.hooked);
         if self.dice.percent(20) {
             spec.late_success = LateSuccess::Completed;
         }

@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::rates::Rates;
 use super::rates::counter;
 use crate::kernel::{
-    Control, End, Epoch, Fault, FaultKind, Input, Note, TaskId, Ticket, Timestamp, Wait,
+    Control, End, Epoch, Fault, FaultKind, Input, Note, Seq, TaskId, Ticket, Timestamp, Wait,
 };
 
 /// How a body takes being told to stop.
@@ -155,6 +155,18 @@ impl World {
             let end = any_end(&mut self.dice, &self.rates);
             self.body_ends(at, end);
         }
+    }
+
+    /// Hooks end sooner or later, or never.
+    pub(in crate::kernel_tests) fn hooks_run(&mut self, id: TaskId, turn: Seq) {
+        if self.dice.percent(20) {
+            return;
+        }
+        let failures = match self.dice.below(4) {
+            0 => vec!["it went wrong".into()],
+            _ => Vec::new(),
+        };
+        self.wire.push(Input::HooksOver { id, turn, failures });
     }
 
     fn body_parks(&mut self, at: usize, on: Option<Wait>) {

@@ -62,6 +62,7 @@ pub(in crate::kernel_tests) struct Rates {
     pub(in crate::kernel_tests) groups: u32,
     pub(in crate::kernel_tests) trees: u32,
     pub(in crate::kernel_tests) restarted: u32,
+    pub(in crate::kernel_tests) hooked: u32,
 }
 
 impl Rates {
@@ -103,6 +104,7 @@ impl Rates {
             groups: of(&[0, 30, 80]),
             trees: of(&[30, 70, 100]),
             restarted: of(&[0, 0, 30]),
+            hooked: of(&[0, 0, 20]),
         }
     }
 
@@ -136,6 +138,12 @@ pub(in crate::kernel_tests) fn bounds(dice: &mut Dice) -> Bounds {
     bounds.scopes.extend(own.map(|own| (scope(0), own)));
     let of_kind = class(dice, 50);
     bounds.kinds.extend(of_kind.map(|class| (kind(), class)));
+    bounds.hooked.all = dice.percent(10);
+    bounds
+        .hooked
+        .scopes
+        .extend(dice.percent(15).then(|| scope(0)));
+    bounds.hooked.kinds.extend(dice.percent(15).then(kind));
     for name in ["a", "b"] {
         let class = class(dice, 100).unwrap_or(Class::queue(1));
         bounds.named.insert(class_name(name), class);
