@@ -45,6 +45,7 @@
 //! # Features
 //!
 //! - `cli`: the binary `understory`, which supervises a crew of processes.
+//! - `sqlite` (on by default): the store in one file, [`store::sqlite`].
 //! - `metrics`: figures for a recorder of the `metrics` facade.
 //! - `testing`: the suites that every [`store`] must pass, for those who write one, and
 //!   `Manager::break_part`.

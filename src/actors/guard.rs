@@ -24,7 +24,7 @@ use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::writer::WriterActor;
 use crate::engine::HookSet;
-use crate::kernel::{Bounds, Supervisor, Timestamp};
+use crate::kernel::{Bounds, Seq, Supervisor, Timestamp};
 use crate::store::{Loaded, StoreError};
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
@@ -74,6 +74,7 @@ pub(crate) async fn stop(hub: &Hub) {
         // A guard that went before it answered has nothing left to stop.
         let _gone = is_done.await.is_err();
     }
+    hub.storage.close().await;
 }
 
 impl Actor for GuardActor {
@@ -253,7 +254,11 @@ impl Watchman {
 
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
         let hub = &self.hub;
-        hub.next_incarnation();
+        if hub.next_incarnation() == 1 {
+            // From then on the hub has the newest of them.
+            let closed = hub.closed().into_iter().chain(loaded.closed);
+            hub.set_closed(closed.collect());
+        }
         // Its next commit tells how the store is now.
         hub.set_sickness(None);
         #[cfg(feature = "metrics")]
@@ -263,7 +268,8 @@ impl Watchman {
         }
         hub.index.apply(&loaded.records, &[], loaded.seq);
         settle_lives(hub);
-        republish(hub).await;
+        hub.revive(&loaded.records);
+        republish(hub, loaded.seq).await;
         let (supervisor, step) = Supervisor::recover(
             Bounds {
                 closed_scopes: hub.closed(),
@@ -333,8 +339,12 @@ fn settle_lives(hub: &Hub) {
 }
 
 /// Queues the events that are durable and not in the feed yet.
-async fn republish(hub: &Hub) {
-    let mut newest = hub.feed.newest();
+async fn republish(hub: &Hub, newest: Seq) {
+    let oldest = newest
+        .0
+        .saturating_sub(u64::try_from(hub.queues.feed_events).unwrap_or(u64::MAX));
+    // What subscribers could not see any more is not read.
+    let mut newest = hub.feed.newest().max(Seq(oldest));
     loop {
         match hub.storage.events(newest, EVENTS_PER_READ).await {
             Ok(events) => {

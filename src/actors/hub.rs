@@ -19,6 +19,7 @@ use super::gate::Gate;
 use super::guard::Order;
 use super::hooks::HostHooks;
 use super::mailbox::Mailbox;
+use super::revive::Reviver;
 #[cfg(feature = "testing")]
 use super::sabotage::Sabotage;
 use super::storage::Storage;
@@ -94,6 +95,7 @@ pub(crate) struct Hub {
     askers: RwLock<Arc<Askers>>,
     pub(super) waker: Waker,
     pub(super) hooks: HostHooks,
+    pub(super) reviver: Reviver,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
     /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
@@ -126,6 +128,7 @@ impl Hub {
             askers: RwLock::default(),
             waker: Waker::default(),
             hooks: HostHooks::default(),
+            reviver: Reviver::default(),
             sickness: RwLock::new(None),
             closed: RwLock::new(closed),
             incarnation: AtomicU64::new(0),

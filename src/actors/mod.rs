@@ -28,6 +28,7 @@ mod hub;
 mod mailbox;
 mod manager;
 mod publisher;
+mod revive;
 #[cfg(feature = "testing")]
 mod sabotage;
 mod storage;

@@ -6,7 +6,7 @@
 //!
 //! *Not here*: when a call that failed is made again (the writer, the guard).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -24,16 +24,41 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 #[error("a call of the store is still under way")]
 struct Busy;
 
+/// The manager has been shut down.
+#[derive(Debug, thiserror::Error)]
+#[error("the store was closed with its manager")]
+struct Closed;
+
 #[derive(Debug)]
 pub(super) struct Storage {
-    store: Arc<dyn Store>,
+    store: RwLock<Option<Arc<dyn Store>>>,
     turn: Arc<Mutex<()>>,
 }
 
 impl Storage {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        let turn = Arc::default();
+        let (store, turn) = (RwLock::new(Some(store)), Arc::default());
         Self { store, turn }
+    }
+
+    /// Lets go of the store when the call that is under way has ended, so that others may open it:
+    /// handles of the manager may stay for long.
+    pub(super) async fn close(&self) {
+        let newest = self.store.write();
+        let store = newest.unwrap_or_else(PoisonError::into_inner).take();
+        let turn = self.turn_soon().await;
+        if let Some(store) = store
+            && store.latency() == Latency::Blocking
+            && turn.is_ok()
+        {
+            // It may write what is left.
+            let _ended = spawn_blocking(move || drop(store)).await.is_ok();
+        }
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or_else(|| unavailable(Closed))
     }
 
     /// Makes the batch durable. A call that is dropped goes on to its end all the same.
@@ -68,12 +93,13 @@ impl Storage {
         turn: OwnedMutexGuard<()>,
         work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match self.store.latency() {
-            Latency::Instant => work(&*self.store),
+        let store = self.store()?;
+        match store.latency() {
+            Latency::Instant => work(&*store),
             Latency::Blocking => {
-                let store = Arc::clone(&self.store);
                 let work = move || {
                     let result = work(&*store);
+                    drop(store);
                     drop(turn);
                     result
                 };

@@ -135,7 +135,6 @@ impl Pen {
         let mut batch = Batch::default();
         let mut effects = Vec::new();
         let mut permits = Vec::new();
-        let mut newest_closed = None;
         let ours = self.incarnation;
         let is_ours = |commit: &Commit| commit.incarnation == ours;
         for commit in commits.filter(is_ours) {
@@ -153,13 +152,11 @@ impl Pen {
                 closed,
                 effects: follow,
             } = step;
-            if closed.is_some() {
-                newest_closed = closed;
-            }
             batch.absorb(Batch {
                 records,
                 removed,
                 events,
+                closed,
             });
             effects.extend(follow);
             permits.extend(held);
@@ -175,8 +172,8 @@ impl Pen {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Carrier);
         drop(permits);
-        if let Some(closed) = newest_closed {
-            self.hub.set_closed(closed);
+        if let Some(closed) = &batch.closed {
+            self.hub.set_closed(closed.clone());
         }
         self.carrier.carry(&batch, effects).await;
         Ok(())

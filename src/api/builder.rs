@@ -21,7 +21,7 @@ use crate::kernel::{
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
-const INBOX_CAPACITY_DEFAULT: u32 = 64;
+pub(super) const INBOX_CAPACITY_DEFAULT: u32 = 64;
 
 /// Marks a builder whose body is called once: there is one attempt.
 #[derive(Clone, Copy, Debug)]

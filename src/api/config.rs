@@ -10,6 +10,7 @@ use super::core::Core;
 use super::executor::{Executor, Executors, MissingExecutor, Mode};
 use super::hooks::{Hooks, LimitReached};
 use super::manager::Manager;
+use super::revive;
 use super::task_hooks::HostTaskHooks;
 use super::wake;
 use crate::actors::{self, Hub, Queues};
@@ -37,6 +38,13 @@ pub enum BuildError {
         "this program is compiled with panic = \"abort\"; supervision needs panic = \"unwind\""
     )]
     PanicAborts,
+    /// The file cannot be used.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Open(#[from] crate::store::sqlite::OpenError),
+    /// What is in the file could not be brought up to date; nothing runs.
+    #[error("recovery failed: {0}; try again when the cause is mended")]
+    Recovery(String),
 }
 
 /// Sets up a [`Manager`]: limits, bounds, executors, store.
@@ -184,7 +192,8 @@ impl Builder {
         self
     }
 
-    /// Keeps records and events in this store instead of memory.
+    /// Keeps records and events in this store instead of memory. A task whose executor is not
+    /// registered when it could start waits for it.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -208,7 +217,27 @@ impl Builder {
     /// # Errors
     /// [`BuildError`] when a name or number is not valid, there is no runtime, or panics abort.
     pub fn build(self) -> Result<Manager, BuildError> {
-        if let Some(mistake) = self.mistake {
+        let this = self.checked()?;
+        let is_durable = this.store.is_some();
+        let store = this
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let mut bounds = this.bounds;
+        bounds.hosts = this.executors.hosts(this.mode, this.missing, is_durable);
+        bounds.hooked = actors::hooked(this.task_hooks.holding());
+        let hub = Arc::new(Hub::new(bounds, this.queues, store));
+        let refuses = this.mode != Mode::Producer && this.missing == MissingExecutor::Refused;
+        let core = Core::new(hub, (this.executors, this.checks), this.hooks, refuses);
+        wake::install(&core);
+        this.task_hooks.install(&core);
+        revive::install(&core);
+        actors::boot(&core.hub);
+        Ok(Manager::over(core))
+    }
+
+    /// Checks everything before anything begins.
+    pub(super) fn checked(mut self) -> Result<Self, BuildError> {
+        if let Some(mistake) = self.mistake.take() {
             return Err(mistake.into());
         }
         check_numbers(&self.bounds, &self.queues)?;
@@ -221,18 +250,7 @@ impl Builder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }
-        let store = self
-            .store
-            .unwrap_or_else(|| Arc::new(MemoryStore::default()));
-        let mut bounds = self.bounds;
-        bounds.hosts = self.executors.hosts(self.mode, self.missing);
-        bounds.hooked = actors::hooked(self.task_hooks.holding());
-        let hub = Arc::new(Hub::new(bounds, self.queues, store));
-        let core = Core::new(hub, (self.executors, self.checks), self.hooks);
-        wake::install(&core);
-        self.task_hooks.install(&core);
-        actors::boot(&core.hub);
-        Ok(Manager::over(core))
+        Ok(self)
     }
 
     pub(super) fn checks_mut(&mut self) -> &mut AllChecks {

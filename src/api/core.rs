@@ -22,6 +22,8 @@ pub(crate) struct Core {
     pub(super) executors: Executors,
     pub(super) checks: AllChecks,
     pub(super) hooks: Hooks,
+    /// Whether a task whose kind has no executor here is refused.
+    pub(super) refuses_missing: bool,
     /// Up to which event the failures of a scope's hidden tasks were told.
     pub(super) hidden_heard: DashMap<Scope, Seq>,
     pub(super) is_shutting_down: AtomicBool,
@@ -33,6 +35,7 @@ impl Core {
         hub: Arc<Hub>,
         (executors, checks): (Executors, AllChecks),
         hooks: Hooks,
+        refuses_missing: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             hub,
@@ -40,6 +43,7 @@ impl Core {
             executors,
             checks,
             hooks,
+            refuses_missing,
             hidden_heard: DashMap::new(),
             is_shutting_down: AtomicBool::new(false),
             shutdown: SetOnce::new(),

@@ -109,11 +109,14 @@ impl Executors {
     }
 
     /// Which tasks may start, given what is registered.
-    pub(super) fn hosts(&self, mode: Mode, missing: MissingExecutor) -> Hosts {
-        match (mode, missing) {
+    ///
+    /// In a store there may be tasks of another process, whose executor is not here yet.
+    pub(super) fn hosts(&self, mode: Mode, missing: MissingExecutor, is_durable: bool) -> Hosts {
+        let waits = is_durable || missing == MissingExecutor::Waits;
+        match (mode, waits) {
             (Mode::Producer, _) => Hosts::Nothing,
-            (Mode::Full | Mode::Worker, MissingExecutor::Refused) => Hosts::All,
-            (Mode::Full | Mode::Worker, MissingExecutor::Waits) => {
+            (Mode::Full | Mode::Worker, false) => Hosts::All,
+            (Mode::Full | Mode::Worker, true) => {
                 Hosts::Registered(self.by_kind.iter().map(|it| it.key().clone()).collect())
             }
         }

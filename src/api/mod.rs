@@ -41,11 +41,14 @@ mod interrupt;
 mod json;
 mod manager;
 mod note;
+#[cfg(feature = "sqlite")]
+mod open;
 mod place;
 mod query;
 mod receive;
 mod retention;
 mod retries;
+mod revive;
 mod scope;
 mod send;
 mod shutdown;

@@ -24,7 +24,7 @@ use super::identity::inherit;
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
 use crate::inbox::{DeadBounds, DeadLetters, Inbox, Overflow};
-use crate::kernel::{Accepted, Hosts, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId};
+use crate::kernel::{Accepted, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId};
 
 /// Largest input, value or output piece that is kept, in bytes of JSON.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
@@ -139,7 +139,7 @@ impl<Mode> TaskBuilder<Mode> {
             return this.ask(Work::Spent).await;
         };
         let is_missing = this.core.executors.find(&scope, &kind).is_none();
-        if is_missing && this.core.hub.bounds.hosts == Hosts::All {
+        if is_missing && this.core.refuses_missing {
             return Err(SpawnError::NoExecutor { kind, input });
         }
         if let Err(why) = this.core.checks.input(&kind, &input) {

@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::{Counter, TaskId};
 
 /// Most budgets of one task.
@@ -21,7 +23,7 @@ pub const BUDGETS_MAX: usize = 16;
 pub type Budgets = BTreeMap<Counter, Budget>;
 
 /// How much of one counter a task and all below it may use, and have used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// The most that may be used.
     pub limit: u64,
@@ -48,7 +50,7 @@ impl Budget {
 }
 
 /// One charge and the budget that it met.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// What was counted.
     pub counter: Counter,

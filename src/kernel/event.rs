@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::Charge;
 use super::id::{Key, Scope, Seq, TaskId};
 use super::question::{Answer, Interrupt};
@@ -43,7 +45,8 @@ pub struct Event {
 }
 
 /// What happened to a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// It was accepted; if it cannot start at once, this is what it waits for.
     Accepted(Option<Wait>),

@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::Key;
 use super::record::{Record, Requester};
 use super::spec::Payload;
@@ -22,7 +24,7 @@ pub const QUESTIONS_MAX: usize = 64;
 pub type Questions = BTreeMap<Key, Question>;
 
 /// A question of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// What was asked.
     pub asked: Payload,
@@ -33,7 +35,7 @@ pub struct Question {
 }
 
 /// The answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// What was answered.
     pub value: Payload,
@@ -59,7 +61,7 @@ impl Record {
 }
 
 /// Word to a running body that it shall look up from its work. It is no request to stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interrupt {
     /// Why, in the words of who interrupts.
     pub reason: Arc<str>,

@@ -10,6 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::Budgets;
 use super::filter::Date;
 use super::id::{Epoch, Scope, Seq, TaskId};
@@ -117,7 +119,8 @@ impl Record {
 }
 
 /// Whether a body may still be polled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Body {
     /// None runs.
     Absent,
@@ -126,7 +129,8 @@ pub enum Body {
 }
 
 /// What a task that does not run waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wait {
     /// Pending until this many dependencies have completed.
     After(u32),
@@ -187,7 +191,8 @@ impl Wait {
 }
 
 /// What a body's end leads to once no child lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Conclusion {
     /// The task settles so.
     Settle(Arc<Outcome>),
@@ -196,7 +201,7 @@ pub enum Conclusion {
 }
 
 /// A request to stop: the first one decided, or a cancel that replaced a timeout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// What kind of request it is.
     pub cause: Cause,
@@ -211,7 +216,7 @@ pub struct Stop {
 }
 
 /// A request to give up on a task that is being stopped: its body is no longer waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbandonRequest {
     /// Why, in the words of who asked.
     pub reason: Arc<str>,
@@ -222,7 +227,8 @@ pub struct AbandonRequest {
 }
 
 /// What kind of request to stop it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Somebody asked for a cancel.
     Asked,
@@ -258,7 +264,8 @@ impl Cause {
 }
 
 /// Which time limit was hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// The time of one attempt.
     Attempt,
@@ -311,7 +318,8 @@ impl Limit {
 }
 
 /// Who asked for a stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Requester {
     /// The program that holds the manager.
     Host,
@@ -324,7 +332,8 @@ pub enum Requester {
 }
 
 /// How a task ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Its body returned this value.
     Completed(Payload),
@@ -371,7 +380,7 @@ impl Outcome {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// What kind of failure it was.
     pub kind: FaultKind,
@@ -393,7 +402,8 @@ impl fmt::Display for Fault {
 }
 
 /// What kind of failure ended an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// The body returned an error.
     Error,

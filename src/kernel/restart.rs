@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::retry::Retry;
 use super::time::Timestamp;
 
@@ -21,7 +23,7 @@ pub const INTENSITY_MAX: u32 = 100;
 /// More than `intensity` restarts within the period are a failure that says so. A cancel, a limit
 /// of the whole task and a failure that is [permanent](crate::Failure::permanent), also by its
 /// classifier, end the task whatever the policy says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartPolicy {
     after: After,
     intensity: u32,
@@ -30,7 +32,8 @@ pub struct RestartPolicy {
 }
 
 /// The ends after which a restart follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum After {
     Any,
     Bad,

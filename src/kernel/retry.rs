@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Most attempts of one task.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Longest delay between two attempts unless the policy caps it lower.
@@ -15,7 +17,7 @@ pub const DELAY_DEFAULT: Duration = Duration::from_millis(500);
 ///
 /// The n-th delay is `delay * factor^(n-1)`, at most `cap`; with jitter it is drawn evenly between
 /// zero and that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
     attempts_max: u32,
     delay: Duration,
@@ -25,7 +27,8 @@ pub struct Retry {
 }
 
 /// How the delay between attempts is spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Jitter {
     /// The delay is exactly what the policy says.
     None,

@@ -8,13 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::{ClassName, Counter, Key, Kind, Name, Scope, TaskId};
 use super::restart::RestartPolicy;
 use super::retry::Retry;
 use super::trace::Trace;
 
 /// JSON text that the kernel carries and never reads: inputs, values, progress, output.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload(Arc<str>);
 
 impl Payload {
@@ -36,7 +38,8 @@ impl fmt::Debug for Payload {
 }
 
 /// What becomes of a live child when its parent's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnParentEnd {
     /// The parent waits for it.
     Wait,
@@ -47,7 +50,8 @@ pub enum OnParentEnd {
 }
 
 /// What becomes of a live task when its scope is closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnScopeClose {
     /// It goes on.
     Keep,
@@ -58,7 +62,8 @@ pub enum OnScopeClose {
 }
 
 /// What happens to a body that has not stopped when its grace is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopPolicy {
     /// It is dropped at its next `.await`.
     #[default]
@@ -68,7 +73,8 @@ pub enum StopPolicy {
 }
 
 /// What a body's success means when it arrives after a cancel was asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LateSuccess {
     /// The task is cancelled; the value is kept as its late result.
     #[default]
@@ -78,7 +84,8 @@ pub enum LateSuccess {
 }
 
 /// Where the body of a task comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A closure of this process: it cannot outlive it.
     Closure,
@@ -89,7 +96,8 @@ pub enum Origin {
 }
 
 /// Whether a task is shown to users.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// It is.
     #[default]
@@ -99,7 +107,8 @@ pub enum Visibility {
 }
 
 /// What at most one live task does at a time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Flight {
     /// By a key that its asker chose.
     Canonical(Key),
@@ -113,7 +122,8 @@ pub enum Flight {
 }
 
 /// How far a single flight reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// One task of the scope.
     #[default]

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::InvalidText;
 
 /// Largest `tracestate`, in bytes.
@@ -15,7 +17,7 @@ const STATE_BYTES_MAX: usize = 512;
 const PARENT_BYTES: usize = 55;
 
 /// A trace, and the place in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     parent: Arc<str>,
     state: Option<Arc<str>>,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Batch, EVENTS_PAGE_MAX, Loaded, Store, StoreError};
-use crate::kernel::{Body, Outcome, Payload, Record, Seq, State, TaskId};
+use crate::kernel::{Body, Outcome, Payload, Record, Scope, Seq, State, TaskId};
 use crate::sample;
 use place::{Open, Place};
 
@@ -42,6 +42,7 @@ where
     events_come_in_pages(&fresh());
     big_batches_are_kept_whole(&fresh());
     compacting_changes_nothing(&fresh(), &fresh());
+    closed_scopes_are_those_of_the_newest_batch(&fresh());
 }
 
 fn new_place_is_empty(open: Open<'_>) {
@@ -248,4 +249,27 @@ fn compacting_changes_nothing(open: Open<'_>, open_other: Open<'_>) {
     let wanted = [(1, State::Pending), (2, State::Failed)];
     assert_eq!(kept, wanted.map(|(n, state)| (sample::id(n), state)).into());
     assert_eq!(batch.records.len(), 2);
+}
+
+fn closed_scopes_are_those_of_the_newest_batch(open: Open<'_>) {
+    let mut place = Place::new(open);
+    let scope = |name: &str| Scope::new(name).expect("it is a valid one");
+    let closing = |names: &[&str]| Batch {
+        closed: Some(names.iter().map(|name| scope(name)).collect()),
+        ..Batch::default()
+    };
+    let mut both = closing(&["a", "b"]);
+    both.absorb(closing(&["b", "c"]));
+    assert!(!both.is_empty());
+    both.absorb(place.batch(&[(1, State::Pending)]));
+    place.commit(&both);
+    place.change(&[(1, State::Running)]);
+    place.reopen();
+
+    let closed: Vec<_> = place.loaded().closed.into_iter().collect();
+    assert_eq!(closed, [scope("b"), scope("c")]);
+
+    place.commit(&closing(&[]));
+    place.reopen();
+    assert!(place.loaded().closed.is_empty());
 }

@@ -6,14 +6,14 @@
 //!
 //! *Not here*: surviving a crash, which needs a file.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Batch, EVENTS_PAGE_MAX, Latency, Loaded, Store, StoreError, check_order, check_settled,
 };
-use crate::kernel::{Event, Record, Seq, TaskId};
+use crate::kernel::{Event, Record, Scope, Seq, TaskId};
 
 /// How many events a [`MemoryStore`] keeps unless told otherwise: some megabytes of small ones.
 pub const HISTORY_DEFAULT: usize = 65_536;
@@ -29,6 +29,7 @@ struct Kept {
     seq: Seq,
     records: HashMap<TaskId, Arc<Record>>,
     history: VecDeque<Arc<Event>>,
+    closed: BTreeSet<Scope>,
 }
 
 impl MemoryStore {
@@ -70,6 +71,9 @@ impl Store for MemoryStore {
         for id in &batch.removed {
             kept.records.remove(id);
         }
+        if let Some(closed) = &batch.closed {
+            kept.closed.clone_from(closed);
+        }
         // Only what will stay is copied, so a batch longer than the history costs no more than it.
         let skip = batch.events.len().saturating_sub(self.history_max);
         let stay = &batch.events[skip..];
@@ -82,10 +86,14 @@ impl Store for MemoryStore {
     fn load(&self) -> Result<Loaded, StoreError> {
         let kept = self.lock();
         let mut records: Vec<_> = kept.records.values().cloned().collect();
-        let seq = kept.seq;
+        let (seq, closed) = (kept.seq, kept.closed.clone());
         drop(kept);
         records.sort_unstable_by_key(|record| record.id);
-        Ok(Loaded { seq, records })
+        Ok(Loaded {
+            seq,
+            records,
+            closed,
+        })
     }
 
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {

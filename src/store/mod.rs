@@ -6,22 +6,23 @@
 //! 3. A settled record keeps its state and outcome; only the facts beside them may still change.
 //! 4. Of several records with one id the last one counts, and a removal counts more than a record.
 //!
-//! *Not here*: grouping commits and holding reports while a store is sick (the writer), bytes. The
-//! columns for leases and fences come with the embedded store, as does whatever needs a second
-//! process: a store here has one writer.
+//! *Not here*: grouping commits and holding reports while a store is sick (the writer). A store has
+//! one writer; leases, for several, are not in this version.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::kernel::{Event, Record, Seq, State, TaskId};
+use crate::kernel::{Event, Record, Scope, Seq, State, TaskId};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::FaultyStore;
 pub use memory::{HISTORY_DEFAULT, MemoryStore};
@@ -38,6 +39,8 @@ pub struct Batch {
     pub removed: Vec<TaskId>,
     /// New events, in the order of their numbers.
     pub events: Vec<Arc<Event>>,
+    /// All scopes that are closed, if that has changed.
+    pub closed: Option<BTreeSet<Scope>>,
 }
 
 impl Batch {
@@ -52,6 +55,7 @@ impl Batch {
         self.records.extend(later.records);
         self.removed.extend(later.removed);
         self.events.extend(later.events);
+        self.closed = later.closed.or(self.closed.take());
     }
 
     /// Drops records that a later one of the same id, or a removal, has overtaken. What the batch
@@ -68,7 +72,10 @@ impl Batch {
 
     /// Whether there is nothing to make durable.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.removed.is_empty() && self.events.is_empty()
+        self.records.is_empty()
+            && self.removed.is_empty()
+            && self.events.is_empty()
+            && self.closed.is_none()
     }
 }
 
@@ -79,6 +86,8 @@ pub struct Loaded {
     pub seq: Seq,
     /// Every record, in the order of their ids.
     pub records: Vec<Arc<Record>>,
+    /// The scopes that are closed.
+    pub closed: BTreeSet<Scope>,
 }
 
 /// How long a commit may take.

@@ -16,7 +16,7 @@ fn running(seq: u64) -> Batch {
     Batch {
         events: vec![sample::event(seq, &record)],
         records: vec![record],
-        removed: vec![],
+        ..Batch::default()
     }
 }
 

@@ -45,6 +45,8 @@ mod sick;
 mod spawn;
 mod stage;
 mod stale;
+#[cfg(feature = "sqlite")]
+mod store;
 mod storm;
 mod suspend;
 mod time;

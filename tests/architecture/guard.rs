@@ -45,6 +45,14 @@ fn upward_imports_are_found() {
 }
 
 #[test]
+fn crate_of_one_file_is_found_elsewhere() {
+    let rule = rules::foreign_crates_stay_in_their_file;
+    let text = "fn f() -> rusqlite::Result<()>";
+    check(rule, "src/store/sqlite/pen.rs", text, &[1]);
+    check(rule, "src/store/sqlite/database.rs", text, &[]);
+}
+
+#[test]
 fn imports_of_the_lobby_and_of_rooms_without_a_row_are_found() {
     let rule = imports::follow_the_table;
     check(rule, "src/api/spawn.rs", "use crate::Manager;", &[1]);

@@ -74,7 +74,12 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &[BIN]),
     ("rustix", &[BIN]),
     ("metrics", &["meter"]),
+    ("crc32fast", &["store"]),
+    ("rusqlite", &["store"]),
 ];
+
+/// A foreign crate, and the only file that may name it.
+const OWNED_BY_FILE: &[(&str, &str)] = &[("rusqlite", "src/store/sqlite/database.rs")];
 
 /// The one file of the library that asks for the time or throws dice.
 const CLOCK: &str = "src/actors/clock.rs";
@@ -104,6 +109,11 @@ fn rooms_import_lower_rooms_only() {
 #[test]
 fn foreign_crates_stay_in_their_rooms() {
     hold(rules::foreign_crates_stay_at_home);
+}
+
+#[test]
+fn foreign_crates_of_one_file_stay_there() {
+    hold(rules::foreign_crates_stay_in_their_file);
 }
 
 #[test]

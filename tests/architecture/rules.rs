@@ -4,7 +4,8 @@
 
 use crate::source::{File, Finding, after_item};
 use crate::{
-    BIN, CLOCK, COLUMNS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, LOBBY, OWNED_CRATES, TABLE,
+    BIN, CLOCK, COLUMNS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, LOBBY, OWNED_BY_FILE,
+    OWNED_CRATES, TABLE,
 };
 
 /// A foreign crate is named in the rooms that own it.
@@ -22,6 +23,21 @@ pub(crate) fn foreign_crates_stay_at_home(file: &File) -> Vec<Finding> {
         for place in roots.chain(renamed) {
             let owners = owners.join(", ");
             let advice = format!("only {owners} may name `{name}`: ask that room for it");
+            findings.push(file.finding(file.tokens[place].line, advice));
+        }
+    }
+    findings
+}
+
+/// A foreign crate that one file hides is named nowhere else.
+pub(crate) fn foreign_crates_stay_in_their_file(file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, owner) in OWNED_BY_FILE {
+        if file.path == *owner {
+            continue;
+        }
+        for place in file.find(&[name, "::"]) {
+            let advice = format!("only {owner} may name `{name}`: ask that file for it");
             findings.push(file.finding(file.tokens[place].line, advice));
         }
     }

@@ -1,0 +1,352 @@
+//! Records, specs and events as rows, and back.
+//!
+//! A row has plain columns for what a person or an index asks, and one column of JSON for the rest.
+//! Its checksum covers every column, so that a byte that changed on the disk is told from data.
+//!
+//! # Invariants
+//! 1. What was written is read back equal, for every value that the kernel can make.
+//! 2. A field is listed here or the build fails: the patterns below have no `..`.
+//! 3. A field with a default is left out while it has that, and may be missing when read: so a file
+//!    that was written before the field existed can be read for ever.
+//!
+//! *Not here*: the columns' names (`schema`), reading and writing them (`database`).
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{
+    AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Epoch, Event, Flight, Key, Kind,
+    Labels, LateSuccess, Name, OnParentEnd, OnScopeClose, Origin, Outcome, Payload, Questions,
+    Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId,
+    Timestamp, Trace, Visibility, Wait, What,
+};
+
+/// A row that cannot be what was written.
+#[derive(Debug, thiserror::Error)]
+#[error("{table} {key} is damaged: {why}")]
+pub(super) struct Damage {
+    table: &'static str,
+    key: String,
+    why: String,
+}
+
+impl Damage {
+    pub(super) fn new(table: &'static str, key: &dyn ToString, why: &dyn ToString) -> Self {
+        let (key, why) = (key.to_string(), why.to_string());
+        Self { table, key, why }
+    }
+}
+
+/// A row of the table `spec`.
+#[derive(Debug)]
+pub(super) struct SpecRow {
+    pub(super) id: i64,
+    pub(super) task: String,
+    pub(super) body: String,
+    pub(super) checksum: u32,
+}
+
+/// A row of the table `task`.
+#[derive(Debug)]
+pub(super) struct TaskRow {
+    pub(super) id: String,
+    pub(super) spec: i64,
+    pub(super) scope: String,
+    pub(super) state: String,
+    pub(super) parent: Option<String>,
+    pub(super) created: i64,
+    pub(super) body: String,
+    pub(super) checksum: u32,
+}
+
+/// A row of the table `event`.
+#[derive(Debug)]
+pub(super) struct EventRow {
+    pub(super) seq: i64,
+    pub(super) at: i64,
+    pub(super) task: String,
+    pub(super) spec: i64,
+    pub(super) kind: String,
+    pub(super) body: String,
+    pub(super) checksum: u32,
+}
+
+macro_rules! written {
+    (
+        $(#[$doc:meta])*
+        $borrowed:ident, $owned:ident of $of:ident beside { $($beside:ident)* }
+        always { $($field:ident: $type:ty,)* }
+        unless_default { $($opt:ident: $opt_type:ty,)* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Serialize)]
+        struct $borrowed<'a> {
+            $($field: &'a $type,)*
+            $(#[serde(skip_serializing_if = "is_default")] $opt: &'a $opt_type,)*
+        }
+
+        #[derive(Deserialize)]
+        struct $owned {
+            $($field: $type,)*
+            $(#[serde(default)] $opt: $opt_type,)*
+        }
+
+        impl<'a> From<&'a $of> for $borrowed<'a> {
+            fn from($of { $($field,)* $($opt,)* $($beside: _,)* }: &'a $of) -> Self {
+                Self { $($field,)* $($opt,)* }
+            }
+        }
+
+        impl $owned {
+            fn beside(self, $($beside: beside!($of $beside),)*) -> $of {
+                let Self { $($field,)* $($opt,)* } = self;
+                $of { $($field,)* $($opt,)* $($beside,)* }
+            }
+        }
+    };
+}
+
+/// The types of the fields that are columns.
+macro_rules! beside {
+    (Record spec) => { Arc<Spec> };
+    (Event seq) => { Seq };
+    (Event at) => { Timestamp };
+    (Event task) => { TaskId };
+    (Event spec) => { Arc<Spec> };
+}
+
+written! {
+    SpecFields, OwnedSpec of Spec beside {}
+    always {
+        scope: Scope,
+        origin: Origin,
+        retry: Retry,
+    }
+    unless_default {
+        restart: Option<RestartPolicy>,
+        name: Option<Name>,
+        kind: Option<Kind>,
+        parent: Option<TaskId>,
+        description: Option<Arc<str>>,
+        labels: Labels,
+        visibility: Visibility,
+        after: Vec<TaskId>,
+        limits: Vec<ClassName>,
+        budgets: BTreeMap<Counter, u64>,
+        priority: i16,
+        timeout: Option<Duration>,
+        idle_timeout: Option<Duration>,
+        heartbeat_timeout: Option<Duration>,
+        lifetime: Option<Duration>,
+        queue_timeout: Option<Duration>,
+        suspend_timeout: Option<Duration>,
+        grace: Option<Duration>,
+        on_parent_end: Option<OnParentEnd>,
+        on_scope_close: Option<OnScopeClose>,
+        stop_policy: StopPolicy,
+        late_success: LateSuccess,
+        key: Option<Key>,
+        key_window: Option<Duration>,
+        flight: Option<Flight>,
+        flight_reach: Reach,
+        input: Option<Payload>,
+        before_settle: bool,
+        trace: Option<Trace>,
+    }
+}
+
+written! {
+    RecordFields, OwnedRecord of Record beside { spec }
+    always {
+        id: TaskId,
+        root: TaskId,
+        state: State,
+        body: Body,
+        incarnation: u32,
+        created_at: Timestamp,
+        seq: Seq,
+    }
+    unless_default {
+        parent: Option<TaskId>,
+        spawned_by: Option<TaskId>,
+        depth: u32,
+        wait: Option<Wait>,
+        epoch: Epoch,
+        attempt: u32,
+        budgets: Budgets,
+        inline: bool,
+        stop: Option<Arc<Stop>>,
+        conclusion: Option<Conclusion>,
+        outcome: Option<Arc<Outcome>>,
+        resume: Option<Payload>,
+        questions: Option<Arc<Questions>>,
+        progress: Option<Payload>,
+        undelivered: u32,
+        restarts: u32,
+        restarted_at: Vec<Timestamp>,
+        external_ref: Option<Arc<str>>,
+        abandon: Option<Arc<AbandonRequest>>,
+        suspension: Option<Payload>,
+        started_at: Option<Timestamp>,
+        suspended_at: Option<Timestamp>,
+        waits_since: Option<Timestamp>,
+        ended_at: Option<Timestamp>,
+        events: u64,
+    }
+}
+
+written! {
+    EventFields, OwnedEvent of Event beside { seq at task spec }
+    always {
+        state: State,
+        root: TaskId,
+        incarnation: u32,
+        task_seq: u64,
+        what: What,
+    }
+    unless_default {
+        attempt: u32,
+    }
+}
+
+/// What serde asks of a field, which is a reference here.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_default<T: Default + PartialEq>(value: &&T) -> bool {
+    **value == T::default()
+}
+
+/// The body of a spec's row, which also tells whether two specs are the same.
+pub(super) fn spec_body(spec: &Spec) -> String {
+    json(&SpecFields::from(spec))
+}
+
+impl SpecRow {
+    /// Checks a row and reads the spec of it.
+    pub(super) fn read(&self) -> Result<Arc<Spec>, Damage> {
+        let damage = |why: &dyn ToString| Damage::new("spec", &self.id, why);
+        if self.checksum != spec_checksum(&self.task, &self.body) {
+            return Err(damage(&CHECKSUM));
+        }
+        let owned: OwnedSpec = parse(&self.body).map_err(|why| damage(&why))?;
+        Ok(Arc::new(owned.beside()))
+    }
+}
+
+/// The checksum of a spec's row; its number, which the file gives, is checked by those that name
+/// it.
+pub(super) fn spec_checksum(task: &str, body: &str) -> u32 {
+    Checksum::default().text(task).text(body).end()
+}
+
+impl TaskRow {
+    /// The row of a record whose spec has that number.
+    pub(super) fn write(record: &Record, spec: i64) -> Self {
+        let mut row = Self {
+            id: record.id.to_string(),
+            spec,
+            scope: record.spec.scope.to_string(),
+            state: record.state.to_string(),
+            parent: record.parent.map(|parent| parent.to_string()),
+            created: micros(record.created_at),
+            body: json(&RecordFields::from(record)),
+            checksum: 0,
+        };
+        row.checksum = row.sum();
+        row
+    }
+
+    /// Checks a row and reads the record of it.
+    pub(super) fn read(&self, spec: Arc<Spec>) -> Result<Record, Damage> {
+        let damage = |why: &dyn ToString| Damage::new("task", &self.id, why);
+        if self.checksum != self.sum() {
+            return Err(damage(&CHECKSUM));
+        }
+        let owned: OwnedRecord = parse(&self.body).map_err(|why| damage(&why))?;
+        Ok(owned.beside(spec))
+    }
+
+    fn sum(&self) -> u32 {
+        let sum = Checksum::default().text(&self.id).number(self.spec);
+        let sum = sum.text(&self.scope).text(&self.state);
+        let sum = sum.text(self.parent.as_deref().unwrap_or_default());
+        sum.number(self.created).text(&self.body).end()
+    }
+}
+
+impl EventRow {
+    /// The row of an event whose spec has that number.
+    pub(super) fn write(event: &Event, spec: i64) -> Self {
+        let mut row = Self {
+            seq: event.seq.0.cast_signed(),
+            at: micros(event.at),
+            task: event.task.to_string(),
+            spec,
+            kind: event.what.name().to_owned(),
+            body: json(&EventFields::from(event)),
+            checksum: 0,
+        };
+        row.checksum = row.sum();
+        row
+    }
+
+    /// Checks a row and reads the event of it.
+    pub(super) fn read(&self, spec: Arc<Spec>) -> Result<Event, Damage> {
+        let damage = |why: &dyn ToString| Damage::new("event", &self.seq, why);
+        if self.checksum != self.sum() {
+            return Err(damage(&CHECKSUM));
+        }
+        let owned: OwnedEvent = parse(&self.body).map_err(|why| damage(&why))?;
+        let seq = Seq(self.seq.cast_unsigned());
+        let at = Timestamp::from_micros(self.at.cast_unsigned());
+        let task = TaskId::from_str(&self.task).map_err(|why| damage(&why))?;
+        Ok(owned.beside(seq, at, task, spec))
+    }
+
+    fn sum(&self) -> u32 {
+        let sum = Checksum::default().number(self.seq).number(self.at);
+        let sum = sum.text(&self.task).number(self.spec);
+        sum.text(&self.kind).text(&self.body).end()
+    }
+}
+
+const CHECKSUM: &str = "its checksum does not match";
+
+/// As SQLite has no unsigned numbers, the bits are kept.
+const fn micros(at: Timestamp) -> i64 {
+    at.as_micros().cast_signed()
+}
+
+pub(super) fn json(value: &impl Serialize) -> String {
+    // Maps have text keys, and nothing here fails to write itself.
+    serde_json::to_string(value).expect("the kernel's types can be written as JSON")
+}
+
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// CRC-32 over fields, each with its length, so that bytes cannot move from one to the next.
+#[derive(Default)]
+struct Checksum(crc32fast::Hasher);
+
+impl Checksum {
+    fn number(mut self, number: i64) -> Self {
+        self.0.update(&number.to_le_bytes());
+        self
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        self.0.update(&text.len().to_le_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    fn end(self) -> u32 {
+        self.0.finalize()
+    }
+}

@@ -1,0 +1,450 @@
+//! SQLite: the only file that names `rusqlite`.
+//!
+//! # Invariants
+//! 1. What is written happens in a transaction that was opened as a writing one, so that it does
+//!    not fail half way because another process writes.
+//! 2. Statements are prepared once and kept.
+//!
+//! *Not here*: what the rows mean (`codec`), which are written (`pen`), their tables (`schema`).
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior, params,
+};
+
+use super::codec::{EventRow, SpecRow, TaskRow};
+use super::schema;
+use crate::store::StoreError;
+
+/// How long a statement waits for another process that checkpoints or begins to read.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+/// Enough for each statement of the file.
+const STATEMENTS_KEPT: usize = 64;
+
+/// What SQLite says is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct Trouble(#[from] rusqlite::Error);
+
+impl Trouble {
+    /// Whether the file is not what SQLite wrote, so that trying again cannot help.
+    pub(super) fn is_damage(&self) -> bool {
+        let Self(error) = self;
+        matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        ) || error.sqlite_error_code().is_none()
+    }
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        let source: Box<dyn Error + Send + Sync> = Box::new(trouble);
+        Self::Unavailable { source }
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Access {
+    /// The one writer.
+    Write,
+    /// It reads what others write.
+    Read,
+}
+
+/// Whose file it is.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) application: i32,
+    pub(super) version: i64,
+    /// How many tables, indices and views it has.
+    pub(super) objects: i64,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Database(Connection);
+
+impl Database {
+    /// Opens a file that is there; an empty one is a new one.
+    pub(super) fn open(path: &Path, access: Access) -> Result<Self, Trouble> {
+        let flags = match access {
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_MAX)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        Ok(Self(connection))
+    }
+
+    /// Reads whose file it is. Nothing was changed yet.
+    pub(super) fn identity(&self) -> Result<Identity, Trouble> {
+        let number = |sql| self.0.query_row(sql, [], |row| row.get(0));
+        Ok(Identity {
+            application: self
+                .0
+                .query_row("PRAGMA application_id", [], |row| row.get(0))?,
+            version: number("PRAGMA user_version")?,
+            objects: number("SELECT count(*) FROM sqlite_schema")?,
+        })
+    }
+
+    /// Says how the writer works.
+    pub(super) fn prepare(&self, is_synced: bool) -> Result<(), Trouble> {
+        // The first one counts for a new file only, and before its first table.
+        self.0.pragma_update(None, "auto_vacuum", "incremental")?;
+        self.0.pragma_update(None, "journal_mode", "wal")?;
+        let synchronous = if is_synced { "full" } else { "normal" };
+        self.0.pragma_update(None, "synchronous", synchronous)?;
+        // A checkpoint stands in the way of the commit that begins it, so it is rare; the keeper
+        // makes it before that, when nobody waits.
+        self.0.pragma_update(None, "wal_autocheckpoint", 16_000)?;
+        self.0.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        self.0.pragma_update(None, "cache_size", -65_536)?;
+        // A mapped file that shrinks is a bus error.
+        self.0.pragma_update(None, "mmap_size", 0)?;
+        Ok(())
+    }
+
+    /// Brings the tables from a version to the newest one, all of it or nothing.
+    pub(super) fn migrate(&mut self, from: usize) -> Result<(), Trouble> {
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.0.transaction_with_behavior(behavior)?;
+        for step in schema::STEPS.iter().skip(from) {
+            transaction.execute_batch(step)?;
+        }
+        let newest = i64::try_from(schema::STEPS.len()).expect("there are few versions");
+        transaction.pragma_update(None, "user_version", newest)?;
+        transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// The texts of all tables, indices and views.
+    pub(super) fn schema(&self) -> Result<BTreeSet<String>, Trouble> {
+        let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL";
+        let mut statement = self.0.prepare(sql)?;
+        let texts = statement.query_map([], |row| row.get(0))?;
+        Ok(texts.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// What a file of the newest version has as its schema.
+    pub(super) fn schema_of_newest() -> Result<BTreeSet<String>, Trouble> {
+        let mut fresh = Self(Connection::open_in_memory()?);
+        fresh.migrate(0)?;
+        fresh.schema()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_identity(&self, application: i32, version: i64) {
+        let set = |name, value| self.0.pragma_update(None, name, value);
+        set("application_id", i64::from(application)).expect("it is ours");
+        set("user_version", version).expect("it is ours");
+    }
+
+    /// Does all of `work` or nothing, and waits for the disk as this connection does.
+    pub(super) fn atomically<T, E: From<Trouble>>(
+        &mut self,
+        work: impl FnOnce(&Rows<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.0.transaction_with_behavior(behavior);
+        let transaction = transaction.map_err(Trouble)?;
+        let done = work(&Rows(&transaction))?;
+        transaction.commit().map_err(Trouble)?;
+        Ok(done)
+    }
+
+    /// Reads from one point in time.
+    pub(super) fn read<T, E: From<Trouble>>(
+        &mut self,
+        work: impl FnOnce(&Rows<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let behavior = TransactionBehavior::Deferred;
+        let transaction = self.0.transaction_with_behavior(behavior);
+        let transaction = transaction.map_err(Trouble)?;
+        work(&Rows(&transaction))
+    }
+
+    /// Moves what is in the log to the file, as far as no reader is in the way.
+    pub(super) fn checkpoint(&self) -> Result<(), Trouble> {
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        Ok(self.0.query_row(sql, [], |_| Ok(()))?)
+    }
+
+    /// How many pages the file has, and how many of them are not used.
+    pub(super) fn pages(&self) -> Result<(i64, i64), Trouble> {
+        let number = |sql| self.0.query_row(sql, [], |row| row.get(0));
+        Ok((
+            number("PRAGMA page_count")?,
+            number("PRAGMA freelist_count")?,
+        ))
+    }
+
+    /// Gives up to so many unused pages back to the disk.
+    pub(super) fn shrink(&self, pages: u32) -> Result<(), Trouble> {
+        // The statement frees one page a step.
+        let sql = format!("PRAGMA incremental_vacuum({pages})");
+        let mut statement = self.0.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+}
+
+/// The rows, within a transaction.
+pub(super) struct Rows<'a>(&'a Connection);
+
+impl Rows<'_> {
+    fn run(&self, sql: &str, values: impl Params) -> Result<usize, Trouble> {
+        Ok(self.0.prepare_cached(sql)?.execute(values)?)
+    }
+
+    fn first<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Trouble> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        Ok(statement.query_row(values, read).optional()?)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Trouble> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map(values, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub(super) fn put_spec(&self, task: &str, body: &str, checksum: u32) -> Result<i64, Trouble> {
+        let sql = "INSERT INTO spec (task, body, checksum) VALUES (?, ?, ?)";
+        self.run(sql, params![task, body, checksum])?;
+        Ok(self.0.last_insert_rowid())
+    }
+
+    /// The newest spec of a task.
+    pub(super) fn newest_spec(&self, task: &str) -> Result<Option<SpecRow>, Trouble> {
+        let sql = "SELECT id, task, body, checksum FROM spec
+            WHERE task = ? ORDER BY id DESC LIMIT 1";
+        self.first(sql, params![task], |row| spec_row(row, 0))
+    }
+
+    /// The specs of which nothing tells any more.
+    pub(super) fn forget_specs(&self, task: &str) -> Result<(), Trouble> {
+        let sql = "DELETE FROM spec WHERE task = ?1
+            AND NOT EXISTS (SELECT 1 FROM task WHERE id = ?1)
+            AND NOT EXISTS (SELECT 1 FROM event WHERE task = ?1)";
+        self.run(sql, params![task]).map(drop)
+    }
+
+    /// Writes a task, unless there is one that has settled.
+    pub(super) fn put_task(&self, row: &TaskRow) -> Result<bool, Trouble> {
+        let sql = "INSERT INTO task (id, spec, scope, state, parent, created, body, checksum)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET
+                spec = excluded.spec, scope = excluded.scope, state = excluded.state,
+                parent = excluded.parent, created = excluded.created, body = excluded.body,
+                checksum = excluded.checksum
+            WHERE task.state NOT IN
+                ('completed', 'failed', 'timed_out', 'cancelled', 'interrupted')";
+        let changed = self.run(
+            sql,
+            params![
+                row.id,
+                row.spec,
+                row.scope,
+                row.state,
+                row.parent,
+                row.created,
+                row.body,
+                row.checksum
+            ],
+        )?;
+        Ok(changed > 0)
+    }
+
+    pub(super) fn remove_task(&self, id: &str) -> Result<(), Trouble> {
+        self.run("DELETE FROM task WHERE id = ?", params![id])
+            .map(drop)
+    }
+
+    pub(super) fn task(&self, id: &str) -> Result<Option<(TaskRow, SpecRow)>, Trouble> {
+        let sql = format!("{TASKS} WHERE t.id = ?");
+        self.first(&sql, params![id], task_row)
+    }
+
+    /// Every task, in the order of their ids.
+    pub(super) fn each_task<E: From<Trouble>>(
+        &self,
+        mut take: impl FnMut(TaskRow, SpecRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = format!("{TASKS} ORDER BY t.id");
+        let mut statement = self.0.prepare_cached(&sql).map_err(Trouble)?;
+        let mut rows = statement.query([]).map_err(Trouble)?;
+        while let Some(row) = rows.next().map_err(Trouble)? {
+            let (task, spec) = task_row(row).map_err(Trouble)?;
+            take(task, spec)?;
+        }
+        Ok(())
+    }
+
+    /// How many tasks there are, as the index of their ids has it and as their table has it.
+    pub(super) fn count_tasks(&self) -> Result<(i64, i64), Trouble> {
+        let number = |sql| self.0.query_row(sql, [], |row| row.get(0));
+        Ok((
+            number("SELECT count(*) FROM task INDEXED BY sqlite_autoindex_task_1 WHERE id > ''")?,
+            number("SELECT count(*) FROM task NOT INDEXED")?,
+        ))
+    }
+
+    /// A page of tasks, the newest first: of a scope, in a state, older than `before`.
+    pub(super) fn page(
+        &self,
+        (scope, state): (Option<&str>, Option<&str>),
+        before: Option<(i64, &str)>,
+        limit: i64,
+    ) -> Result<Vec<(TaskRow, SpecRow)>, Trouble> {
+        let mut sql = format!("{TASKS} WHERE 1");
+        let (created, id) = before.unwrap_or((i64::MAX, ""));
+        sql.push_str(if scope.is_some() {
+            " AND t.scope = ?1"
+        } else {
+            " AND ?1 IS NULL"
+        });
+        sql.push_str(if state.is_some() {
+            " AND t.state = ?2"
+        } else {
+            " AND ?2 IS NULL"
+        });
+        if before.is_some() {
+            sql.push_str(" AND (t.created, t.id) < (?3, ?4)");
+        } else {
+            sql.push_str(" AND ?3 IS NOT NULL AND ?4 IS NOT NULL");
+        }
+        sql.push_str(" ORDER BY t.created DESC, t.id DESC LIMIT ?5");
+        self.all(&sql, params![scope, state, created, id, limit], task_row)
+    }
+
+    /// The tasks below one, in the order of their ids.
+    pub(super) fn children(&self, parent: &str) -> Result<Vec<(TaskRow, SpecRow)>, Trouble> {
+        let sql = format!("{TASKS} WHERE t.parent = ? ORDER BY t.id");
+        self.all(&sql, params![parent], task_row)
+    }
+
+    pub(super) fn put_event(&self, row: &EventRow) -> Result<(), Trouble> {
+        let sql = "INSERT INTO event (seq, at, task, spec, type, body, checksum)
+            VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let values = params![
+            row.seq,
+            row.at,
+            row.task,
+            row.spec,
+            row.kind,
+            row.body,
+            row.checksum
+        ];
+        self.run(sql, values).map(drop)
+    }
+
+    /// The numbers of the oldest and the newest event.
+    pub(super) fn log_ends(&self) -> Result<Option<(i64, i64)>, Trouble> {
+        let end = |sql| {
+            self.0
+                .query_row(sql, [], |row| row.get::<_, Option<i64>>(0))
+        };
+        let oldest = end("SELECT min(seq) FROM event")?;
+        let newest = end("SELECT max(seq) FROM event")?;
+        Ok(oldest.zip(newest))
+    }
+
+    pub(super) fn events_after(
+        &self,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(EventRow, SpecRow)>, Trouble> {
+        let sql = format!("{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?");
+        self.all(&sql, params![after, limit], event_row)
+    }
+
+    pub(super) fn events_of(
+        &self,
+        task: &str,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(EventRow, SpecRow)>, Trouble> {
+        let sql = format!("{EVENTS} WHERE e.task = ? AND e.seq > ? ORDER BY e.seq LIMIT ?");
+        self.all(&sql, params![task, after, limit], event_row)
+    }
+
+    /// Removes the events up to a number; gives the tasks that they were about.
+    pub(super) fn forget_events(&self, up_to: i64) -> Result<Vec<String>, Trouble> {
+        let sql = "SELECT DISTINCT task FROM event WHERE seq <= ?";
+        let tasks = self.all(sql, params![up_to], |row| row.get(0))?;
+        self.run("DELETE FROM event WHERE seq <= ?", params![up_to])?;
+        Ok(tasks)
+    }
+
+    pub(super) fn fact(&self, key: &str) -> Result<Option<String>, Trouble> {
+        let sql = "SELECT value FROM meta WHERE key = ?";
+        self.first(sql, params![key], |row| row.get(0))
+    }
+
+    pub(super) fn set_fact(&self, key: &str, value: &str) -> Result<(), Trouble> {
+        let sql = "INSERT INTO meta (key, value) VALUES (?, ?)
+            ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        self.run(sql, params![key, value]).map(drop)
+    }
+}
+
+const TASKS: &str = "SELECT t.id, t.spec, t.scope, t.state, t.parent, t.created, t.body,
+    t.checksum, s.id, s.task, s.body, s.checksum FROM task t LEFT JOIN spec s ON s.id = t.spec";
+
+const EVENTS: &str = "SELECT e.seq, e.at, e.task, e.spec, e.type, e.body, e.checksum,
+    s.id, s.task, s.body, s.checksum FROM event e LEFT JOIN spec s ON s.id = e.spec";
+
+fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, SpecRow)> {
+    let task = TaskRow {
+        id: row.get(0)?,
+        spec: row.get(1)?,
+        scope: row.get(2)?,
+        state: row.get(3)?,
+        parent: row.get(4)?,
+        created: row.get(5)?,
+        body: row.get(6)?,
+        checksum: row.get(7)?,
+    };
+    Ok((task, spec_row(row, 8)?))
+}
+
+fn event_row(row: &Row<'_>) -> rusqlite::Result<(EventRow, SpecRow)> {
+    let event = EventRow {
+        seq: row.get(0)?,
+        at: row.get(1)?,
+        task: row.get(2)?,
+        spec: row.get(3)?,
+        kind: row.get(4)?,
+        body: row.get(5)?,
+        checksum: row.get(6)?,
+    };
+    Ok((event, spec_row(row, 7)?))
+}
+
+fn spec_row(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecRow> {
+    Ok(SpecRow {
+        id: row.get(first)?,
+        task: row.get(first + 1)?,
+        body: row.get(first + 2)?,
+        checksum: row.get(first + 3)?,
+    })
+}

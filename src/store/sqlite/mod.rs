@@ -1,0 +1,337 @@
+//! The store in one file: SQLite, with a schema that a person can read.
+//!
+//! A batch is one transaction. The file is opened with the ordinary tool: its views `tasks`,
+//! `running` and `events` say in plain words what is and what happened.
+//!
+//! # Invariants
+//! 1. One process writes a file; others read it meanwhile.
+//! 2. A file that is damaged, newer, or not ours is refused and left as it is.
+//! 3. With [`Durability::Synced`] a commit that was acknowledged survives a power cut.
+//!
+//! *Not here*: grouping commits, and trying again when the disk is full (the writer of `actors`).
+
+mod codec;
+mod database;
+mod keeper;
+mod pen;
+mod place;
+mod reader;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Batch, Latency, Loaded, Store, StoreError};
+use crate::kernel::{Event, Seq};
+use database::{Access, Database, Trouble};
+use keeper::Keeper;
+use pen::{Pen, ReadError};
+use place::Place;
+pub use reader::Reader;
+
+/// How many events a file keeps unless told otherwise.
+pub const HISTORY_DEFAULT: u64 = 1_000_000;
+
+/// What a power cut may take away. A crash of the process takes nothing away either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: each commit waits for the disk.
+    #[default]
+    Synced,
+    /// What was committed within this time; commits do not wait for the disk.
+    Relaxed {
+        /// The longest time between a commit and its arrival on the disk.
+        loss_window: Duration,
+    },
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    durability: Durability,
+    history_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            history_max: HISTORY_DEFAULT,
+        }
+    }
+}
+
+impl Options {
+    /// Says what a power cut may take away (nothing).
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets how many events are kept, the newest ones ([`HISTORY_DEFAULT`]); a few more stay until
+    /// it is worth removing them.
+    #[must_use]
+    pub const fn history_max(mut self, events: u64) -> Self {
+        self.history_max = events;
+        self
+    }
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or another manager of this one, writes it.
+    #[error(
+        "{} is in use by {}: stop that one, or use another file",
+        path.display(), pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The process that holds it, if it could be told.
+        pid: Option<u32>,
+    },
+    /// Somebody else could read or exchange what is in the file.
+    #[error("{} {problem}; {advice}", path.display())]
+    Unsafe {
+        /// The file or the folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What to do.
+        advice: String,
+    },
+    /// It was written by a newer version of understory.
+    #[error(
+        "{} has the version {found} and this program knows versions up to {known}: update it",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that is known here.
+        known: usize,
+    },
+    /// It was written by an older version, and who only reads does not change it.
+    #[error("{} is of an older version: open it for writing once", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a file of something else.
+    #[error("{} is no file of understory: choose another path", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not what was written. Nothing was changed.
+    #[error("{} is damaged: put a copy in its place, or begin with a new file", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The disk or the system does not let it be used now.
+    #[error("{} cannot be opened; try again when the cause is mended", path.display())]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl OpenError {
+    fn of(path: &Path, error: ReadError) -> Self {
+        let path = path.to_owned();
+        if error.is_damage() {
+            let source = Box::new(error);
+            Self::Damaged { path, source }
+        } else {
+            let source = Box::new(error);
+            Self::Unavailable { path, source }
+        }
+    }
+
+    fn damaged(path: &Path, why: &'static str) -> Self {
+        let (path, source) = (path.to_owned(), why.into());
+        Self::Damaged { path, source }
+    }
+}
+
+/// Keeps records and events in one file.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use understory::store::sqlite::{Options, SqliteStore};
+/// use understory::store::Store;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("tasks.db");
+/// let store = SqliteStore::open(&path, Options::default())?;
+/// assert!(store.load()?.records.is_empty());
+/// assert!(SqliteStore::open(&path, Options::default()).is_err()); // one writer a file
+/// # Ok(()) }
+/// ```
+pub struct SqliteStore {
+    path: PathBuf,
+    // Ends before the pen, and the place is free last.
+    keeper: Keeper,
+    pen: Arc<Mutex<Pen>>,
+    /// What was read at the opening, for the first who asks.
+    loaded: Mutex<Option<Loaded>>,
+    _place: Place,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it, and reads all of it. It may block for as long.
+    ///
+    /// Beside the file there are its log (`-wal`), its index (`-shm`) and, for as long as it is in
+    /// use, its lock (`.lock`). It does not work on network file systems.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to do; the file is as it was.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let place = Place::take(path.as_ref())?;
+        let path = place.path().to_owned();
+        let error = |error: ReadError| OpenError::of(&path, error);
+        let is_synced = options.durability == Durability::Synced;
+        let database = open_database(&path, is_synced)?;
+        let pen = Pen::new(database, options.history_max);
+        let mut pen = pen.map_err(|trouble| error(trouble.into()))?;
+        let loaded = Mutex::new(Some(pen.load().map_err(error)?));
+        let pen = Arc::new(Mutex::new(pen));
+        let keeper = Keeper::start(&path, &pen, options.durability);
+        let keeper = keeper.map_err(|source| OpenError::Unavailable {
+            path: path.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(Self {
+            path,
+            keeper,
+            pen,
+            loaded,
+            _place: place,
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn pen(&self) -> MutexGuard<'_, Pen> {
+        lock(&self.pen)
+    }
+}
+
+/// Opens the file for writing and brings it to the newest version.
+fn open_database(path: &Path, is_synced: bool) -> Result<Database, OpenError> {
+    let error = |trouble: Trouble| OpenError::of(path, trouble.into());
+    let mut database = Database::open(path, Access::Write).map_err(error)?;
+    let version = check_identity(&database, path)?;
+    database.prepare(is_synced).map_err(error)?;
+    if version < schema::STEPS.len() {
+        database.migrate(version).map_err(error)?;
+    }
+    check_schema(&database, path)?;
+    Ok(database)
+}
+
+/// The version of a file that is ours; zero when it is new.
+fn check_identity(database: &Database, path: &Path) -> Result<usize, OpenError> {
+    let identity = database.identity().map_err(|trouble| {
+        // Something with another header has never been ours.
+        if trouble.is_damage() && !place::has_header(path) {
+            let path = path.to_owned();
+            return OpenError::Foreign { path };
+        }
+        OpenError::of(path, trouble.into())
+    })?;
+    let is_new = identity.objects == 0 && identity.application == 0 && identity.version == 0;
+    if is_new {
+        return Ok(0);
+    }
+    if identity.application != schema::APPLICATION_ID {
+        let path = path.to_owned();
+        return Err(OpenError::Foreign { path });
+    }
+    let known = schema::STEPS.len();
+    match usize::try_from(identity.version) {
+        Ok(version) if (1..=known).contains(&version) => Ok(version),
+        Ok(version) if version > known => Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: identity.version,
+            known,
+        }),
+        Ok(_) | Err(_) => Err(OpenError::damaged(path, "it has no version")),
+    }
+}
+
+fn check_schema(database: &Database, path: &Path) -> Result<(), OpenError> {
+    let error = |trouble: Trouble| OpenError::of(path, trouble.into());
+    let found = database.schema().map_err(error)?;
+    let wanted = Database::schema_of_newest().map_err(error)?;
+    // What a person added (an index, statistics) is no harm.
+    if found.is_superset(&wanted) {
+        Ok(())
+    } else {
+        Err(OpenError::damaged(
+            path,
+            "its tables are not those of its version",
+        ))
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut pen = self.pen();
+        // What was read at the opening is no longer all.
+        drop(lock(&self.loaded).take());
+        pen.commit(batch)?;
+        drop(pen);
+        self.keeper.stir(!batch.removed.is_empty());
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let mut pen = self.pen();
+        if let Some(loaded) = lock(&self.loaded).take() {
+            return Ok(loaded);
+        }
+        Ok(pen.load()?)
+    }
+
+    fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
+        Ok(self.pen().events(after, limit)?)
+    }
+
+    fn latency(&self) -> Latency {
+        Latency::Blocking
+    }
+}
+
+/// A panic under the lock leaves at most a transaction that was not committed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}

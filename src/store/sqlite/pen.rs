@@ -1,0 +1,304 @@
+//! Writes batches as rows, and reads rows as records and events.
+//!
+//! # Invariants
+//! 1. A batch is one transaction: records, removals, events and the end of the history.
+//! 2. What is known of the file (its newest number, the specs) changes after the transaction.
+//! 3. A settled row is overwritten only by one with the same end, or by the next life of its id.
+//!
+//! *Not here*: when (the writer of `actors`), the place of the file (`place`).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::codec::{self, Damage, EventRow, SpecRow, TaskRow};
+use super::database::{Database, Rows, Trouble};
+use crate::kernel::{Event, Record, Scope, Seq, Spec, State, TaskId};
+use crate::store::{Batch, EVENTS_PAGE_MAX, Loaded, StoreError, check_order, check_settled};
+
+/// Most events that one commit removes beside those that it adds.
+const FORGET_AT_ONCE: u64 = 1_000;
+/// The fact that says which scopes are closed.
+const CLOSED_SCOPES: &str = "closed_scopes";
+
+/// Why rows could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    #[error(transparent)]
+    Damage(#[from] Damage),
+}
+
+impl ReadError {
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Trouble(trouble) => trouble.is_damage(),
+            Self::Damage(_) => true,
+        }
+    }
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        let source = Box::new(error);
+        Self::Unavailable { source }
+    }
+}
+
+/// The one writer of a file.
+#[derive(Debug)]
+pub(super) struct Pen {
+    pub(super) database: Database,
+    history_max: u64,
+    /// The numbers of the oldest and the newest event.
+    oldest: u64,
+    newest: Seq,
+    specs: Specs,
+}
+
+/// The newest specs of tasks that have not settled, with their numbers.
+type Specs = HashMap<TaskId, (i64, Arc<Spec>)>;
+
+impl Pen {
+    pub(super) fn new(mut database: Database, history_max: u64) -> Result<Self, Trouble> {
+        let ends = database.read(log_ends)?;
+        let (oldest, newest) = ends.unwrap_or((1, 0));
+        Ok(Self {
+            database,
+            history_max: history_max.max(1),
+            oldest: oldest.cast_unsigned(),
+            newest: Seq(newest.cast_unsigned()),
+            specs: HashMap::new(),
+        })
+    }
+
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let newest = check_order(self.newest, &batch.events)?;
+        let keep_from = self.keep_from(newest);
+        let known = &self.specs;
+        let found = self.database.atomically(|rows| {
+            let mut sheet = Sheet {
+                rows,
+                known,
+                found: Specs::new(),
+            };
+            sheet.write(batch)?;
+            if let Some(first) = keep_from {
+                sheet.forget_events_before(first)?;
+            }
+            Ok::<_, StoreError>(sheet.found)
+        })?;
+        self.newest = newest;
+        self.oldest = keep_from.unwrap_or(self.oldest);
+        self.specs.extend(found);
+        for record in batch.records.iter().filter(|record| !record.is_held()) {
+            self.specs.remove(&record.id);
+        }
+        for id in &batch.removed {
+            self.specs.remove(id);
+        }
+        Ok(())
+    }
+
+    /// The first event to be kept, if older ones are to go.
+    fn keep_from(&self, newest: Seq) -> Option<u64> {
+        let first = (newest.0 + 1).saturating_sub(self.history_max);
+        let added = newest.0 - self.newest.0;
+        let limit = self.oldest + 2 * added + FORGET_AT_ONCE;
+        // In slices, as each one costs a search of what else tells of its tasks.
+        let is_worth_it = first >= self.oldest + FORGET_AT_ONCE.min(self.history_max / 4 + 1);
+        is_worth_it.then(|| first.min(limit).min(newest.0))
+    }
+
+    pub(super) fn load(&mut self) -> Result<Loaded, ReadError> {
+        let (loaded, specs) = self.database.read(|rows| {
+            let mut specs = Specs::new();
+            let loaded = load(rows, |record, spec| {
+                if record.is_held() {
+                    specs.insert(record.id, (spec, Arc::clone(&record.spec)));
+                }
+            })?;
+            Ok::<_, ReadError>((loaded, specs))
+        })?;
+        self.specs = specs;
+        Ok(loaded)
+    }
+
+    pub(super) fn events(
+        &mut self,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Arc<Event>>, ReadError> {
+        self.database.read(|rows| events(rows, after, limit))
+    }
+}
+
+/// What a transaction writes.
+struct Sheet<'a> {
+    rows: &'a Rows<'a>,
+    known: &'a Specs,
+    found: Specs,
+}
+
+impl Sheet<'_> {
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        // Events first: they know each spec in the order in which tasks had them.
+        for event in &batch.events {
+            let spec = self.spec_of(event.task, &event.spec)?;
+            self.rows.put_event(&EventRow::write(event, spec))?;
+        }
+        for record in &batch.records {
+            let spec = self.spec_of(record.id, &record.spec)?;
+            self.put_record(record, spec)?;
+        }
+        for id in &batch.removed {
+            let id = id.to_string();
+            self.rows.remove_task(&id)?;
+            self.rows.forget_specs(&id)?;
+        }
+        if let Some(closed) = &batch.closed {
+            self.rows.set_fact(CLOSED_SCOPES, &codec::json(closed))?;
+        }
+        Ok(())
+    }
+
+    fn put_record(&self, record: &Record, spec: i64) -> Result<(), StoreError> {
+        let row = TaskRow::write(record, spec);
+        if self.rows.put_task(&row)? {
+            return Ok(());
+        }
+        let kept = self.rows.task(&row.id)?;
+        if let Some((kept, kept_spec)) = kept {
+            check_settled(
+                &read_record(&kept, &kept_spec).map_err(ReadError::from)?,
+                record,
+            )?;
+            self.rows.remove_task(&row.id)?;
+        }
+        self.rows.put_task(&row)?;
+        Ok(())
+    }
+
+    /// The number of a task's spec, which is written once.
+    fn spec_of(&mut self, task: TaskId, spec: &Arc<Spec>) -> Result<i64, StoreError> {
+        let newest = self.found.get(&task).or_else(|| self.known.get(&task));
+        if let Some((number, newest)) = newest
+            && (Arc::ptr_eq(newest, spec) || newest == spec)
+        {
+            return Ok(*number);
+        }
+        let (id, body) = (task.to_string(), codec::spec_body(spec));
+        let written = if newest.is_none() {
+            let newest = self.rows.newest_spec(&id)?;
+            newest.filter(|row| row.body == body)
+        } else {
+            None
+        };
+        let number = if let Some(row) = written {
+            row.id
+        } else {
+            let checksum = codec::spec_checksum(&id, &body);
+            self.rows.put_spec(&id, &body, checksum)?
+        };
+        self.found.insert(task, (number, Arc::clone(spec)));
+        Ok(number)
+    }
+
+    fn forget_events_before(&self, first: u64) -> Result<(), Trouble> {
+        for task in self.rows.forget_events(first.cast_signed() - 1)? {
+            self.rows.forget_specs(&task)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything, as of one point in time.
+pub(super) fn load(
+    rows: &Rows<'_>,
+    mut look: impl FnMut(&Record, i64),
+) -> Result<Loaded, ReadError> {
+    let mut records = Vec::new();
+    rows.each_task(|row, spec| {
+        let record = read_record(&row, &spec)?;
+        look(&record, spec.id);
+        records.push(Arc::new(record));
+        Ok::<_, ReadError>(())
+    })?;
+    let (by_index, by_table) = rows.count_tasks()?;
+    if by_index != by_table {
+        let why = format!("{by_table} rows, but {by_index} in its index");
+        return Err(Damage::new("task", &"(all)", &why).into());
+    }
+    let (_, newest) = rows.log_ends()?.unwrap_or((1, 0));
+    Ok(Loaded {
+        seq: Seq(newest.cast_unsigned()),
+        records,
+        closed: closed_scopes(rows)?,
+    })
+}
+
+fn closed_scopes(rows: &Rows<'_>) -> Result<BTreeSet<Scope>, ReadError> {
+    let Some(text) = rows.fact(CLOSED_SCOPES)? else {
+        return Ok(BTreeSet::new());
+    };
+    codec::parse(&text).map_err(|why| Damage::new("meta", &CLOSED_SCOPES, &why).into())
+}
+
+/// The oldest events after a number, at most [`EVENTS_PAGE_MAX`].
+pub(super) fn events(
+    rows: &Rows<'_>,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Arc<Event>>, ReadError> {
+    // Numbers beyond those of SQLite have no events.
+    let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+    let events = read_events(&rows.events_after(after, page(limit))?)?;
+    let numbers = events.windows(2);
+    if let Some(gap) = numbers
+        .into_iter()
+        .find(|two| two[0].seq.next() != two[1].seq)
+    {
+        return Err(Damage::new("event", &gap[0].seq.next(), &"it is missing").into());
+    }
+    Ok(events)
+}
+
+/// How many rows a page of events has.
+pub(super) fn page(limit: usize) -> i64 {
+    i64::try_from(limit.min(EVENTS_PAGE_MAX)).expect("the bound is small")
+}
+
+/// Reads rows; events of one task share their spec.
+pub(super) fn read_events(rows: &[(EventRow, SpecRow)]) -> Result<Vec<Arc<Event>>, ReadError> {
+    let mut specs: HashMap<i64, Arc<Spec>> = HashMap::new();
+    let mut events = Vec::with_capacity(rows.len());
+    for (row, spec) in rows {
+        let shared = match specs.get(&spec.id) {
+            Some(shared) => Arc::clone(shared),
+            None => spec.read()?,
+        };
+        specs.insert(spec.id, Arc::clone(&shared));
+        events.push(Arc::new(row.read(shared)?));
+    }
+    Ok(events)
+}
+
+pub(super) fn read_record(row: &TaskRow, spec: &SpecRow) -> Result<Record, Damage> {
+    let record = row.read(spec.read()?)?;
+    let same = State::parse(&row.state) == Some(record.state)
+        && row.scope == record.spec.scope.as_str()
+        && row.id == spec.task;
+    if same {
+        Ok(record)
+    } else {
+        Err(Damage::new(
+            "task",
+            &row.id,
+            &"its columns contradict its body",
+        ))
+    }
+}
+
+fn log_ends(rows: &Rows<'_>) -> Result<Option<(i64, i64)>, Trouble> {
+    rows.log_ends()
+}
