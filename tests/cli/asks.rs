@@ -155,3 +155,42 @@ fn only_a_suspended_task_is_resumed_and_only_a_process_suspends() {
     crew.release("gate");
     assert_eq!(run.finish().code, Some(0));
 }
+
+#[test]
+fn wait_ends_with_what_is_stuck_if_that_counts() {
+    let plan = task("lead", "read line < gate", "")
+        + &task("asks", "understory ask color which", "parent = \"lead\"")
+        + &task(
+            "sleeps",
+            "[ \"${UNDERSTORY_RESUMED+set}\" ] || understory suspend 'may I?'",
+            "parent = \"lead\"",
+        )
+        + &task("fails", "exit 3", "parent = \"lead\"");
+    let crew = Crew::new(&plan);
+    crew.pipe("gate");
+    let run = crew.start(&[]);
+    poll("the run", || crew.say(&["ls"]).code == Some(0));
+
+    let stuck = crew.say(&["wait", "--or-stuck", "asks"]);
+    assert_eq!(
+        (stuck.code, &*stuck.stdout),
+        (Some(3), "lead/asks asks color\n")
+    );
+    let stuck = crew.say(&["wait", "--or-stuck", "sleeps"]);
+    assert_eq!(
+        (stuck.code, &*stuck.stdout),
+        (Some(3), "lead/sleeps suspended\n")
+    );
+    let worst = crew.say(&["wait", "--or-stuck", "asks", "fails", "sleeps"]);
+    assert_eq!(worst.code, Some(1), "{worst:?}");
+    assert_eq!(worst.stdout.lines().count(), 3, "{worst:?}");
+    let ordinary = crew.say(&["wait", "asks", "--timeout", "1ms"]);
+    assert_eq!((ordinary.code, &*ordinary.stdout), (Some(124), ""));
+
+    assert_eq!(crew.say(&["respond", "asks", "color", "red"]).code, Some(0));
+    assert_eq!(crew.say(&["resume", "sleeps"]).code, Some(0));
+    let ended = crew.say(&["wait", "--or-stuck", "asks", "sleeps"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    crew.release("gate");
+    assert_eq!(run.finish().code, Some(1));
+}

@@ -32,7 +32,8 @@ use uuid::Uuid;
 pub(crate) use desk::{Call, Desk, Reply, Voice};
 use protocol::{Answer, REQUEST_BYTES_MAX, Request};
 pub(crate) use protocol::{
-    Extent, Inbox, ListAsk, ParentEnd, Quorum, Said, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
+    Counts, Extent, Inbox, ListAsk, ParentEnd, Quorum, Said, Shape, SpawnAnswer, SpawnAsk, Until,
+    Verb,
 };
 
 /// Where a process finds the socket.

@@ -19,7 +19,7 @@ use crate::cli;
 use crate::process::RESUMED_VARIABLE;
 use crate::socket::client::{ClientError, Peer};
 use crate::socket::{
-    Extent, Inbox, ListAsk, ParentEnd, Quorum, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
+    Counts, Extent, Inbox, ListAsk, ParentEnd, Quorum, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
 };
 use crate::{CODE_DONE, CODE_FAILED};
 
@@ -206,17 +206,18 @@ pub(crate) fn wait(wait: cli::Wait) -> Done {
         Verb::Wait {
             targets: wait.targets,
             quorum: if wait.any { Quorum::Any } else { Quorum::All },
+            counts: if wait.or_stuck {
+                Counts::Stuck
+            } else {
+                Counts::Settled
+            },
             timeout_ms: wait.timeout.map(millis),
         },
         |record| {
             if is_json {
                 return print::json(&record);
             }
-            print::line(&format!(
-                "{} {}",
-                word(&record, "path"),
-                word(&record, "state")
-            ))
+            print::line(&print::standing(&record))
         },
     )?;
     Ok(code(&done))

@@ -130,6 +130,9 @@ pub(crate) struct Wait {
     /// One of them is enough
     #[arg(long)]
     pub(crate) any: bool,
+    /// A task that is suspended or has asked something counts, too, so that somebody can help it
+    #[arg(long)]
+    pub(crate) or_stuck: bool,
     /// How long to wait
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
@@ -251,6 +254,7 @@ Exit codes:
   0    all completed; with --any: the first one did
   1    one failed, timed out, was interrupted or cancelled; or there is no such task
   2    the command line is wrong, or there is no run
+  3    with --or-stuck: none failed, and one is suspended or asks something
   124  the time ran out";
 
 const EVENTS_HELP: &str = "\

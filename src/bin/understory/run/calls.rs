@@ -26,6 +26,7 @@ use super::body::ProcessExecutor;
 use super::crew::Crew;
 use super::reach::Reach;
 use crate::socket::{Call, Reply, Verb, Voice};
+use talk::Ends;
 
 /// Everything went as asked.
 const CODE_DONE: u8 = 0;
@@ -33,6 +34,8 @@ const CODE_DONE: u8 = 0;
 const CODE_FAILED: u8 = 1;
 /// The time ran out, as `timeout` has it.
 const CODE_TIMED_OUT: u8 = 124;
+/// A task waits for somebody.
+const CODE_STUCK: u8 = 3;
 /// It was cancelled.
 const CODE_CANCELLED: u8 = 130;
 
@@ -99,8 +102,12 @@ impl<'a> FrontDesk<'a> {
             Verb::Wait {
                 targets,
                 quorum,
+                counts,
                 timeout_ms,
-            } => self.wait(&targets, quorum, timeout_ms, &reply).await,
+            } => {
+                let ends = Ends { quorum, counts };
+                self.wait(&targets, ends, timeout_ms, &reply).await
+            }
             Verb::Events { since, until } => self.events(since, until, &reply).await,
         };
         reply.end(result).await;

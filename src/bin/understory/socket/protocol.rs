@@ -73,6 +73,7 @@ pub(crate) enum Verb {
     Wait {
         targets: Vec<String>,
         quorum: Quorum,
+        counts: Counts,
         timeout_ms: Option<u64>,
     },
     /// What happened, and what happens.
@@ -124,6 +125,16 @@ pub(crate) enum Extent {
 pub(crate) enum Quorum {
     Any,
     All,
+}
+
+/// Which tasks count for a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Counts {
+    /// Those that have settled.
+    Settled,
+    /// Those, too, that are suspended or have an open question.
+    Stuck,
 }
 
 /// When a stream of events ends.

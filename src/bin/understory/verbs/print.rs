@@ -49,6 +49,23 @@ pub(super) fn row(record: &Value) -> io::Result<()> {
     ))
 }
 
+/// How a task stands that was waited for: its state, or what it asks.
+pub(super) fn standing(record: &Value) -> String {
+    let path = word(record, "path");
+    let open: Vec<&str> = open_questions(record)
+        .map(|(key, _)| key.as_str())
+        .collect();
+    if open.is_empty() || !record["ended_at_us"].is_null() {
+        return format!("{path} {}", word(record, "state"));
+    }
+    harmless(&format!("{path} asks {}", open.join(" ")))
+}
+
+fn open_questions(record: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let all = record["questions"].as_object().into_iter().flatten();
+    all.filter(|(_, question)| question["answer"].is_null())
+}
+
 /// The tasks, each below its parent. Parents come before what is below them.
 pub(super) fn tree(records: &[Value]) -> Vec<String> {
     let ids = records.iter().enumerate();
@@ -121,10 +138,8 @@ pub(super) fn record(record: &Value) -> Vec<String> {
         tell("label", format!("{key}={}", text(value)));
     }
     tell("waits", wait(&record["wait"]).unwrap_or_default());
-    for (key, question) in record["questions"].as_object().into_iter().flatten() {
-        if question["answer"].is_null() {
-            tell("asks", format!("{key}: {}", text(&question["question"])));
-        }
+    for (key, question) in open_questions(record) {
+        tell("asks", format!("{key}: {}", text(&question["question"])));
     }
     tell("attempt", text(&record["attempt"]));
     tell("progress", text(&record["progress"]));

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. A task sends to those under its own root and to no others; the user sends to all.
-//! 2. A wait tells each of its tasks once, in the order in which they settle, also those that had
-//!    settled before.
+//! 2. A wait tells each of its tasks once, in the order in which they settle or come to count, also
+//!    those that did before.
 //!
 //! *Not here*: whom else a caller reaches (`reach`).
 
@@ -14,11 +14,18 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use understory::{Cancel, Context, SendError, State, TaskId, TaskRef};
 
-use super::{CODE_DONE, CODE_FAILED, CODE_TIMED_OUT, FrontDesk, while_heard};
+use super::{CODE_DONE, CODE_FAILED, CODE_STUCK, CODE_TIMED_OUT, FrontDesk, while_heard};
 use crate::plan::PlanInbox;
 use crate::run::accept::GRACE_MARGIN;
 use crate::run::reach::Reach;
-use crate::socket::{Extent, Quorum, Reply};
+use crate::socket::{Counts, Extent, Quorum, Reply};
+
+/// When a wait ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) quorum: Quorum,
+    pub(super) counts: Counts,
+}
 
 impl FrontDesk<'_> {
     pub(super) async fn progress(&self, text: &str) -> Result<Value, String> {
@@ -114,7 +121,7 @@ impl FrontDesk<'_> {
     pub(super) async fn wait(
         &self,
         targets: &[String],
-        quorum: Quorum,
+        ends: Ends,
         timeout_ms: Option<u64>,
         reply: &Reply,
     ) -> Result<Value, String> {
@@ -131,13 +138,13 @@ impl FrontDesk<'_> {
             }
         }
         let deadline = timeout_ms.map(|limit| Instant::now() + Duration::from_millis(limit));
-        while_heard(reply, self.tell_ends(tasks, quorum, deadline, reply)).await
+        while_heard(reply, self.tell_ends(tasks, ends, deadline, reply)).await
     }
 
     async fn tell_ends(
         &self,
         mut tasks: Vec<TaskRef>,
-        quorum: Quorum,
+        Ends { quorum, counts }: Ends,
         deadline: Option<Instant>,
         reply: &Reply,
     ) -> Result<Value, String> {
@@ -148,17 +155,26 @@ impl FrontDesk<'_> {
             if let Some(deadline) = deadline {
                 waiting = waiting.timeout(deadline.saturating_duration_since(Instant::now()));
             }
+            if counts == Counts::Stuck {
+                waiting = waiting.or_suspended().or_asking();
+            }
             let waited = waiting.any().await.map_err(|error| error.to_string())?;
             seq = waited.seq.0;
-            for record in &waited.done {
-                if record.state != State::Completed {
+            let stuck = waited.suspended.iter().chain(&waited.asking);
+            for record in waited.done.iter().chain(stuck) {
+                if !record.state.is_terminal() {
+                    // What failed is told rather than what only waits.
+                    code = if code == CODE_DONE { CODE_STUCK } else { code };
+                } else if record.state != State::Completed {
                     code = CODE_FAILED;
                 }
                 if reply.item(self.shown(record)).await.is_err() {
                     return Ok(json!({}));
                 }
             }
-            let done: BTreeSet<TaskId> = waited.done.iter().map(|record| record.id).collect();
+            let stuck = waited.suspended.iter().chain(&waited.asking);
+            let done = waited.done.iter().chain(stuck).map(|record| record.id);
+            let done: BTreeSet<TaskId> = done.collect();
             tasks.retain(|task| !done.contains(&task.id()));
             if !done.is_empty() && quorum == Quorum::Any {
                 break;
