@@ -23,7 +23,6 @@ use crate::store::Batch;
 
 pub(super) struct Carrier {
     hub: Arc<Hub>,
-    manager: ActorCell,
     askers: Arc<Askers>,
     settlements: Settlements,
 }
@@ -37,11 +36,10 @@ struct Run {
 }
 
 impl Carrier {
-    pub(super) fn new(hub: Arc<Hub>, manager: ActorCell) -> Self {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
         let askers = hub.new_askers();
         Self {
             hub,
-            manager,
             askers,
             settlements: Settlements::default(),
         }
@@ -52,8 +50,9 @@ impl Carrier {
         self.askers.expect(askers);
     }
 
-    /// Shows and tells a durable batch, then carries out its effects.
-    pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>) {
+    /// Shows and tells a durable batch, then carries out its effects; task actors are linked to
+    /// `manager`.
+    pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>, manager: &ActorCell) {
         for effect in &effects {
             if let Effect::Answer {
                 ticket,
@@ -90,7 +89,7 @@ impl Carrier {
             }
         }
         for effect in effects {
-            self.carry_out(effect).await;
+            self.carry_out(effect, manager).await;
         }
     }
 
@@ -111,7 +110,7 @@ impl Carrier {
         outputs.forget(&batch.removed);
     }
 
-    async fn carry_out(&mut self, effect: Effect) {
+    async fn carry_out(&mut self, effect: Effect, manager: &ActorCell) {
         match effect {
             Effect::Answer { ticket, reply } => self.answer(ticket, reply),
             Effect::Start {
@@ -127,7 +126,7 @@ impl Carrier {
                     is_last,
                     resume,
                 };
-                self.start(id, run).await;
+                self.start(id, run, manager).await;
             }
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
@@ -176,7 +175,7 @@ impl Carrier {
         }
     }
 
-    async fn start(&self, id: TaskId, run: Run) {
+    async fn start(&self, id: TaskId, run: Run, manager: &ActorCell) {
         let Run {
             epoch,
             number,
@@ -215,7 +214,7 @@ impl Carrier {
             wish: Arc::default(),
             is_repeatable: false,
         };
-        task::start(&self.hub, &self.manager, attempt).await;
+        task::start(&self.hub, manager, attempt).await;
     }
 
     /// Whether the body of a task is elsewhere, so that nothing has to be started.

@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use super::clock::Clock;
 use super::gate::Shut;
 use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
-use super::writer::WriterActor;
+use super::writer::{Pen, WriterActor};
 use crate::engine::HookSet;
 use crate::kernel::{Bounds, Seq, Supervisor, Timestamp};
 use crate::store::{Loaded, StoreError};
@@ -280,8 +280,10 @@ impl Watchman {
             loaded.seq,
             loaded.records,
         );
+        let pen = Arc::new(Mutex::new(Pen::new(Arc::clone(hub))));
         let beginning = Beginning {
             hub: Arc::clone(hub),
+            pen: Arc::clone(&pen),
             supervisor,
             step,
         };
@@ -290,7 +292,7 @@ impl Watchman {
         let manager = manager.get_cell();
         self.crew.push(manager.clone());
         let (writer, _) =
-            Actor::spawn_linked(None, WriterActor, (Arc::clone(hub), manager), me.clone()).await?;
+            Actor::spawn_linked(None, WriterActor, (manager, pen), me.clone()).await?;
         self.crew.push(writer.get_cell());
         let (publisher, _) = Actor::spawn_linked(None, PublisherActor, Arc::clone(hub), me).await?;
         self.crew.push(publisher.get_cell());

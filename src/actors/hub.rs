@@ -170,7 +170,6 @@ impl Hub {
         segments.join("/")
     }
 
-    /// Why the store takes nothing at the moment; `None` when it works.
     /// A place for those who wait for the answers of a new incarnation.
     pub(super) fn new_askers(&self) -> Arc<Askers> {
         let askers = Arc::new(Askers::default());
@@ -185,6 +184,7 @@ impl Hub {
         newest.disappoint();
     }
 
+    /// Why the store takes nothing at the moment; `None` when it works.
     pub(crate) fn sickness(&self) -> Option<Arc<str>> {
         self.sickness
             .read()

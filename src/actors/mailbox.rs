@@ -63,6 +63,10 @@ impl<T, const LANES: usize> Mailbox<T, LANES> {
         is_more
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().lanes.iter().all(VecDeque::is_empty)
+    }
+
     /// Makes `actor` the one that is woken; items that wait wake it at once.
     pub(super) fn attach(&self, actor: ActorRef<Wake>) {
         let mut inner = self.lock();

@@ -8,13 +8,15 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 use super::gate::{Ask, Letter};
 use super::hub::Hub;
 use super::mailbox::{Wake, wake_again};
-use super::writer::{Asker, Commit};
+use super::writer::{Asker, Commit, Pen};
 use crate::kernel::{Input, Step, Supervisor, Ticket, Timestamp};
+use crate::store::StoreError;
 
 /// Most letters of each lane in one turn: enough to share a commit, few enough to keep control
 /// quick.
@@ -24,6 +26,7 @@ pub(super) struct ManagerActor;
 
 pub(super) struct Desk {
     hub: Arc<Hub>,
+    pen: Arc<Mutex<Pen>>,
     supervisor: Supervisor,
     tickets: u64,
     incarnation: u64,
@@ -34,6 +37,7 @@ pub(super) struct Desk {
 /// A supervisor and the step that recovery left, to begin with.
 pub(super) struct Beginning {
     pub(super) hub: Arc<Hub>,
+    pub(super) pen: Arc<Mutex<Pen>>,
     pub(super) supervisor: Supervisor,
     pub(super) step: Step,
 }
@@ -50,6 +54,7 @@ impl Actor for ManagerActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         let Beginning {
             hub,
+            pen,
             supervisor,
             step,
         } = beginning;
@@ -61,6 +66,7 @@ impl Actor for ManagerActor {
         };
         let mut desk = Box::new(Desk {
             hub,
+            pen,
             supervisor,
             // Tickets of different incarnations never meet, as the writer starts anew with the
             // manager.
@@ -85,7 +91,10 @@ impl Actor for ManagerActor {
         let is_more = hub.gate.take(LETTERS_PER_LANE, &mut desk.letters);
         #[cfg(feature = "testing")]
         hub.sabotage.strike(super::sabotage::Part::Manager);
-        desk.turn();
+        if let Some(commit) = desk.turn() {
+            desk.write(commit, &myself).await?;
+        }
+        desk.arm();
         if is_more {
             wake_again(&myself);
         }
@@ -104,7 +113,8 @@ impl Actor for ManagerActor {
 }
 
 impl Desk {
-    fn turn(&mut self) {
+    /// Decides on what was taken, and gives what is left to be written.
+    fn turn(&mut self) -> Option<Commit> {
         let now = self.hub.clock.now();
         let mut commit = self.new_commit();
         let mut letters = std::mem::take(&mut self.letters);
@@ -118,8 +128,20 @@ impl Desk {
             self.open(now, letter, &mut commit);
         }
         self.letters = letters;
-        self.hand_over(commit);
-        self.arm();
+        commit.step = self.supervisor.take();
+        (!commit.is_empty()).then_some(commit)
+    }
+
+    /// Writes at once when that takes no time and nothing waits to be written; else the writer does.
+    async fn write(&mut self, commit: Commit, myself: &ActorRef<Wake>) -> Result<(), StoreError> {
+        if self.hub.storage.is_instant()
+            && let Ok(mut pen) = self.pen.try_lock()
+            && pen.is_idle()
+        {
+            return pen.write_now(commit, &myself.get_cell()).await;
+        }
+        self.hub.commits.push(0, commit);
+        Ok(())
     }
 
     fn new_commit(&self) -> Commit {

@@ -33,12 +33,18 @@ struct Closed;
 pub(super) struct Storage {
     store: RwLock<Option<Arc<dyn Store>>>,
     turn: Arc<Mutex<()>>,
+    is_instant: bool,
 }
 
 impl Storage {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        let is_instant = store.latency() == Latency::Instant;
         let (store, turn) = (RwLock::new(Some(store)), Arc::default());
-        Self { store, turn }
+        Self {
+            store,
+            turn,
+            is_instant,
+        }
     }
 
     /// Lets go of the store when the call that is under way has ended, so that others may open it:
@@ -59,6 +65,11 @@ impl Storage {
     fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         store.clone().ok_or_else(|| unavailable(Closed))
+    }
+
+    /// Whether a commit never waits for anything outside.
+    pub(super) fn is_instant(&self) -> bool {
+        self.is_instant
     }
 
     /// Makes the batch durable. A call that is dropped goes on to its end all the same.

@@ -2,9 +2,12 @@
 //! follows.
 //!
 //! # Invariants
-//! 1. Steps become durable in the order in which they were decided.
+//! 1. Steps become durable in the order in which they were decided: who writes holds the pen, and
+//!    takes what waits only then.
 //! 2. Nothing of a step is told, started or answered before it is durable.
 //! 3. A store that fails is tried again until it works; meanwhile nothing is acknowledged.
+//! 4. With a store that never waits, the manager writes itself while nothing else is to be written:
+//!    a task then costs two wake-ups less. What such a store refuses waits for the writer.
 //!
 //! *Not here*: what the effects do (`carry`).
 
@@ -12,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot};
 
 use super::carry::Carrier;
 use super::gate::SpawnReply;
 use super::hub::Hub;
 use super::mailbox::Wake;
 use crate::engine::Live;
-use crate::kernel::{Reply, Step, Ticket};
+use crate::kernel::{Effect, Reply, Step, Ticket};
 use crate::store::{Batch, StoreError};
 
 /// Most turns of the manager in one commit.
@@ -73,45 +76,61 @@ impl Commit {
 
 pub(super) struct WriterActor;
 
+/// What the writer needs: the pen is shared with the manager.
+pub(super) struct Scribe {
+    hub: Arc<Hub>,
+    manager: ActorCell,
+    pen: Arc<Mutex<Pen>>,
+}
+
+/// Whoever holds it writes.
 pub(super) struct Pen {
     hub: Arc<Hub>,
     incarnation: u64,
     carrier: Carrier,
     commits: Vec<Commit>,
+    /// What the store refused when the manager wrote.
+    refused: Option<Draft>,
+}
+
+/// Several turns of the manager on their way into the store.
+struct Draft {
+    batch: Arc<Batch>,
+    effects: Vec<Effect>,
+    permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Actor for WriterActor {
     type Msg = Wake;
-    type State = Box<Pen>;
-    type Arguments = (Arc<Hub>, ActorCell);
+    type State = Box<Scribe>;
+    type Arguments = (ActorCell, Arc<Mutex<Pen>>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Wake>,
-        (hub, manager): (Arc<Hub>, ActorCell),
+        (manager, pen): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        let hub = Arc::clone(&pen.lock().await.hub);
         hub.commits.attach(myself);
-        let carrier = Carrier::new(Arc::clone(&hub), manager);
-        Ok(Box::new(Pen {
-            incarnation: hub.incarnation(),
-            hub,
-            carrier,
-            commits: Vec::new(),
-        }))
+        Ok(Box::new(Scribe { hub, manager, pen }))
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Wake>,
         _wake: Wake,
-        pen: &mut Self::State,
+        scribe: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let hub = Arc::clone(&pen.hub);
+        let mut pen = scribe.pen.lock().await;
+        if let Some(draft) = pen.refused.take() {
+            pen.make_durable(&draft.batch).await?;
+            pen.follow(draft, &scribe.manager).await;
+        }
         // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
         // rest.
         loop {
-            let is_more = hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
-            pen.write_all().await?;
+            let is_more = scribe.hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
+            pen.write_all(&scribe.manager).await?;
             if !is_more {
                 return Ok(());
             }
@@ -120,63 +139,100 @@ impl Actor for WriterActor {
 }
 
 impl Pen {
-    async fn write_all(&mut self) -> Result<(), StoreError> {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            incarnation: hub.incarnation(),
+            carrier: Carrier::new(Arc::clone(&hub)),
+            hub,
+            commits: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// Whether the manager may write: nothing of before is left to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.refused.is_none() && self.hub.commits.is_empty()
+    }
+
+    /// Writes a turn of the manager in that turn; what the store refuses is left to the writer.
+    pub(super) async fn write_now(
+        &mut self,
+        commit: Commit,
+        manager: &ActorCell,
+    ) -> Result<(), StoreError> {
+        let draft = self.gather([commit]);
+        match self.try_durable(&draft.batch).await {
+            Ok(()) => self.follow(draft, manager).await,
+            Err(StoreError::Unavailable { .. }) => {
+                self.refused = Some(draft);
+                // An empty turn wakes the writer, and keeps later ones behind this one.
+                self.hub.commits.push(0, Commit::default());
+            }
+            Err(wrong) => return Err(wrong),
+        }
+        Ok(())
+    }
+
+    async fn write_all(&mut self, manager: &ActorCell) -> Result<(), StoreError> {
         let mut commits = std::mem::take(&mut self.commits);
         while !commits.is_empty() {
             let apart = commits.iter().skip(1).position(|commit| commit.is_apart);
             let end = apart.map_or(commits.len(), |at| at + 1);
-            self.write(commits.drain(..end)).await?;
+            let draft = self.gather(commits.drain(..end));
+            self.make_durable(&draft.batch).await?;
+            self.follow(draft, manager).await;
         }
         self.commits = commits;
         Ok(())
     }
 
-    async fn write(&mut self, commits: impl Iterator<Item = Commit>) -> Result<(), StoreError> {
+    fn gather(&self, commits: impl IntoIterator<Item = Commit>) -> Draft {
         let mut batch = Batch::default();
-        let mut effects = Vec::new();
-        let mut permits = Vec::new();
+        let (mut effects, mut permits) = (Vec::new(), Vec::new());
         let ours = self.incarnation;
         let is_ours = |commit: &Commit| commit.incarnation == ours;
-        for commit in commits.filter(is_ours) {
-            let Commit {
-                step,
-                askers,
-                permits: held,
-                incarnation: _,
-                is_apart: _,
-            } = commit;
+        for commit in commits.into_iter().filter(is_ours) {
             let Step {
                 records,
                 removed,
                 events,
                 closed,
                 effects: follow,
-            } = step;
+            } = commit.step;
             batch.absorb(Batch {
                 records,
                 removed,
                 events,
                 closed,
             });
-            effects.extend(follow);
-            permits.extend(held);
-            self.carrier.expect(askers);
+            append(&mut effects, follow);
+            append(&mut permits, commit.permits);
+            self.carrier.expect(commit.askers);
         }
         batch.compact();
-        let batch = Arc::new(batch);
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Writer);
-        if !batch.is_empty() {
-            self.make_durable(&batch).await?;
+        Draft {
+            batch: Arc::new(batch),
+            effects,
+            permits,
         }
+    }
+
+    /// Carries out what follows from a draft that is durable.
+    async fn follow(&mut self, draft: Draft, manager: &ActorCell) {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Carrier);
+        let Draft {
+            batch,
+            effects,
+            permits,
+        } = draft;
         drop(permits);
         if let Some(closed) = &batch.closed {
             self.hub.set_closed(closed.clone());
         }
-        self.carrier.carry(&batch, effects).await;
-        Ok(())
+        self.carrier.carry(&batch, effects, manager).await;
     }
 
     /// Commits the batch, again and again while the store is not available.
@@ -186,25 +242,46 @@ impl Pen {
     async fn make_durable(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            #[cfg(feature = "metrics")]
-            let began = self.hub.clock.now();
-            match self.hub.storage.commit(batch).await {
-                Ok(()) => {
-                    #[cfg(feature = "metrics")]
-                    crate::meter::stored(self.hub.clock.now().since(began));
-                    self.hub.set_sickness(None);
-                    return Ok(());
-                }
-                Err(StoreError::Unavailable { source }) => {
-                    #[cfg(feature = "metrics")]
-                    crate::meter::store_failed();
-                    tracing::error!(%source, ?pause, "the store failed; it will be tried again");
-                    self.hub.set_sickness(Some(Arc::from(source.to_string())));
-                }
-                Err(wrong) => return Err(wrong),
+            match self.try_durable(batch).await {
+                Err(StoreError::Unavailable { .. }) => {}
+                result => return result,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
+    }
+
+    /// Commits the batch once.
+    async fn try_durable(&self, batch: &Arc<Batch>) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        #[cfg(feature = "metrics")]
+        let began = self.hub.clock.now();
+        let result = self.hub.storage.commit(batch).await;
+        match &result {
+            Ok(()) => {
+                #[cfg(feature = "metrics")]
+                crate::meter::stored(self.hub.clock.now().since(began));
+                self.hub.set_sickness(None);
+            }
+            Err(StoreError::Unavailable { source }) => {
+                #[cfg(feature = "metrics")]
+                crate::meter::store_failed();
+                tracing::error!(%source, "the store failed; it will be tried again");
+                self.hub.set_sickness(Some(Arc::from(source.to_string())));
+            }
+            Err(_wrong) => {}
+        }
+        result
+    }
+}
+
+/// Appends; the first one costs nothing.
+fn append<T>(to: &mut Vec<T>, more: Vec<T>) {
+    if to.is_empty() {
+        *to = more;
+    } else {
+        to.extend(more);
     }
 }
