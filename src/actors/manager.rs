@@ -132,7 +132,7 @@ impl Desk {
         (!commit.is_empty()).then_some(commit)
     }
 
-    /// Writes at once when that takes no time and nothing waits to be written; else the writer does.
+    /// Writes at once when that takes no time and nothing waits; otherwise the writer does.
     async fn write(&mut self, commit: Commit, myself: &ActorRef<Wake>) -> Result<(), StoreError> {
         if self.hub.storage.is_instant()
             && let Ok(mut pen) = self.pen.try_lock()
