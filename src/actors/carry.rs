@@ -17,7 +17,7 @@ use super::writer::Asker;
 use crate::engine::{self, Attempt, Live, Work};
 use crate::kernel::{
     Accepted, Effect, End, Epoch, Fault, FaultKind, Origin, Payload, Reply, Stop, TaskId, Ticket,
-    Timestamp, What,
+    What,
 };
 use crate::store::Batch;
 
@@ -143,12 +143,7 @@ impl Carrier {
                     live.signal().force();
                 }
             }
-            Effect::CheckIdle { id, epoch } => {
-                if let Some(live) = self.current(id, epoch) {
-                    let at = Timestamp::from_micros(live.activity());
-                    self.hub.gate.active(id, epoch, at);
-                }
-            }
+            Effect::CheckIdle { id, epoch } => self.hub.check_idle(id, epoch),
             Effect::Answered(id) => {
                 if let Some(live) = self.hub.live(id) {
                     live.answered.notify_waiters();

@@ -285,6 +285,10 @@ impl Gate {
         self.tell(Input::Active { id, epoch, at });
     }
 
+    pub(super) fn stuck(&self, id: TaskId, epoch: Epoch, reason: Arc<str>) {
+        self.tell(Input::Stuck { id, epoch, reason });
+    }
+
     pub(super) fn undelivered(&self, record: Arc<Record>, count: u32) {
         self.tell(Input::Undelivered { record, count });
     }

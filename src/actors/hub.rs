@@ -18,6 +18,7 @@ use super::clock::Clock;
 use super::gate::Gate;
 use super::guard::Order;
 use super::hooks::HostHooks;
+use super::liveness::AskHost;
 use super::mailbox::Mailbox;
 use super::revive::Reviver;
 #[cfg(feature = "testing")]
@@ -96,6 +97,8 @@ pub(crate) struct Hub {
     pub(super) waker: Waker,
     pub(super) hooks: HostHooks,
     pub(super) reviver: Reviver,
+    /// Who is asked before a run is ended as idle.
+    pub(super) ask_host: AskHost,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
     /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
@@ -129,6 +132,7 @@ impl Hub {
             waker: Waker::default(),
             hooks: HostHooks::default(),
             reviver: Reviver::default(),
+            ask_host: AskHost::default(),
             sickness: RwLock::new(None),
             closed: RwLock::new(closed),
             incarnation: AtomicU64::new(0),

@@ -25,6 +25,7 @@ mod gate;
 mod guard;
 mod hooks;
 mod hub;
+mod liveness;
 mod mailbox;
 mod manager;
 mod publisher;

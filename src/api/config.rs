@@ -9,6 +9,7 @@ use super::checks::AllChecks;
 use super::core::Core;
 use super::executor::{Executor, Executors, MissingExecutor, Mode};
 use super::hooks::{Hooks, LimitReached};
+use super::liveness;
 use super::manager::Manager;
 use super::revive;
 use super::task_hooks::HostTaskHooks;
@@ -229,6 +230,7 @@ impl Builder {
         let refuses = this.mode != Mode::Producer && this.missing == MissingExecutor::Refused;
         let core = Core::new(hub, (this.executors, this.checks), this.hooks, refuses);
         wake::install(&core);
+        liveness::install(&core);
         this.task_hooks.install(&core);
         revive::install(&core);
         actors::boot(&core.hub);
@@ -241,6 +243,9 @@ impl Builder {
             return Err(mistake.into());
         }
         check_numbers(&self.bounds, &self.queues)?;
+        if self.hooks.probe_interval() == Some(Duration::ZERO) {
+            return Err(BuildError::Zero("the interval of liveness"));
+        }
         if let Some(state) = self.bounds.retain.keys().find(|state| !state.is_terminal()) {
             return Err(BuildError::NotSettled(*state));
         }

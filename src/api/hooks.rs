@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::executor::BoxFuture;
+use super::liveness::{Liveness, Probe};
 use super::wake::Wake;
 use crate::engine::{catch, catch_call, dispose};
 use crate::kernel::{ClassFull, Scope, TaskId};
@@ -38,6 +39,7 @@ type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 pub(crate) struct Hooks {
     limit_reached: Option<Hook<LimitReached, ()>>,
     wake: Option<Hook<Wake, ()>>,
+    probe: Option<(Duration, Hook<Probe, Liveness>)>,
 }
 
 impl Hooks {
@@ -55,6 +57,27 @@ impl Hooks {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.wake = Some(boxed(hook));
+    }
+
+    pub(super) fn on_probe<F, Fut>(&mut self, every: Duration, hook: F)
+    where
+        F: Fn(Probe) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Liveness> + Send + 'static,
+    {
+        self.probe = Some((every, boxed(hook)));
+    }
+
+    /// How often it is asked whether bodies are alive, if it is.
+    pub(super) fn probe_interval(&self) -> Option<Duration> {
+        self.probe.as_ref().map(|(every, _)| *every)
+    }
+
+    /// Asks whether a body is alive; why there is no answer, if so.
+    pub(super) async fn probe(&self, probe: Probe) -> Result<Liveness, String> {
+        match &self.probe {
+            Some((_, hook)) => call(Arc::clone(hook), probe).await,
+            None => Ok(Liveness::Unknown),
+        }
     }
 
     pub(super) fn hears_wakes(&self) -> bool {
@@ -105,6 +128,7 @@ impl fmt::Debug for Hooks {
         f.debug_struct("Hooks")
             .field("limit_reached", &self.limit_reached.is_some())
             .field("wake", &self.wake.is_some())
+            .field("probe", &self.probe_interval())
             .finish()
     }
 }

@@ -191,6 +191,7 @@ fn stop(asked: &Stop) -> Value {
         Cause::Budget => ("budget", None),
         Cause::Timeout(Limit::Attempt) => ("attempt_timeout", None),
         Cause::Timeout(Limit::Idle) => ("idle_timeout", None),
+        Cause::Timeout(Limit::Liveness) => ("liveness_timeout", None),
         Cause::Timeout(Limit::External) => ("external_timeout", None),
         Cause::Timeout(Limit::Lifetime) => ("lifetime_timeout", None),
         Cause::Timeout(Limit::Queue) => ("queue_timeout", None),

@@ -39,6 +39,7 @@ mod hooks;
 mod identity;
 mod interrupt;
 mod json;
+mod liveness;
 mod manager;
 mod note;
 #[cfg(feature = "sqlite")]
@@ -84,6 +85,7 @@ pub use hidden::HiddenError;
 pub use hooks::LimitReached;
 pub use identity::labels;
 pub use interrupt::InterruptError;
+pub use liveness::{Liveness, Probe};
 pub use manager::Manager;
 pub use note::NoteError;
 pub use query::QueryError;

@@ -258,7 +258,7 @@ impl Cause {
     pub const fn allows_retry(self) -> bool {
         matches!(
             self,
-            Self::Timeout(Limit::Attempt | Limit::Idle | Limit::External)
+            Self::Timeout(Limit::Attempt | Limit::Idle | Limit::Liveness | Limit::External)
         )
     }
 }
@@ -271,6 +271,8 @@ pub enum Limit {
     Attempt,
     /// The time without activity.
     Idle,
+    /// None of time: the host found its body stuck.
+    Liveness,
     /// The time without a word about an external task.
     External,
     /// The time of the whole task, over all attempts.
@@ -283,9 +285,10 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Attempt,
         Self::Idle,
+        Self::Liveness,
         Self::External,
         Self::Lifetime,
         Self::Queue,
@@ -297,6 +300,7 @@ impl Limit {
         match self {
             Self::Attempt => "attempt",
             Self::Idle => "idle",
+            Self::Liveness => "liveness",
             Self::External => "external",
             Self::Lifetime => "lifetime",
             Self::Queue => "queue",
@@ -309,6 +313,7 @@ impl Limit {
         match self {
             Self::Attempt => "the time of the attempt is over",
             Self::Idle => "nothing happened for too long",
+            Self::Liveness => "its body was found stuck",
             Self::External => "nothing was heard of it for too long",
             Self::Lifetime => "the time of the whole task is over",
             Self::Queue => "it waited for a slot for too long",

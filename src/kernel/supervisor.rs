@@ -179,6 +179,7 @@ impl Supervisor {
             } => self.parked(id, epoch, turn, on),
             Input::Said { id, epoch, note } => self.said(id, epoch, note),
             Input::Active { id, epoch, at } => self.active(id, epoch, at),
+            Input::Stuck { id, epoch, reason } => self.stuck(id, epoch, reason),
             Input::Undelivered { record, count } => self.undelivered(&record, count),
             Input::Resume {
                 ticket,

@@ -25,6 +25,7 @@ mod idle;
 mod interrupt;
 mod json;
 mod limits;
+mod liveness;
 mod mail;
 #[cfg(feature = "metrics")]
 mod meter;

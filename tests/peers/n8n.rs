@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use understory::{
-    Cancel, Class, Context, Failure, Filter, LimitName, Manager, Page, SendError, SpawnError, State,
+    Cancel, Cause, Class, Context, Failure, Filter, Limit, LimitName, Manager, Page, SendError,
+    SpawnError, State,
 };
 
 use crate::stage::{for_ever, reaches, settle_down, soon, until_cancelled};
@@ -222,4 +223,51 @@ async fn text_and_structured_results_come_back_as_they_were() {
     assert_eq!(soon(both).await.unwrap()["outcome"]["nodes"], json!([1, 2]));
     let shown = kept.record().unwrap().to_json();
     assert_eq!(shown["outcome"]["value"]["text"], "built");
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_limit_that_is_over_ends_a_task_and_zero_is_none() {
+    let seconds = Duration::from_secs;
+    let manager = Manager::in_memory();
+    for (idle, life, limit) in [
+        (10, 30, Limit::Idle),
+        (30, 10, Limit::Lifetime),
+        (0, 10, Limit::Lifetime),
+        (10, 0, Limit::Idle),
+    ] {
+        let task = manager.scope("s").unnamed().grace(Duration::ZERO);
+        let task = task.idle_timeout(seconds(idle)).lifetime(seconds(life));
+        let task = task.spawn(for_ever).await.unwrap();
+        let record = task.settled().await.unwrap();
+        let stop = record.stop.as_ref().unwrap();
+        assert_eq!(stop.cause, Cause::Timeout(limit));
+        assert!(stop.at.since(record.created_at) >= seconds(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_that_waits_for_a_human_is_not_idle_and_has_a_limit_of_its_own() {
+    let day = Duration::from_hours(24);
+    let manager = Manager::in_memory();
+    let ask = |limit: Duration| {
+        let task = manager.scope("s").unnamed().suspend_timeout(limit);
+        let task = task.idle_timeout(Duration::from_mins(10)).resumable();
+        task.spawn(|ctx: Context| async move {
+            match ctx.resumed() {
+                Some(answer) => Ok(answer),
+                None => Err(ctx.suspend("may I?")),
+            }
+        })
+    };
+    let forgotten = ask(day).await.unwrap();
+    let answered = ask(day).await.unwrap();
+    reaches(&manager, answered.id(), State::Suspended).await;
+    tokio::time::sleep(day / 2).await;
+    assert_eq!(answered.state(), Some(State::Suspended));
+    answered.resume("yes").await.unwrap();
+
+    assert_eq!(answered.await.unwrap(), "yes");
+    let record = forgotten.settled().await.unwrap();
+    let stop = record.stop.as_ref().unwrap();
+    assert_eq!(stop.cause, Cause::Timeout(Limit::Suspension));
 }

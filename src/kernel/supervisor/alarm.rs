@@ -4,16 +4,18 @@
 //! 1. Every alarm in the set is listed in its task, except `Key`, which outlives the task.
 //! 2. An alarm fires at or after its time, never before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
-use super::super::record::{Body, Limit, Wait};
+use super::super::record::{Body, Cause, Limit, Requester, Wait};
 use super::super::spec::{Origin, StopPolicy};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::Supervisor;
-use super::protocol::Effect;
+use super::protocol::{Effect, StopAsk};
+use super::stop::Below;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,6 +230,20 @@ impl Supervisor {
             | State::Cancelled
             | State::Interrupted => {}
         }
+    }
+
+    /// The host finds a body stuck: it has timed out.
+    pub(super) fn stuck(&mut self, id: TaskId, epoch: Epoch, reason: Arc<str>) {
+        if !self.is_current(id, epoch) || self.state(id) == Some(State::CancelRequested) {
+            return;
+        }
+        let ask = StopAsk {
+            reason,
+            by: Requester::Host,
+            grace: None,
+            now: false,
+        };
+        self.ask_stop(id, Cause::Timeout(Limit::Liveness), &ask, Below::ByPolicy);
     }
 
     fn rearm_idle(&mut self, id: TaskId, from: Timestamp) {

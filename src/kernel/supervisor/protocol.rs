@@ -90,6 +90,15 @@ pub enum Input {
         /// When it was last active.
         at: Timestamp,
     },
+    /// The host finds a body stuck.
+    Stuck {
+        /// Its task.
+        id: TaskId,
+        /// The epoch that it looked at.
+        epoch: Epoch,
+        /// Why.
+        reason: Arc<str>,
+    },
     /// A closed inbox of a settled task had messages left.
     Undelivered {
         /// Its settled record.

@@ -296,6 +296,13 @@ impl Bed {
         })
     }
 
+    /// The host finds its newest body stuck.
+    pub(super) fn stuck(&mut self, number: u32) -> Vec<Effect> {
+        let (id, epoch) = (id(number), self.epoch(number));
+        let reason = "it does not answer".into();
+        self.step(Input::Stuck { id, epoch, reason })
+    }
+
     pub(super) fn shutdown(&mut self) -> Vec<Effect> {
         let (ticket, ask) = (self.ticket(), ask(None));
         self.step(Input::Shutdown { ticket, ask })

@@ -130,6 +130,7 @@ impl Checks {
             | Input::Cancel { .. }
             | Input::Said { .. }
             | Input::Active { .. }
+            | Input::Stuck { .. }
             | Input::Undelivered { .. }
             | Input::Resume { .. }
             | Input::Control { .. }
@@ -157,9 +158,9 @@ impl Checks {
             Input::Parked {
                 id, epoch, turn, ..
             } => run(id, *epoch).is_none_or(|seen| seen.turn >= *turn),
-            Input::Said { id, epoch, .. } | Input::Active { id, epoch, .. } => {
-                run(id, *epoch).is_none_or(Seen::is_settled)
-            }
+            Input::Said { id, epoch, .. }
+            | Input::Active { id, epoch, .. }
+            | Input::Stuck { id, epoch, .. } => run(id, *epoch).is_none_or(Seen::is_settled),
             Input::HooksOver { id, turn, .. } => {
                 let seen = self.view.tasks.get(id);
                 let hook = seen.and_then(|seen| seen.hook.as_ref());
@@ -224,6 +225,7 @@ impl Checks {
                 | Input::Parked { .. }
                 | Input::Said { .. }
                 | Input::Active { .. }
+                | Input::Stuck { .. }
                 | Input::Undelivered { .. }
                 | Input::Control { .. }
                 | Input::Resume { .. }

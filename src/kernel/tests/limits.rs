@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::bed::{Bed, SECOND, done, fault, id, json, starts};
 use crate::kernel::{
-    Bounds, Class, ClassName, End, FaultKind, Limit, Outcome, Retry, Spec, State, Timestamp, Wait,
+    Bounds, Cause, Class, ClassName, End, FaultKind, Limit, Outcome, Retry, Spec, State, Timestamp,
+    Wait,
 };
 
 const TICK: Duration = Duration::from_micros(1);
@@ -42,7 +43,7 @@ fn begin(limit: Limit) -> Bed {
         match limit {
             Limit::Attempt => spec.timeout = ten,
             Limit::Idle => spec.idle_timeout = ten,
-            Limit::External => unreachable!("it limits tasks of another kind"),
+            Limit::External | Limit::Liveness => unreachable!("no time of a body is limited"),
             Limit::Lifetime => {
                 spec.lifetime = ten;
                 spec.retry = Retry::fixed(3, Duration::ZERO);
@@ -63,7 +64,7 @@ fn is_stopped(bed: &Bed) -> bool {
 
 #[test]
 fn p18_each_limit_is_over_at_its_end_and_not_before() {
-    let ours = |limit: &Limit| *limit != Limit::External;
+    let ours = |limit: &Limit| !matches!(limit, Limit::External | Limit::Liveness);
     for limit in Limit::ALL.into_iter().filter(ours) {
         let mut bed = begin(limit);
         bed.pass(Duration::from_micros(9_999_999));
@@ -79,6 +80,26 @@ fn p18_each_limit_is_over_at_its_end_and_not_before() {
         bed.end_if(1, End::Aborted);
         assert_eq!(limit_of(&bed, 1), Some(limit));
     }
+}
+
+#[test]
+fn body_that_the_host_finds_stuck_has_timed_out_and_another_attempt_may_follow() {
+    let mut bed = bed();
+    bed.spawn(1, |spec| spec.retry = Retry::fixed(1, SECOND));
+    bed.stuck(1);
+    let stop = bed.record(1).stop.clone().expect("it is asked to stop");
+    assert_eq!(stop.cause, Cause::Timeout(Limit::Liveness));
+    assert_eq!(&*stop.reason, "it does not answer");
+    bed.end(1, End::Aborted);
+    assert_eq!(starts(&bed.pass(SECOND)), [id(1)]);
+
+    bed.park(1, 5, Some(Wait::Parked));
+    bed.stuck(1);
+    bed.stuck(1);
+    let asked = |name: &&str| *name == "stop_asked";
+    assert_eq!(bed.told(1).iter().filter(|name| asked(name)).count(), 2);
+    bed.end(1, done());
+    assert_eq!(limit_of(&bed, 1), Some(Limit::Liveness));
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn limit_text(limit: Limit) -> &'static str {
     match limit {
         Limit::Attempt => "it took too long",
         Limit::Idle => "it was silent too long",
+        Limit::Liveness => "it was found stuck",
         Limit::External => "it was not heard of for too long",
         Limit::Lifetime => "its whole time is over",
         Limit::Queue => "it waited for a slot too long",

@@ -229,6 +229,7 @@ impl Checks {
             let (since, limit) = match limit {
                 Limit::Attempt => (record.started_at, spec.timeout),
                 Limit::Idle => (record.started_at, spec.idle_timeout),
+                Limit::Liveness => (record.started_at, Some(Duration::ZERO)),
                 Limit::External => (record.started_at, spec.heartbeat_timeout),
                 Limit::Lifetime => (Some(record.created_at), spec.lifetime),
                 Limit::Queue => (record.waits_since, spec.queue_timeout),

@@ -127,6 +127,7 @@ impl Checks {
             | Input::Parked { .. }
             | Input::Said { .. }
             | Input::Active { .. }
+            | Input::Stuck { .. }
             | Input::Undelivered { .. }
             | Input::External { .. }
             | Input::CallbackOver { .. }

@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 53] = [
+pub(super) const INPUTS: [Row; 54] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -43,6 +43,8 @@ pub(super) const INPUTS: [Row; 53] = [
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
     ("it was idle for too long",   |b| { active(b, Duration::from_mins(11)); },
         "pppppp qqqqq wwwww ss qqqqqqqq CFTXIXX"),
+    ("the host finds it stuck",    |b| { b.stuck(1); },
+        "pppppp qqqqq qqwww ss qqqqqqqq CFTXIXX"),
     ("its child ends well",        |b| { b.end_if(2, done()); },
         "pppppp rrrrr wwCpw ss qqqpqXXq CFTXIXX"),
     ("its child fails",            |b| { b.end_if(2, fault(FaultKind::Error)); },
@@ -124,7 +126,7 @@ pub(super) const INPUTS: [Row; 53] = [
 ];
 
 /// What must change nothing in any situation.
-pub(super) const STALE: [Verb; 7] = [
+pub(super) const STALE: [Verb; 8] = [
     |b| report(b, Epoch(0)),
     |b| {
         let newer = b.epoch(1).next();
@@ -148,6 +150,10 @@ pub(super) const STALE: [Verb; 7] = [
     |b| {
         let (id, epoch, at) = (id(1), b.epoch(1).next(), b.now);
         b.step(Input::Active { id, epoch, at })
+    },
+    |b| {
+        let (id, epoch, reason) = (id(1), b.epoch(1).next(), "it is stuck".into());
+        b.step(Input::Stuck { id, epoch, reason })
     },
     |b| {
         let unknown = id(77);

@@ -80,6 +80,10 @@ impl World {
     pub(in crate::kernel_tests) fn body_is_checked(&mut self, id: TaskId, epoch: Epoch) {
         if let Some(body) = self.body(id, epoch) {
             let at = body.active;
+            if self.dice.percent(10) {
+                let reason = "it is stuck".into();
+                self.wire.push(Input::Stuck { id, epoch, reason });
+            }
             self.wire.push(Input::Active { id, epoch, at });
         }
     }
