@@ -1,6 +1,8 @@
 //! A manager over a file: what is in it when the next one opens it.
 
 mod recovery;
+#[cfg(feature = "testing")]
+mod trouble;
 
 use std::fs;
 use std::path::{Path, PathBuf};

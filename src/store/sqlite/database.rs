@@ -141,6 +141,12 @@ impl Database {
         fresh.schema()
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn set_pages_max(&self, pages: u32) -> Result<(), Trouble> {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        Ok(self.0.query_row(&sql, [], |_| Ok(()))?)
+    }
+
     #[cfg(test)]
     pub(super) fn set_identity(&self, application: i32, version: i64) {
         let set = |name, value| self.0.pragma_update(None, name, value);

@@ -232,6 +232,14 @@ impl SqliteStore {
         &self.path
     }
 
+    /// Lets the file have so many pages (of 4 KiB) and no more, as a full disk would.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn set_pages_max(&self, pages: u32) {
+        if let Err(error) = self.pen().database.set_pages_max(pages) {
+            tracing::error!(%error, "the file has no bound now");
+        }
+    }
+
     fn pen(&self) -> MutexGuard<'_, Pen> {
         lock(&self.pen)
     }

@@ -3,7 +3,9 @@
 mod codec;
 mod damage;
 mod dice;
+mod fixtures;
 mod place;
+mod power;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
