@@ -88,7 +88,7 @@ pub use api::{
 // What is said to tasks, and what they say.
 pub use api::{AskError, InterruptError, ReplayError, RespondError, SendMode, Wake};
 pub use api::{Liveness, Probe};
-pub use api::{Settling, TaskHooks};
+pub use api::{Notice, Settling, TaskHooks};
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
 pub use inbox::{

@@ -53,6 +53,7 @@ impl Carrier {
     /// Shows and tells a durable batch, then carries out its effects; task actors are linked to
     /// `manager`.
     pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>, manager: &ActorCell) {
+        let mut observed = Vec::new();
         for effect in &effects {
             if let Effect::Answer {
                 ticket,
@@ -60,12 +61,16 @@ impl Carrier {
             } = effect
                 && let Some(Some(live)) = self.askers.look(*ticket, Asker::live)
             {
+                if live.is_observed() {
+                    observed.push(Arc::clone(&live));
+                }
                 self.hub.lives.insert(*id, live);
             }
         }
         if !batch.is_empty() {
             let last = batch.events.last();
-            let seq = last.map_or_else(|| self.hub.index.seq(), |last| last.seq);
+            let before = self.hub.index.seq();
+            let seq = last.map_or(before, |last| last.seq);
             #[cfg(feature = "metrics")]
             for record in &batch.records {
                 let old = self.hub.index.get(record.id);
@@ -83,6 +88,9 @@ impl Carrier {
                 }
             }
             self.keep_output(batch);
+            for live in observed {
+                self.hub.observe(&live, before);
+            }
             self.hub.outbox.push(0, batch.events.clone());
             for event in &batch.events {
                 self.hub.wake_for(event);

@@ -301,6 +301,10 @@ impl Gate {
         self.tell(Input::HooksOver { id, turn, failures });
     }
 
+    pub(super) fn hook_failed(&self, record: Arc<Record>, why: Arc<str>) {
+        self.tell(Input::HookFailed { record, why });
+    }
+
     pub(super) fn hosts(&self, hosts: Hosts) {
         self.tell(Input::Hosts(hosts));
     }

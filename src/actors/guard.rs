@@ -148,6 +148,7 @@ impl Drop for Watchman {
             self.hub.feed.close();
         }
         self.hub.hooks.clear();
+        self.hub.observers.give_up();
         // Work holds on to the hub, so what is left of it would keep both for ever. It is taken out
         // first, as its destructor may look at the map.
         let lives: Vec<_> = self
@@ -268,6 +269,7 @@ impl Watchman {
         }
         hub.index.apply(&loaded.records, &[], loaded.seq);
         settle_lives(hub);
+        hub.tell_host(loaded.seq);
         hub.revive(&loaded.records);
         republish(hub, loaded.seq).await;
         let (supervisor, step) = Supervisor::recover(
@@ -317,6 +319,7 @@ impl Watchman {
             }
         }
         self.hub.feed.close();
+        self.hub.observers.finish().await;
     }
 }
 

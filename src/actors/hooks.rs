@@ -92,6 +92,7 @@ impl Hub {
     /// Sets the hooks of the host, before the actors start.
     pub(crate) fn set_hooks(&self, mut hooks: Vec<(Of, HookSet)>) {
         hooks.sort_by_key(|(of, _)| of.rank());
+        self.observers.set_host(&hooks);
         self.hooks.set(hooks);
     }
 

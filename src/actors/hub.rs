@@ -20,6 +20,7 @@ use super::guard::Order;
 use super::hooks::HostHooks;
 use super::liveness::AskHost;
 use super::mailbox::Mailbox;
+use super::observers::Observers;
 use super::revive::Reviver;
 #[cfg(feature = "testing")]
 use super::sabotage::Sabotage;
@@ -96,6 +97,7 @@ pub(crate) struct Hub {
     askers: RwLock<Arc<Askers>>,
     pub(super) waker: Waker,
     pub(super) hooks: HostHooks,
+    pub(super) observers: Observers,
     pub(super) reviver: Reviver,
     /// Who is asked before a run is ended as idle.
     pub(super) ask_host: AskHost,
@@ -131,6 +133,7 @@ impl Hub {
             askers: RwLock::default(),
             waker: Waker::default(),
             hooks: HostHooks::default(),
+            observers: Observers::default(),
             reviver: Reviver::default(),
             ask_host: AskHost::default(),
             sickness: RwLock::new(None),

@@ -28,6 +28,7 @@ mod hub;
 mod liveness;
 mod mailbox;
 mod manager;
+mod observers;
 mod publisher;
 mod revive;
 #[cfg(feature = "testing")]

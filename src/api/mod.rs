@@ -96,7 +96,7 @@ pub use shutdown::{ShutdownError, ShutdownReport};
 pub use spawn::SpawnError;
 pub use subscribe::{Since, SubscribeError};
 pub use suspend::ResumeError;
-pub use task_hooks::{Settling, TaskHooks};
+pub use task_hooks::{Notice, Settling, TaskHooks};
 pub use transfer::TransferError;
 pub use wait::WaitError;
 pub use waiting::{WaitTick, Waited, Waiting};

@@ -12,8 +12,8 @@ use super::core::Core;
 use super::executor::BoxFuture;
 use super::handle::TaskRef;
 use crate::actors::Of;
-use crate::engine::{Failure, Hook, HookSet, Proposal};
-use crate::kernel::{Kind, Outcome, Record, Scope};
+use crate::engine::{Failure, Hears, Hook, HookSet, Proposal};
+use crate::kernel::{Event, Kind, Outcome, Record, Scope, What};
 
 type Call<A> = Arc<dyn Fn(A) -> BoxFuture<Result<(), Failure>> + Send + Sync>;
 
@@ -28,11 +28,33 @@ pub struct Settling {
     pub outcome: Arc<Outcome>,
 }
 
+/// Something that has happened to a task, as its observers hear of it.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// The task.
+    pub task: TaskRef,
+    /// What happened.
+    pub event: Arc<Event>,
+}
+
+impl Notice {
+    /// How the task ended, if this tells of its end.
+    pub fn outcome(&self) -> Option<&Arc<Outcome>> {
+        if let What::Settled { outcome, .. } = &self.event.what {
+            return Some(outcome);
+        }
+        None
+    }
+}
+
 /// Hooks of one task, of those of a kind or scope, or of all: what shall be called when.
 ///
 /// Each call runs in a tokio task of its own, for at most five seconds. A hook that fails, panics
 /// or takes too long changes nothing for its task, the other hooks and the manager; the event
 /// `hook_failed` tells which it was and why.
+///
+/// [`before_settle`](TaskHooks::before_settle) is waited for, the observers
+/// [`on_settled`](TaskHooks::on_settled) and [`on_event`](TaskHooks::on_event) are not.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -60,6 +82,7 @@ pub struct Settling {
 #[must_use = "hooks are called when a builder has them"]
 pub struct TaskHooks {
     before_settle: Vec<Call<Settling>>,
+    observers: Vec<(Hears, Call<Notice>)>,
 }
 
 impl TaskHooks {
@@ -88,8 +111,79 @@ impl TaskHooks {
         self
     }
 
+    /// Calls this when a task has settled, however it did: completed, failed, timed out, cancelled,
+    /// abandoned, interrupted by a crash.
+    ///
+    /// The end is recorded by then, and told to subscribers; the hook holds nothing up. It hears of
+    /// every end once in this process, in the order in which they were decided, one after another.
+    /// If it is slow it falls behind, and misses none: what it has not heard of is read from the
+    /// feed or the store. Only a [shutdown](crate::Manager::shutdown) waits for it, five seconds at
+    /// most. What a process had not told when it died is not told by the next one: for that,
+    /// subscribe from a number, or use [`TaskHooks::before_settle`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use tokio::sync::mpsc;
+    /// # use understory::{Manager, Notice, State, TaskHooks};
+    /// let (tell, mut ends) = mpsc::unbounded_channel();
+    /// let hook = move |notice: Notice| {
+    ///     let told = tell.send((notice.task.id(), notice.event.state));
+    ///     async move { Ok(told?) }
+    /// };
+    /// let hooks = TaskHooks::new().on_settled(hook);
+    /// let manager = Manager::builder().task_hooks(hooks).build()?;
+    /// let task = manager.scope("s").task("t").spawn(|_| async { Ok(()) }).await?;
+    /// assert_eq!(ends.recv().await, Some((task.id(), State::Completed)));
+    /// # Ok(()) }
+    /// ```
+    pub fn on_settled<F, Fut>(self, hook: F) -> Self
+    where
+        F: Fn(Notice) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.observer(Hears::Ends, boxed(hook))
+    }
+
+    /// Calls this for every event of a task: that it started, was suspended, wrote something, was
+    /// asked to stop. Otherwise as [`TaskHooks::on_settled`], but that its failures are logged and
+    /// no events. An observer of one task hears of nothing after its end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tokio::sync::mpsc;
+    /// # use understory::{Manager, Notice, TaskHooks};
+    /// # let manager = Manager::in_memory();
+    /// let (tell, mut told) = mpsc::unbounded_channel();
+    /// let hook = move |notice: Notice| {
+    ///     let sent = tell.send(notice.event.what.name());
+    ///     async move { Ok(sent?) }
+    /// };
+    /// let task = manager.scope("s").task("t").hooks(TaskHooks::new().on_event(hook));
+    /// task.spawn(|_| async { Ok(()) }).await?;
+    /// for name in ["accepted", "started", "settled"] {
+    ///     assert_eq!(told.recv().await, Some(name));
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn on_event<F, Fut>(self, hook: F) -> Self
+    where
+        F: Fn(Notice) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.observer(Hears::Events, boxed(hook))
+    }
+
+    fn observer(mut self, hears: Hears, call: Call<Notice>) -> Self {
+        self.observers.push((hears, call));
+        self
+    }
+
     fn absorb(&mut self, other: Self) {
         self.before_settle.extend(other.before_settle);
+        self.observers.extend(other.observers);
     }
 
     /// Whether a task with these hooks has to wait for one before it settles.
@@ -112,8 +206,22 @@ impl TaskHooks {
                 })
             })
         });
+        let observers = self.observers.into_iter().map(|(hears, call)| {
+            let core = Arc::clone(core);
+            let verb = match hears {
+                Hears::Events => "on_event",
+                Hears::Ends => "on_settled",
+            };
+            let title = format!("{verb} of the {owner}");
+            let hook = Hook::new(title, move |event: Arc<Event>| {
+                let task = TaskRef::new(Arc::clone(&core), event.task);
+                call(Notice { task, event })
+            });
+            (hears, hook)
+        });
         HookSet {
             before_settle: before_settle.collect(),
+            observers: observers.collect(),
         }
     }
 }
@@ -231,6 +339,7 @@ impl fmt::Debug for TaskHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskHooks")
             .field("before_settle", &self.before_settle.len())
+            .field("observers", &self.observers.len())
             .finish()
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::failure::Failure;
 use super::unwind::{catch, catch_call, dispose};
-use crate::kernel::{Outcome, Record};
+use crate::kernel::{Event, Outcome, Record};
 
 /// One call of a hook.
 type Calling = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
@@ -29,6 +29,15 @@ pub(crate) struct Hook<A: 'static> {
     call: Option<Call<A>>,
 }
 
+/// Of which events of its tasks an observer hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hears {
+    /// Of all.
+    Events,
+    /// Of those that tell of an end.
+    Ends,
+}
+
 /// How a task is going to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Proposal {
@@ -40,6 +49,7 @@ pub(crate) struct Proposal {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HookSet {
     pub(crate) before_settle: Vec<Arc<Hook<Proposal>>>,
+    pub(crate) observers: Vec<(Hears, Arc<Hook<Arc<Event>>>)>,
 }
 
 impl<A: 'static> Hook<A> {

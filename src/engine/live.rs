@@ -131,6 +131,11 @@ impl Live {
         lock(&self.hooks).clone()
     }
 
+    /// Whether observers of its own are to hear of it.
+    pub(crate) fn is_observed(&self) -> bool {
+        !lock(&self.hooks).observers.is_empty()
+    }
+
     /// A new attempt begins: its epoch is the current one from here on. Gives its signal.
     pub(crate) fn begin(&self, epoch: Epoch, now_micros: u64) -> Arc<Signal> {
         let mut newest = lock(&self.signal);

@@ -24,7 +24,7 @@ pub(crate) use attempt::{Attempt, Reporter, Verdict, lost, run};
 pub(crate) use callback::{CancelCall, call_back};
 pub use failure::Failure;
 pub(crate) use failure::cut;
-pub(crate) use hook::{Hook, HookSet, Proposal};
+pub(crate) use hook::{Hears, Hook, HookSet, Proposal};
 pub(crate) use judge::Classifier;
 pub(crate) use live::{BodyFuture, Live, Work};
 pub(crate) use pace::{Due, Pace};

@@ -125,6 +125,11 @@ impl Feed {
         Ok(Subscription::new(Arc::clone(self), after, filter))
     }
 
+    /// The same for the manager itself, which takes nobody's place.
+    pub(crate) fn watch(self: &Arc<Self>, after: Seq, filter: Filter) -> Subscription {
+        Subscription::new(Arc::clone(self), after, filter).uncounted()
+    }
+
     fn leave(&self) {
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
     }

@@ -64,6 +64,7 @@ pub struct Subscription {
     waits: bool,
     /// Whether the last item was told.
     has_ended: bool,
+    is_counted: bool,
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -79,8 +80,14 @@ impl Subscription {
             wait,
             waits: false,
             has_ended: false,
+            is_counted: true,
             until: None,
         }
+    }
+
+    pub(super) fn uncounted(mut self) -> Self {
+        self.is_counted = false;
+        self
     }
 
     /// Puts a snapshot in front and goes on after its number.
@@ -202,7 +209,9 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.feed.leave();
+        if self.is_counted {
+            self.feed.leave();
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod mail;
 mod meter;
 mod models;
 mod notes;
+mod observers;
 mod order;
 mod output;
 mod panics;

@@ -89,6 +89,7 @@ impl Supervisor {
             self.settled_order.push_back((id, record.incarnation));
             self.edit(id).body = Body::Absent;
             self.emit(id, What::BodyStopped);
+            self.note_late(id);
             self.free(id);
         } else {
             self.remember(id, Settled::of(record));

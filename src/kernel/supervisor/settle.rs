@@ -196,15 +196,30 @@ impl Supervisor {
         }
     }
 
+    /// Something was told of a settled task: what is kept of it beside its record counts with it.
+    pub(super) fn note_late(&mut self, id: TaskId) {
+        let record = &self.tasks[id].record;
+        let (events, undelivered) = (record.events, record.undelivered);
+        if let Some(kept) = self.settled.get_mut(id) {
+            (kept.events, kept.undelivered) = (events, undelivered);
+        }
+    }
+
     /// Tells something of a settled and stopped task, which is not in `tasks`.
-    fn tell_of_settled(&mut self, record: Record, what: What) {
+    fn tell_of_settled(&mut self, mut record: Record, what: What) {
         let id = record.id;
         // The caller's copy may be from before the body stopped; by now it has, or it would be in
         // `tasks`.
-        let body = Body::Absent;
-        let task = Task::new(Record { body, ..record }, Vec::new());
-        self.tasks.insert(id, Box::new(task));
+        record.body = Body::Absent;
+        if let Some(kept) = self.settled.get(id) {
+            // So may it be from before something else was told.
+            record.events = record.events.max(kept.events);
+            record.undelivered = record.undelivered.max(kept.undelivered);
+        }
+        self.tasks
+            .insert(id, Box::new(Task::new(record, Vec::new())));
         self.emit(id, what);
+        self.note_late(id);
         if let Some(task) = self.tasks.remove(id) {
             self.out.records.push(task.record);
         }

@@ -45,6 +45,9 @@ pub(super) struct Settled {
     pub(super) incarnation: u32,
     pub(super) ended_at: Option<Timestamp>,
     pub(super) spec: Arc<Spec>,
+    /// How many events it has had, and how many messages nobody read.
+    pub(super) events: u64,
+    pub(super) undelivered: u32,
 }
 
 impl Settled {
@@ -55,6 +58,8 @@ impl Settled {
             incarnation: record.incarnation,
             ended_at: record.ended_at,
             spec: Arc::clone(&record.spec),
+            events: record.events,
+            undelivered: record.undelivered,
         }
     }
 }

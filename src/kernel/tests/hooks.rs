@@ -327,7 +327,19 @@ fn failure_of_an_observer_is_told_of_the_life_that_it_saw() {
         );
         bed.step(crate::kernel::Input::HookFailed { record, why });
     };
+    let messages = std::sync::Arc::clone(&record);
+    bed.step(crate::kernel::Input::Undelivered {
+        record: messages,
+        count: 2,
+    });
     fail(&mut bed, &record);
+    let (events, told) = (bed.record(1).events, bed.told(1).len());
+    assert_eq!(
+        usize::try_from(events),
+        Ok(told),
+        "although its record was an older one"
+    );
+    assert_eq!(bed.record(1).undelivered, 2);
     assert_eq!(bed.told(1).last(), Some(&"hook_failed"));
     assert_eq!(bed.state(1), State::Completed);
 
