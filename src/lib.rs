@@ -115,8 +115,8 @@ pub use kernel::{
 };
 
 // Who may do what with which task, and what is given up.
-pub use api::AbandonError;
-pub use kernel::AbandonRequest;
+pub use api::{AbandonError, CancelAsk, GrantError};
+pub use kernel::{AbandonRequest, Grant, Grants, Target};
 
 pub use models::tools;
 pub use shelf::OutputPage;

@@ -44,6 +44,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         body: if runs { Body::Live } else { Body::Absent },
         budgets: crate::kernel::Budgets::new(),
         inline: false,
+        grants: None,
         stop: (state == State::CancelRequested).then(|| stop(at)),
         conclusion: None,
         outcome: outcome(state).map(Arc::new),

@@ -1,10 +1,9 @@
 //! Giving up on a task that is being stopped and does not react.
 
-use super::cancel;
+use super::cancel::Cancel;
 use super::control::{self, ControlError};
 use super::handle::TaskRef;
-use crate::engine::cut;
-use crate::kernel::{AbandonRefusal, Control, Controlled, State, TaskId};
+use crate::kernel::{AbandonRefusal, Control, Controlled, State, StopAsk, Target, TaskId};
 
 /// Why a task was not given up. Unless it is `Unanswered`, nothing happened.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +18,11 @@ pub enum AbandonError {
         /// What it is instead.
         state: State,
     },
+    /// The host's policy for cancels refused it; see [`Builder::allow_cancel`].
+    ///
+    /// [`Builder::allow_cancel`]: crate::Builder::allow_cancel
+    #[error("giving up on task {0} was refused")]
+    Denied(TaskId),
     /// The manager is gone, or was started anew before it answered.
     #[error(transparent)]
     Unanswered(ControlError),
@@ -64,9 +68,13 @@ impl TaskRef {
     /// # Cancel safety
     /// When it is dropped, the task may have been given up.
     pub async fn abandon(&self, reason: &str) -> Result<Vec<TaskId>, AbandonError> {
-        let reason = cut(reason.to_owned()).into();
-        let (id, by) = (self.id(), cancel::requester());
-        let answer = control::ask(self.core(), Control::Abandon { id, reason, by }).await;
+        let (id, ask) = (self.id(), Cancel::because(reason).now().ask());
+        let core = self.core();
+        if core.hooks.judges_cancels() && !core.allows(&Target::Tree(id), &ask).await {
+            return Err(AbandonError::Denied(id));
+        }
+        let StopAsk { reason, by, .. } = ask;
+        let answer = control::ask(core, Control::Abandon { id, reason, by }).await;
         let Controlled::Abandoned(done) = answer.map_err(AbandonError::Unanswered)? else {
             unreachable!("a request to abandon is answered as one");
         };

@@ -95,6 +95,10 @@ pub enum CancelError {
     /// No such task was ever accepted, or its record is no longer kept.
     #[error("no task {0} is known")]
     Unknown(TaskId),
+    /// It is not to be: the host's policy refused it, or the scope that asks may see the task and
+    /// not cancel it. Nothing happened.
+    #[error("the cancel was refused")]
+    Denied(Option<TaskId>),
     /// The scope's name is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidText),
@@ -280,7 +284,30 @@ impl Manager {
     }
 }
 
-async fn ask(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, CancelError> {
+/// Asks for a stop, if the host's policy lets the request through.
+///
+/// With a policy it goes on in a task of its own: whoever drops the future has asked all the same.
+pub(super) async fn ask(
+    core: &Arc<Core>,
+    target: Target,
+    ask: StopAsk,
+) -> Result<CancelReport, CancelError> {
+    if !core.hooks.judges_cancels() {
+        return carry_out(core, target, ask).await;
+    }
+    let core = Arc::clone(core);
+    let asked = tokio::spawn(async move {
+        if core.allows(&target, &ask).await {
+            carry_out(&core, target, ask).await
+        } else {
+            Err(CancelError::Denied(target.task()))
+        }
+    });
+    // It only ends otherwise when the runtime does.
+    asked.await.unwrap_or(Err(CancelError::Gone))
+}
+
+async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, CancelError> {
     let hub = &core.hub;
     let grace = ask.grace.unwrap_or(hub.bounds.grace);
     let longest = grace
@@ -326,7 +353,7 @@ pub(super) async fn for_token(core: &Core, id: TaskId) {
         now: false,
     };
     let stopped = loop {
-        match ask(core, Target::Tree(id), stop.clone()).await {
+        match carry_out(core, Target::Tree(id), stop.clone()).await {
             // The actors may start anew and run it again: the request stands.
             Err(CancelError::Restarted | CancelError::StoreUnavailable(_)) => {}
             stopped => break stopped,

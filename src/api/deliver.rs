@@ -23,7 +23,7 @@ use crate::engine::Live;
 use crate::inbox::{
     Accepted, MessageId, Parcel, Receipt, Rejected, Sender, Undelivered, Why, size_of,
 };
-use crate::kernel::{Scope, Wait};
+use crate::kernel::{Grant, Scope, Wait};
 
 /// A message that is to be delivered.
 pub(super) struct Mail {
@@ -59,10 +59,17 @@ pub(super) async fn deliver(
         Address::Child(name) => (None, name),
     };
     let live = id.and_then(|id| core.hub.live(id));
-    // A task of another scope is not shown to exist.
-    let is_here = |task: &Scope| scope.is_none_or(|scope| scope == task);
     let record = id.and_then(|id| core.hub.index.get(id));
-    let record = record.filter(|record| is_here(record.scope()));
+    // A task of another scope is not shown to exist, unless it was granted.
+    let may = match scope {
+        Some(scope) => id.and_then(|id| core.may(scope, id)),
+        None => Some(Grant::Cancel),
+    };
+    let record = record.filter(|_| may.is_some());
+    if let (Some(record), Some(Grant::See)) = (&record, may) {
+        let (task, message) = (record.id, mail.message);
+        return Err(SendError::Denied { task, message });
+    }
     if let Some(live) = live.filter(|_| record.is_some()) {
         return place(core, &live, mail).await;
     }

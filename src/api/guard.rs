@@ -1,8 +1,10 @@
-//! What a scope lets its holder do with single tasks: only with its own.
+//! What a scope lets its holder do with single tasks: with its own, and as far as it was granted.
 //!
 //! # Invariants
-//! 1. Every verb of a scope looks at the owner of the task first. A task of another scope is
-//!    answered as one that never was, so that nothing of it leaks.
+//! 1. Every verb of a scope looks at the owner and the grants of the task first. A task of another
+//!    scope is answered as one that never was, so that nothing of it leaks, unless this scope holds
+//!    a grant of it or of one above it.
+//! 2. Whether a cancel is granted is looked at again in the step that decides it.
 //!
 //! *Not here*: verbs on the whole scope (each in its file), the verbs themselves (`handle`).
 
@@ -10,12 +12,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::cancel::{Cancel, CancelError};
+use super::cancel::{self, Cancel, CancelError};
 use super::handle::TaskRef;
 use super::scope::ScopeRef;
 use super::suspend::ResumeError;
 use super::wait::WaitError;
-use crate::kernel::{CancelReport, InvalidText, Record, Scope, TaskId};
+use crate::kernel::{CancelReport, Grant, InvalidText, Record, Scope, Target, TaskId};
 
 /// Why a scope does not give a task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +62,8 @@ impl ScopeRef {
         TrustedScope { scope }
     }
 
-    /// The task of this id, if it is this scope's. Use it for every verb that this scope has not.
+    /// The task of this id, if it is this scope's own, not only granted. Use it for every verb that
+    /// this scope has not.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -96,35 +99,39 @@ impl ScopeRef {
         Err(OwnerError::NotOwner { task: id, owner })
     }
 
-    /// The durable record of a task of this scope.
+    /// The durable record of a task of this scope, or one that it may see.
     pub fn get(&self, id: TaskId) -> Option<Arc<Record>> {
-        self.owned(id).ok()?.record()
+        self.may(id)?;
+        self.core.hub.index.get(id)
     }
 
-    /// The live tasks directly below a task of this scope, in order of acceptance.
+    /// The live tasks directly below a task of this scope, or one that it may see, in order of
+    /// acceptance.
     pub fn children(&self, id: TaskId) -> Vec<Arc<Record>> {
-        match self.owned(id) {
-            Ok(_) => self.core.hub.index.children(id),
-            Err(_) => Vec::new(),
+        match self.may(id) {
+            Some(_) => self.core.hub.index.children(id),
+            None => Vec::new(),
         }
     }
 
-    /// Cancels a task of this scope. See [`TaskRef::cancel`].
+    /// Cancels a task of this scope, or one that it may cancel. See [`TaskRef::cancel`].
     ///
     /// # Errors
-    /// [`CancelError::Unknown`] also for a task of another scope.
+    /// [`CancelError::Unknown`] also for a task of another scope that it may not see,
+    /// [`CancelError::Denied`] for one that it may see and not cancel.
     ///
     /// # Cancel safety
     /// Dropping the returned future stops the waiting, not the cancelling.
     pub async fn cancel(&self, id: TaskId, cancel: Cancel) -> Result<CancelReport, CancelError> {
-        let task = self.owned(id).map_err(|_| CancelError::Unknown(id))?;
-        task.cancel(cancel).await
+        let scope = self.may_cancel(id)?;
+        cancel::ask(&self.core, Target::OneFor(scope, id), cancel.ask()).await
     }
 
-    /// Cancels a task of this scope and everything below it. See [`TaskRef::cancel_tree`].
+    /// Cancels a task of this scope, or one that it may cancel, and everything below it.
+    /// See [`TaskRef::cancel_tree`].
     ///
     /// # Errors
-    /// [`CancelError::Unknown`] also for a task of another scope.
+    /// As for [`ScopeRef::cancel`].
     ///
     /// # Cancel safety
     /// Dropping the returned future stops the waiting, not the cancelling.
@@ -133,31 +140,47 @@ impl ScopeRef {
         id: TaskId,
         cancel: Cancel,
     ) -> Result<CancelReport, CancelError> {
-        let task = self.owned(id).map_err(|_| CancelError::Unknown(id))?;
-        task.cancel_tree(cancel).await
+        let scope = self.may_cancel(id)?;
+        cancel::ask(&self.core, Target::TreeFor(scope, id), cancel.ask()).await
     }
 
-    /// Waits until a task of this scope has settled. See [`TaskRef::settled`].
+    fn may_cancel(&self, id: TaskId) -> Result<Scope, CancelError> {
+        match (self.may(id), &self.scope) {
+            (Some(Grant::Cancel), Ok(scope)) => Ok(scope.clone()),
+            (Some(_), _) => Err(CancelError::Denied(Some(id))),
+            (None, _) => Err(CancelError::Unknown(id)),
+        }
+    }
+
+    /// Waits until a task of this scope, or one that it may see, has settled. See
+    /// [`TaskRef::settled`].
     ///
     /// # Errors
-    /// [`WaitError::Gone`] also for a task of another scope.
+    /// [`WaitError::Gone`] also for a task of another scope that it may not see.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn wait(&self, id: TaskId) -> Result<Arc<Record>, WaitError> {
-        let task = self.owned(id).map_err(|_| WaitError::Gone(id))?;
-        task.settled().await
+        self.may(id).ok_or(WaitError::Gone(id))?;
+        TaskRef::new(Arc::clone(&self.core), id).settled().await
     }
 
-    /// Continues a suspended task of this scope. See [`TaskRef::resume`].
+    /// Continues a suspended task of this scope, or one that it may talk to. See
+    /// [`TaskRef::resume`].
     ///
     /// # Errors
-    /// [`ResumeError::Unknown`] also for a task of another scope.
+    /// [`ResumeError::Unknown`] also for a task of another scope that it may not see,
+    /// [`ResumeError::Denied`] for one that it may only see.
     ///
     /// # Cancel safety
     /// When it is dropped, the task may or may not be resumed.
     pub async fn resume(&self, id: TaskId, data: impl Serialize) -> Result<(), ResumeError> {
-        let task = self.owned(id).map_err(|_| ResumeError::Unknown(id))?;
-        task.resume(data).await
+        match self.may(id) {
+            None => Err(ResumeError::Unknown(id)),
+            Some(Grant::See) => Err(ResumeError::Denied(id)),
+            Some(Grant::Talk | Grant::Cancel) => {
+                TaskRef::new(Arc::clone(&self.core), id).resume(data).await
+            }
+        }
     }
 }

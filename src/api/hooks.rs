@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::authority::CancelAsk;
 use super::executor::BoxFuture;
 use super::liveness::{Liveness, Probe};
 use super::wake::Wake;
@@ -40,6 +41,7 @@ pub(crate) struct Hooks {
     limit_reached: Option<Hook<LimitReached, ()>>,
     wake: Option<Hook<Wake, ()>>,
     probe: Option<(Duration, Hook<Probe, Liveness>)>,
+    cancel: Option<Hook<CancelAsk, bool>>,
 }
 
 impl Hooks {
@@ -77,6 +79,26 @@ impl Hooks {
         match &self.probe {
             Some((_, hook)) => call(Arc::clone(hook), probe).await,
             None => Ok(Liveness::Unknown),
+        }
+    }
+
+    pub(super) fn on_cancel<F, Fut>(&mut self, policy: F)
+    where
+        F: Fn(CancelAsk) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        self.cancel = Some(boxed(policy));
+    }
+
+    pub(super) fn judges_cancels(&self) -> bool {
+        self.cancel.is_some()
+    }
+
+    /// Whether a cancel is let through; why nobody could tell, if so.
+    pub(super) async fn allows_cancel(&self, asked: CancelAsk) -> Result<bool, String> {
+        match self.cancel.clone() {
+            Some(policy) => call(policy, asked).await,
+            None => Ok(true),
         }
     }
 
@@ -129,6 +151,7 @@ impl fmt::Debug for Hooks {
             .field("limit_reached", &self.limit_reached.is_some())
             .field("wake", &self.wake.is_some())
             .field("probe", &self.probe_interval())
+            .field("cancel", &self.cancel.is_some())
             .finish()
     }
 }

@@ -4,8 +4,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::kernel::{
-    AbandonRequest, Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Key, Limit, Outcome,
-    Payload, Question, Questions, Record, Requester, Stop, Visibility, Wait, What,
+    AbandonRequest, Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Grant, Grants, Key,
+    Limit, Outcome, Payload, Question, Questions, Record, Requester, Scope, Stop, Visibility, Wait,
+    What,
 };
 
 impl Payload {
@@ -89,6 +90,8 @@ fn data(what: &What) -> Option<Value> {
             "outcome": outcome(how), "undelivered": undelivered, "abandoned": abandoned,
         }),
         What::Transferred { from, to } => json!({ "from": from.as_str(), "to": to.as_str() }),
+        What::Granted { to, grant } => json!({ "to": to.as_str(), "grant": grant.as_str() }),
+        What::Revoked { from } => json!({ "from": from.as_str() }),
         What::Charged(charge) | What::BudgetExhausted(charge) => json!({
             "counter": charge.counter.as_str(), "amount": charge.amount,
             "by": charge.by.to_string(), "used": charge.used, "limit": charge.limit,
@@ -129,6 +132,7 @@ impl Record {
             "priority": self.spec.priority,
             "inline": self.inline,
             "budgets": budgets(&self.budgets),
+            "grants": self.grants.as_deref().map(grants),
             "stop": self.stop.as_deref().map(stop),
             "abandon": self.abandon.as_deref().map(abandon),
             "suspension": self.suspension.as_ref().map(Payload::to_value),
@@ -204,6 +208,11 @@ fn stop(asked: &Stop) -> Value {
         "by": requester(&asked.by),
         "grace_until_us": asked.grace_until.as_micros(),
     })
+}
+
+fn grants(all: &Grants) -> Value {
+    let one = |(scope, grant): (&Scope, &Grant)| (scope.to_string(), grant.as_str().into());
+    Value::Object(all.iter().map(one).collect())
 }
 
 fn abandon(asked: &AbandonRequest) -> Value {

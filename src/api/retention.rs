@@ -26,9 +26,9 @@ impl Manager {
         }
     }
 
-    /// Removes the records of settled tasks that match, ended before this time, and did not change
-    /// after the event `up_to`: the number that the slowest reader of the feed has seen. Tells how
-    /// many of which state.
+    /// Removes the records of settled tasks that match, ended before this time, are granted to no
+    /// other scope, and did not change after the event `up_to`: the number that the slowest reader
+    /// of the feed has seen. Tells how many of which state.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -61,7 +61,7 @@ impl Manager {
             let mut ids = Vec::new();
             for record in &listing.records {
                 let is_old = record.ended_at.is_some_and(|ended| ended < before);
-                if is_old && record.seq <= up_to {
+                if is_old && record.seq <= up_to && record.grants.is_none() {
                     ids.push(record.id);
                 }
             }

@@ -92,6 +92,14 @@ pub enum SendError {
         /// The message.
         message: Value,
     },
+    /// The scope that sends it may see the task, and no more.
+    #[error("task {task} may be seen, not talked to")]
+    Denied {
+        /// The task.
+        task: TaskId,
+        /// The message.
+        message: Value,
+    },
     /// It is too large.
     #[error("the message has more than {bytes_max} bytes of JSON")]
     TooLarge {

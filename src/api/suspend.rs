@@ -21,6 +21,9 @@ pub enum ResumeError {
     /// No such task was ever accepted, or its record is no longer kept.
     #[error("no task {0} is known")]
     Unknown(TaskId),
+    /// The scope that asks may see it, and no more.
+    #[error("task {0} may be seen, not resumed")]
+    Denied(TaskId),
     /// It is not suspended.
     #[error("the task is not suspended but {state}")]
     NotSuspended {

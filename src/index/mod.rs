@@ -66,6 +66,13 @@ impl Index {
         self.read().holder(scope, name)
     }
 
+    /// The tasks that the scope holds a grant of, oldest first.
+    pub(crate) fn granted(&self, scope: &Scope) -> Vec<Arc<Record>> {
+        let order = self.read();
+        let ids = order.granted(scope);
+        self.get_all(&ids)
+    }
+
     /// The live tasks directly below the task, oldest first; a detached one is below it no more.
     pub(crate) fn children(&self, id: TaskId) -> Vec<Arc<Record>> {
         let order = self.read();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use super::page::{Counts, Direction};
-use crate::kernel::{Filter, Name, Record, Scope, Seq, Shows, State, TaskId, Visibility};
+use crate::kernel::{Filter, Grants, Name, Record, Scope, Seq, Shows, State, TaskId, Visibility};
 
 /// What is known of the tasks, beside their records.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub(super) struct Order {
     /// By the parent that was asked for, which never changes, and then by id.
     below: Sets<(TaskId, TaskId)>,
     scopes: HashMap<Scope, InScope>,
+    granted: HashMap<Scope, BTreeSet<TaskId>>,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +141,8 @@ impl Order {
             }
             old => old,
         };
+        let grants = old.and_then(|old| old.grants.as_deref());
+        self.put_grants(new.id, grants, new.grants.as_deref());
         let is_shown = new.spec.visibility == Visibility::Shown;
         if is_shown {
             if let Some(old) = old {
@@ -175,6 +178,7 @@ impl Order {
     }
 
     pub(super) fn remove(&mut self, old: &Record) {
+        self.put_grants(old.id, old.grants.as_deref(), None);
         if old.spec.visibility == Visibility::Shown {
             self.counts.leave(old.state);
             self.everywhere.remove(&old.id);
@@ -192,6 +196,26 @@ impl Order {
                 self.scopes.remove(old.scope());
             }
         }
+    }
+
+    /// Most tasks have no grants, before or after.
+    fn put_grants(&mut self, id: TaskId, old: Option<&Grants>, new: Option<&Grants>) {
+        for scope in old.iter().flat_map(|grants| grants.keys()) {
+            if let Some(tasks) = self.granted.get_mut(scope) {
+                tasks.remove(&id);
+                if tasks.is_empty() {
+                    self.granted.remove(scope);
+                }
+            }
+        }
+        for scope in new.iter().flat_map(|grants| grants.keys()) {
+            self.granted.entry(scope.clone()).or_default().insert(id);
+        }
+    }
+
+    pub(super) fn granted(&self, scope: &Scope) -> Vec<TaskId> {
+        let ids = self.granted.get(scope).into_iter().flatten();
+        ids.copied().collect()
     }
 
     pub(super) fn holder(&self, scope: &Scope, name: &str) -> Option<TaskId> {

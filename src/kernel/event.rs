@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Charge;
+use super::grant::Grant;
 use super::id::{Key, Scope, Seq, TaskId};
 use super::question::{Answer, Interrupt};
 use super::record::{AbandonRequest, Fault, Outcome, Stop, Wait};
@@ -145,6 +146,18 @@ pub enum What {
         /// Where it is now.
         to: Scope,
     },
+    /// Another scope got a grant of it, or another one than it had.
+    Granted {
+        /// Who.
+        to: Scope,
+        /// How far it may go.
+        grant: Grant,
+    },
+    /// A scope lost its grant of it.
+    Revoked {
+        /// Who.
+        from: Scope,
+    },
     /// Its budget was charged, by its own body or by one below it.
     Charged(Arc<Charge>),
     /// A charge did not fit its budget: it and everything below it is stopped.
@@ -183,6 +196,8 @@ impl What {
         "undelivered",
         "body_stopped",
         "transferred",
+        "granted",
+        "revoked",
         "charged",
         "budget_exhausted",
     ];
@@ -239,6 +254,8 @@ impl What {
             Self::Undelivered(_) => "undelivered",
             Self::BodyStopped => "body_stopped",
             Self::Transferred { .. } => "transferred",
+            Self::Granted { .. } => "granted",
+            Self::Revoked { .. } => "revoked",
             Self::Charged(_) => "charged",
             Self::BudgetExhausted(_) => "budget_exhausted",
         }

@@ -22,6 +22,7 @@ mod budget;
 mod event;
 mod filter;
 mod forest;
+mod grant;
 mod id;
 mod names;
 mod question;
@@ -40,6 +41,7 @@ pub use bounds::{Bounds, Class, Hooked, Hosts, WhenFull};
 pub use budget::{BUDGETS_MAX, Budget, Budgets, Charge, ChargeRefusal, Remaining};
 pub use event::{Event, What};
 pub use filter::{Date, Filter, Shows, TERMS_MAX};
+pub use grant::{GRANTS_MAX, Grant, Grants};
 pub use id::{
     ClassName, Counter, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
     SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,
@@ -64,9 +66,9 @@ pub use state::{State, Trigger};
 pub(crate) use supervisor::Bug;
 pub use supervisor::{
     AbandonRefusal, Accepted, AskRefusal, CancelReport, CloseRefusal, CloseReport, Control,
-    Controlled, Effect, End, ExternalRefusal, ExternalWord, HookCall, Input, InterruptRefusal,
-    Note, Refusal, Removed, Reply, RespondRefusal, ResumeRefusal, Step, StopAsk, Supervisor,
-    Target, Ticket, TransferRefusal, TransferReport,
+    Controlled, Effect, End, ExternalRefusal, ExternalWord, GrantChange, GrantRefusal, HookCall,
+    Input, InterruptRefusal, Note, Refusal, Removed, Reply, RespondRefusal, ResumeRefusal, Step,
+    StopAsk, Supervisor, Target, Ticket, TransferRefusal, TransferReport,
 };
 pub use time::Timestamp;
 pub use trace::Trace;

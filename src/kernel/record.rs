@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Budgets;
 use super::filter::Date;
+use super::grant::Grants;
 use super::id::{Epoch, Scope, Seq, TaskId};
 use super::question::Questions;
 use super::spec::{Payload, Spec};
@@ -55,6 +56,8 @@ pub struct Record {
     pub budgets: Budgets,
     /// Whether it was taken above a full limit and runs without a slot of those that allow it.
     pub inline: bool,
+    /// The other scopes that may see it, talk to it or cancel it; `None` when there are none.
+    pub grants: Option<Arc<Grants>>,
     /// Why and by whom it was asked to stop.
     pub stop: Option<Arc<Stop>>,
     /// By whom it was given up first, when somebody asked for that.

@@ -17,6 +17,7 @@ mod charge;
 mod close;
 mod control;
 mod external;
+mod grants;
 mod hook;
 mod hosts;
 mod protocol;
@@ -54,6 +55,8 @@ use cancel::Watch;
 pub use close::{CloseRefusal, CloseReport};
 pub use control::{Control, Controlled};
 pub use external::{ExternalRefusal, ExternalWord};
+use grants::Granted;
+pub use grants::{GrantChange, GrantRefusal};
 pub use hook::HookCall;
 pub use protocol::{
     Accepted, AskRefusal, CancelReport, Effect, End, Input, InterruptRefusal, Note, Refusal, Reply,
@@ -79,6 +82,7 @@ pub struct Supervisor {
     /// With the incarnation; an entry of an earlier one means nothing any more.
     settled_order: VecDeque<(TaskId, u32)>,
     runs: Runs,
+    granted: Granted,
     /// Scopes that take no new roots.
     closed: BTreeSet<Scope>,
     /// When which settled records go.
@@ -111,6 +115,7 @@ impl Supervisor {
         Self {
             admission: Admission::new(&bounds),
             runs: Runs::new(bounds.cancelled_runs_max),
+            granted: Granted::default(),
             closed: bounds.closed_scopes.clone(),
             bounds,
             tasks: Table::default(),

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use understory::kernel::{Kind, Name, Spec};
 use understory::{
     AbandonRequest, Answer, Body, Cancel, Cause, Charge, Context, Counter, Event, Failure, Fault,
-    FaultKind, Interrupt, Key, Limit, Manager, Outcome, Payload, Question, Record, Requester,
-    Retry, Scope, Seq, State, Stop, TaskBuilder, TaskId, Timestamp, Wait, What,
+    FaultKind, Grant, Interrupt, Key, Limit, Manager, Outcome, Payload, Question, Record,
+    Requester, Retry, Scope, Seq, State, Stop, TaskBuilder, TaskId, Timestamp, Wait, What,
 };
 
 use crate::stage::{feed_of, for_ever, sees, settle_down, soon, until, until_cancelled};
@@ -231,7 +231,14 @@ fn next_type(what: Option<&What>) -> Vec<What> {
             from: Scope::new("s").unwrap(),
             to: Scope::new("t").unwrap(),
         }],
-        What::Transferred { .. } => vec![What::Charged(charge())],
+        What::Transferred { .. } => vec![What::Granted {
+            to: Scope::new("t").unwrap(),
+            grant: Grant::Talk,
+        }],
+        What::Granted { .. } => vec![What::Revoked {
+            from: Scope::new("t").unwrap(),
+        }],
+        What::Revoked { .. } => vec![What::Charged(charge())],
         What::Charged(_) => vec![What::BudgetExhausted(charge())],
         What::BudgetExhausted(_) => Vec::new(),
     }

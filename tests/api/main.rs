@@ -7,6 +7,7 @@
 
 mod adopt;
 mod ask;
+mod authority;
 mod cancel;
 mod checks;
 mod control;
@@ -17,6 +18,7 @@ mod family;
 mod feed;
 mod filter;
 mod flight;
+mod grants;
 mod guard;
 mod hidden;
 mod hooks;

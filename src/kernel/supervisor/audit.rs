@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::super::id::TaskId;
-use super::super::record::{Body, Wait};
+use super::super::record::{Body, Record, Wait};
 use super::super::state::State;
 use super::Supervisor;
 use super::alarm::Alarm;
@@ -39,7 +40,28 @@ impl Supervisor {
         self.audit_settled()?;
         self.audit_names()?;
         self.audit_watches()?;
+        self.audit_grants()?;
         self.audit_slots()
+    }
+
+    /// Who holds grants is what the records say, of live tasks and of settled ones that are kept.
+    fn audit_grants(&self) -> Verdict {
+        let (told, kept) = self.granted.facts();
+        let mut wanted = BTreeSet::new();
+        let live = self.tasks.iter().map(|(_, task)| &task.record);
+        for record in live.chain(kept.iter()) {
+            let scopes = record.grants.iter().flat_map(|grants| grants.keys());
+            wanted.extend(scopes.map(|scope| (scope.clone(), record.id)));
+        }
+        ensure(told == wanted, || {
+            format!("grants are held as {told:?}, not as {wanted:?}")
+        })?;
+        let is_kept = |record: &Arc<Record>| {
+            !self.tasks.contains(record.id) && self.is_kept(record.id, record.incarnation)
+        };
+        ensure(kept.iter().all(is_kept), || {
+            "a record is kept for its grants and is no settled one".to_owned()
+        })
     }
 
     /// The classes: name, slots in use, size, tasks that wait.

@@ -49,14 +49,21 @@ impl Watch {
 
 impl Supervisor {
     pub(super) fn cancel(&mut self, ticket: Ticket, target: &Target, ask: &StopAsk) {
-        if let Target::One(id) | Target::Tree(id) = target
-            && self.state(*id).is_none_or(State::is_terminal)
+        if let Target::OneFor(scope, id) | Target::TreeFor(scope, id) = target
+            && !self.may_cancel(scope, *id)
         {
-            self.answer_ended(ticket, *id);
+            // It was its own, or granted, when it asked. What is hidden from it is unknown to it.
+            self.answer(ticket, Reply::Unknown(*id));
+            return;
+        }
+        if let Some(id) = target.task()
+            && self.state(id).is_none_or(State::is_terminal)
+        {
+            self.answer_ended(ticket, id);
             return;
         }
         match target {
-            Target::One(id) => {
+            Target::One(id) | Target::OneFor(_, id) => {
                 self.watch(ticket, &[*id], None);
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
                 if ask.now {
@@ -64,7 +71,17 @@ impl Supervisor {
                     self.give_up_hooks(&[*id]);
                 }
             }
-            Target::Tree(id) => self.cancel_trees(ticket, &[*id], ask, Cause::Asked),
+            Target::Tree(id) | Target::TreeFor(_, id) => {
+                self.cancel_trees(ticket, &[*id], ask, Cause::Asked);
+            }
+            Target::Visible(scope) => {
+                let tops = self.tops_for(scope);
+                self.cancel_trees(ticket, &tops, ask, Cause::Asked);
+            }
+            Target::Unreferenced(keep) => {
+                let roots = self.unreferenced(keep);
+                self.cancel_trees(ticket, &roots, ask, Cause::Asked);
+            }
             Target::Scope(scope) => {
                 let roots = self.roots_in(scope);
                 self.cancel_trees(ticket, &roots, ask, Cause::Asked);

@@ -7,6 +7,8 @@
 //!
 //! *Not here*: how tasks move (`transfer`) and stop (`stop`).
 
+use std::collections::BTreeSet;
+
 use super::super::id::{Epoch, Scope, TaskId};
 use super::super::record::Cause;
 use super::super::spec::{OnScopeClose, Spec};
@@ -24,6 +26,11 @@ pub struct CloseReport {
     pub cancelled: Vec<TaskId>,
     /// Settled otherwise, by their own word during the grace.
     pub ended: Vec<TaskId>,
+    /// The tasks of other scopes that it held a grant of.
+    pub revoked: Vec<TaskId>,
+    /// The roots of the trees that nobody refers to since then: they go on in a closed scope, and
+    /// no open one holds a grant of theirs.
+    pub orphaned: Vec<TaskId>,
     /// In another scope now.
     pub transferred: Vec<(TaskId, Scope)>,
     /// Were to be transferred and could not be: they are kept.
@@ -61,6 +68,7 @@ impl Supervisor {
             let live = roots.iter().map(|root| self.forest.subtree(*root).len());
             return Some(Controlled::Closed(Err(CloseRefusal::Active(live.sum()))));
         }
+        let alone = self.unreferenced(&BTreeSet::new());
         self.closed.insert(scope.clone());
         self.out.closed = Some(self.closed.clone());
         let mut plan = Plan::default();
@@ -76,6 +84,10 @@ impl Supervisor {
                 Err(refusal) => plan.report.refused.push((id, refusal)),
             }
         }
+        plan.report.revoked = self.revoke_all(scope);
+        let mut orphaned = self.unreferenced(&BTreeSet::new());
+        orphaned.retain(|root| !plan.cancels.contains(root) && !alone.contains(root));
+        plan.report.orphaned = orphaned;
         self.cancel_for_close(ticket, &plan.cancels, ask, plan.report)
     }
 

@@ -14,6 +14,7 @@ use super::super::record::Requester;
 use super::Supervisor;
 use super::abandon::AbandonRefusal;
 use super::close::{CloseRefusal, CloseReport};
+use super::grants::{GrantChange, GrantRefusal};
 use super::protocol::{Reply, StopAsk, Ticket};
 use super::retention::Removed;
 use super::transfer::{TransferRefusal, TransferReport};
@@ -29,6 +30,13 @@ pub enum Control {
         reason: Arc<str>,
         /// Who.
         by: Requester,
+    },
+    /// Somebody changes who holds a grant of a task.
+    Grant {
+        /// Which task.
+        id: TaskId,
+        /// How.
+        change: GrantChange,
     },
     /// How do the limit classes stand, those of this scope among them?
     Capacity(Option<Scope>),
@@ -72,6 +80,8 @@ pub enum Control {
 pub enum Controlled {
     /// The tasks that are no longer waited for, or why nothing happened.
     Abandoned(Result<Vec<TaskId>, AbandonRefusal>),
+    /// Whether a grant changed, or why none could.
+    Granted(Result<bool, GrantRefusal>),
     /// The classes, in a fixed order.
     Capacity(Vec<Capacity>),
     /// What is left, or why nothing was charged.
@@ -92,6 +102,7 @@ impl Supervisor {
             Control::Abandon { id, reason, by } => {
                 Controlled::Abandoned(self.ask_abandon(id, reason, by))
             }
+            Control::Grant { id, change } => Controlled::Granted(self.change_grants(id, change)),
             Control::Capacity(scope) => {
                 Controlled::Capacity(self.admission.capacity(scope.as_ref()))
             }

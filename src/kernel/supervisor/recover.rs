@@ -80,11 +80,12 @@ impl Supervisor {
         (supervisor, step)
     }
 
-    fn recall(&mut self, record: &Record) {
+    fn recall(&mut self, record: &Arc<Record>) {
+        self.granted.note(record);
         let (id, body) = (record.id, record.body);
         if body == Body::Live {
             self.tasks
-                .insert(id, Box::new(Task::new(record.clone(), Vec::new())));
+                .insert(id, Box::new(Task::new(Record::clone(record), Vec::new())));
             self.settled.insert(id, Settled::of(record));
             self.settled_order.push_back((id, record.incarnation));
             self.edit(id).body = Body::Absent;
@@ -92,6 +93,7 @@ impl Supervisor {
             self.note_late(id);
             self.free(id);
         } else {
+            self.granted.keep(record);
             self.remember(id, Settled::of(record));
         }
     }
@@ -110,6 +112,7 @@ impl Supervisor {
         let id = record.id;
         let parent = record.parent.filter(|parent| self.tasks.contains(*parent));
         self.recall_key(record);
+        self.granted.note(record);
         self.forest.insert(id, parent);
         if let Some(name) = &record.spec.name {
             self.names.reserve(&record.spec.scope, name, id);

@@ -91,6 +91,7 @@ impl Supervisor {
         }
         self.admission.leave(&task.classes);
         self.expire_later(id);
+        self.granted.keep(&record);
         self.out.records.push(record);
         self.forget(id);
     }
@@ -120,6 +121,7 @@ impl Supervisor {
             }
             self.settled.remove(oldest);
             self.names.free_key(oldest);
+            self.granted.forget(oldest);
             self.out.removed.push(oldest);
         }
     }
@@ -175,12 +177,13 @@ impl Supervisor {
             self.emit(id, What::Undelivered(count));
             return;
         }
+        let record = self.newest_settled(record);
         let undelivered = record.undelivered + count;
         let record = Record {
             undelivered,
-            ..record.clone()
+            ..record
         };
-        self.tell_of_settled(record, What::Undelivered(count));
+        self.amend(record, vec![What::Undelivered(count)]);
     }
 
     /// Tells something of a task that may have settled, as long as this life of it is known.
@@ -192,7 +195,8 @@ impl Supervisor {
         if task.is_some_and(|task| task.record.incarnation == record.incarnation) {
             self.emit(id, what);
         } else if record.state.is_terminal() && self.is_kept(id, record.incarnation) {
-            self.tell_of_settled(record.clone(), what);
+            let record = self.newest_settled(record);
+            self.amend(record, vec![what]);
         }
     }
 
@@ -205,22 +209,37 @@ impl Supervisor {
         }
     }
 
-    /// Tells something of a settled and stopped task, which is not in `tasks`.
-    fn tell_of_settled(&mut self, mut record: Record, what: What) {
-        let id = record.id;
-        // The caller's copy may be from before the body stopped; by now it has, or it would be in
-        // `tasks`.
-        record.body = Body::Absent;
-        if let Some(kept) = self.settled.get(id) {
-            // So may it be from before something else was told.
+    /// The record of a settled and stopped task, given a copy that may be from before it stopped,
+    /// or from before something else was told.
+    ///
+    /// One with grants is kept here as it is.
+    fn newest_settled(&self, copy: &Record) -> Record {
+        if let Some(kept) = self.granted.settled(copy.id) {
+            return Record::clone(kept);
+        }
+        let mut record = Record {
+            body: Body::Absent,
+            grants: None,
+            ..copy.clone()
+        };
+        if let Some(kept) = self.settled.get(copy.id) {
             record.events = record.events.max(kept.events);
             record.undelivered = record.undelivered.max(kept.undelivered);
         }
-        self.tasks
-            .insert(id, Box::new(Task::new(record, Vec::new())));
-        self.emit(id, what);
+        record
+    }
+
+    /// Writes down what changed of a settled and stopped task, with its events.
+    pub(super) fn amend(&mut self, record: Record, events: Vec<What>) {
+        let id = record.id;
+        let task = Task::new(record, Vec::new());
+        self.tasks.insert(id, Box::new(task));
+        for event in events {
+            self.emit(id, event);
+        }
         self.note_late(id);
         if let Some(task) = self.tasks.remove(id) {
+            self.granted.keep(&task.record);
             self.out.records.push(task.record);
         }
     }

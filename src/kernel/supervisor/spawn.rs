@@ -220,6 +220,7 @@ impl Supervisor {
         if earlier.is_some() {
             // What was asked with the key before has gone with that life's record.
             self.names.free_key(id);
+            self.granted.forget(id);
         }
         self.forest.insert(id, spec.parent);
         self.names.take_off(&spec, id);
@@ -280,6 +281,7 @@ impl Supervisor {
             body: Body::Absent,
             budgets,
             inline: false,
+            grants: None,
             stop: None,
             conclusion: None,
             outcome: None,

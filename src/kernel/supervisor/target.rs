@@ -1,5 +1,6 @@
 //! Which tasks a request to stop means, how fast it is, and what is told of its end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,36 @@ pub enum Target {
     One(TaskId),
     /// This task and everything below it.
     Tree(TaskId),
+    /// As `One`, if this scope may cancel the task.
+    OneFor(Scope, TaskId),
+    /// As `Tree`, if this scope may cancel the task.
+    TreeFor(Scope, TaskId),
+    /// Every task that this scope may cancel, with everything below it.
+    Visible(Scope),
+    /// Every tree that nobody refers to and that has none of these tasks.
+    Unreferenced(BTreeSet<TaskId>),
     /// Every task of a scope.
     Scope(Scope),
     /// Every task with this label `run`, with everything below it; late ones are refused.
     Run(Arc<str>),
     /// Every task.
     All,
+}
+
+impl Target {
+    /// The task that is meant, alone or with everything below it.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::One(id) | Self::Tree(id) | Self::OneFor(_, id) | Self::TreeFor(_, id) => {
+                Some(*id)
+            }
+            Self::Visible(_)
+            | Self::Unreferenced(_)
+            | Self::Scope(_)
+            | Self::Run(_)
+            | Self::All => None,
+        }
+    }
 }
 
 /// Why, by whom and how fast to stop.

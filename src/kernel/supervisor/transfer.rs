@@ -100,7 +100,7 @@ impl Supervisor {
     }
 
     /// The tasks above one, from its parent up to its root.
-    fn above(&self, id: TaskId) -> impl Iterator<Item = TaskId> + '_ {
+    pub(super) fn above(&self, id: TaskId) -> impl Iterator<Item = TaskId> + '_ {
         std::iter::successors(self.forest.parent(id), |above| self.forest.parent(*above))
     }
 

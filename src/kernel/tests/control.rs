@@ -2,6 +2,7 @@
 
 mod admission;
 mod budgets;
+mod grants;
 mod retention;
 mod runs;
 mod scopes;

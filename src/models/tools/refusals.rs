@@ -151,6 +151,7 @@ pub(super) fn of_send(error: &SendError, task: &TaskRef, to: &str) -> ToolError 
         SendError::Mismatch { why, .. } => {
             return mismatch("invalid_message", "the message", why);
         }
+        SendError::Denied { .. } => ("refused", format!("you may see task {id}, not talk to it")),
         SendError::NoInbox { .. } => ("refused", format!("task {id} reads no messages")),
         SendError::TooLarge { bytes_max, .. } => (
             "refused",
@@ -177,6 +178,7 @@ pub(super) fn of_resume(error: &ResumeError, id: &str) -> ToolError {
                 )
             };
         }
+        ResumeError::Denied(task) => format!("you may see task {task}, not resume it"),
         ResumeError::AlreadyResumed(task) => format!("task {task} goes on already"),
         ResumeError::LimitReached(full) => return limit_reached(full),
         ResumeError::TooLarge { bytes_max, .. } => {

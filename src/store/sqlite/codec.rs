@@ -20,10 +20,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
-    AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Epoch, Event, Flight, Key, Kind,
-    Labels, LateSuccess, Name, OnParentEnd, OnScopeClose, Origin, Outcome, Payload, Questions,
-    Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId,
-    Timestamp, Trace, Visibility, Wait, What,
+    AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Epoch, Event, Flight, Grants,
+    Key, Kind, Labels, LateSuccess, Name, OnParentEnd, OnScopeClose, Origin, Outcome, Payload,
+    Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy,
+    TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
 
 /// A row that cannot be what was written.
@@ -192,6 +192,7 @@ written! {
         external_ref: Option<Arc<str>>,
         abandon: Option<Arc<AbandonRequest>>,
         suspension: Option<Payload>,
+        grants: Option<Arc<Grants>>,
         started_at: Option<Timestamp>,
         suspended_at: Option<Timestamp>,
         waits_since: Option<Timestamp>,

@@ -69,6 +69,8 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::BudgetExhausted(charge) => note(format!("used up its {}", charge.counter)),
         What::Aborted
         | What::AbandonAsked(_)
+        | What::Granted { .. }
+        | What::Revoked { .. }
         | What::Charged(_)
         | What::OutputKept { .. }
         | What::Undelivered(_)

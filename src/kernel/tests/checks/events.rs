@@ -111,6 +111,8 @@ impl Checks {
             | What::OutputKept { .. }
             | What::Emitted { .. }
             | What::BudgetExhausted(_)
+            | What::Granted { .. }
+            | What::Revoked { .. }
             | What::Asked { .. }
             | What::Unanswered(_)
             | What::InterruptAsked(_)
@@ -422,6 +424,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         | What::CallbackFailed(_)
         | What::Detached
         | What::Transferred { .. }
+        | What::Granted { .. }
         | What::Charged(_)
         | What::BudgetExhausted(_)
         | What::Answered { .. }
@@ -434,7 +437,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
             S::Interrupted => is_live && from != S::CancelRequested,
             S::Pending | S::Running | S::Waiting | S::Suspended | S::CancelRequested => false,
         },
-        What::HookFailed(_) => to == from,
+        What::HookFailed(_) | What::Revoked { .. } => to == from,
         What::Undelivered(_) | What::BodyStopped => !is_live && to == from,
     }
 }

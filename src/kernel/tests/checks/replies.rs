@@ -226,7 +226,7 @@ impl Checks {
                 latest = latest.max(stop.map_or(self.now, |stop| stop.grace_until));
             }
         }
-        if !matches!(target, Target::One(_)) {
+        if !matches!(target, Target::One(_) | Target::OneFor(..)) {
             *deadlines = Deadlines::Grace(latest);
         }
     }
@@ -302,8 +302,10 @@ impl Checks {
                 self.cancel_reply(target, meant, report)
             }
             (Asked::Cancel { target, .. }, Reply::Unknown(id)) => {
-                let is_meant = matches!(target, Target::One(it) | Target::Tree(it) if it == id);
-                ensure(is_meant && !self.view.tasks.contains_key(id), || {
+                let is_for = matches!(target, Target::OneFor(..) | Target::TreeFor(..));
+                let is_hidden = is_for && self.view.meant(target).is_empty();
+                let is_unknown = is_hidden || !self.view.tasks.contains_key(id);
+                ensure(target.task() == Some(*id) && is_unknown, || {
                     format!("{target:?} is unknown")
                 })
             }
@@ -367,10 +369,21 @@ impl Checks {
             .collect();
         let as_set: BTreeSet<_> = listed.iter().copied().collect();
         let expected = match target {
-            Target::One(id) | Target::Tree(id) if meant.is_empty() => BTreeSet::from([*id]),
-            Target::One(_) | Target::Tree(_) | Target::Scope(_) | Target::Run(_) | Target::All => {
-                meant.clone()
+            Target::One(id) | Target::Tree(id) | Target::OneFor(_, id) | Target::TreeFor(_, id)
+                if meant.is_empty() =>
+            {
+                BTreeSet::from([*id])
             }
+            // Which tasks nobody refers to, tests of that say.
+            Target::Unreferenced(_) => as_set.clone(),
+            Target::One(_)
+            | Target::Tree(_)
+            | Target::OneFor(..)
+            | Target::TreeFor(..)
+            | Target::Visible(_)
+            | Target::Scope(_)
+            | Target::Run(_)
+            | Target::All => meant.clone(),
         };
         ensure(as_set == expected && listed.len() == as_set.len(), || {
             format!("P4: {target:?} meant {expected:?} and reports {report:?}")

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::kernel::{
-    Cause, Conclusion, Epoch, Outcome, Record, Scope, Seq, Spec, State, Target, TaskId, Timestamp,
+    Cause, Conclusion, Epoch, Grant, Outcome, Record, Scope, Seq, Spec, State, Target, TaskId,
+    Timestamp,
 };
 
 /// A task as its records and events have told of it.
@@ -143,10 +144,30 @@ impl View {
                     Target::Run(run) => self.is_below_run(**id, run),
                     Target::Scope(scope) => seen.spec().scope == *scope,
                     Target::All => true,
+                    Target::OneFor(scope, one) => *id == one && self.may_cancel(scope, **id),
+                    Target::TreeFor(scope, root) => {
+                        self.is_within(**id, *root) && self.may_cancel(scope, *root)
+                    }
+                    Target::Visible(scope) => self.may_cancel(scope, **id),
+                    Target::Unreferenced(_) => false,
                 }
         };
         let meant = self.tasks.iter().filter(is_meant);
         meant.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether it or one above it is of the scope, or granted to it as far as that.
+    fn may_cancel(&self, scope: &Scope, id: TaskId) -> bool {
+        let mut at = Some(id);
+        while let Some(seen) = at.and_then(|id| self.tasks.get(&id)) {
+            let grants = seen.record.grants.as_ref();
+            let grant = grants.and_then(|grants| grants.get(scope));
+            if seen.spec().scope == *scope || grant == Some(&Grant::Cancel) {
+                return true;
+            }
+            at = seen.parent;
+        }
+        false
     }
 
     fn is_below_run(&self, id: TaskId, run: &str) -> bool {

@@ -73,6 +73,8 @@ fn each_task_of_a_closed_scope_does_as_it_says_and_is_reported_once() {
     let to = scope("t");
     let wanted = CloseReport {
         kept: vec![id(1)],
+        revoked: vec![],
+        orphaned: vec![id(7), id(1)],
         cancelled: vec![id(3), id(2)],
         ended: vec![],
         transferred: vec![(id(4), to.clone()), (id(5), to)],

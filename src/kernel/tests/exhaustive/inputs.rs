@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, ask, done, fault, id, json, scope};
 use crate::kernel::{
-    Control, Counter, Effect, End, Epoch, FaultKind, Hosts, Input, Note, Origin, Reuse, Spec,
-    State, Target, Wait,
+    Control, Counter, Effect, End, Epoch, FaultKind, Grant, GrantChange, Hosts, Input, Note,
+    Origin, Reuse, Spec, State, Target, Wait,
 };
 
 type Row = (&'static str, fn(&mut Bed), &'static str);
@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 54] = [
+pub(super) const INPUTS: [Row; 56] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -113,6 +113,10 @@ pub(super) const INPUTS: [Row; 54] = [
         "pppppp qqqqq qqwww ss qqqqqqqq CFTXIXX"),
     ("its scope is closed",        close,
         "XXXXXX qqqqq qqqqw Xq qqqqqqqq CFTXIXX"),
+    ("it is granted to another scope", granted,
+        "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
+    ("a scope that may cancels it", cancelled_by_grant,
+        "XXXXXX qqqqq qqqqw Xq qqqqqqqq CFTXIXX"),
     ("it is moved elsewhere",      moved,
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
     ("its id is asked for again",  |b| { b.spawn(1, |_| {}); },
@@ -199,6 +203,18 @@ fn close(bed: &mut Bed) {
         only_if_idle: false,
     };
     bed.step(Input::Control { ticket, ask });
+}
+
+fn granted(bed: &mut Bed) {
+    let (to, grant) = (scope("t"), Grant::Cancel);
+    let (ticket, change) = (bed.ticket(), GrantChange::Give { to, grant });
+    let ask = Control::Grant { id: id(1), change };
+    bed.step(Input::Control { ticket, ask });
+}
+
+fn cancelled_by_grant(bed: &mut Bed) {
+    granted(bed);
+    bed.cancel(Target::TreeFor(scope("t"), id(1)), None);
 }
 
 fn moved(bed: &mut Bed) {

@@ -7,8 +7,8 @@ use super::super::bed::{ask, json, key, name};
 use super::World;
 use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
-    Epoch, Input, Key, LateSuccess, OnParentEnd, Origin, Requester, RestartPolicy, Retry, Reuse,
-    Spec, StopPolicy, Target, TaskId,
+    Control, Epoch, Grant, GrantChange, Input, Key, LateSuccess, OnParentEnd, Origin, Requester,
+    RestartPolicy, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -185,13 +185,35 @@ impl World {
         let Some(id) = self.any_known() else {
             return Ok(());
         };
+        if self.dice.percent(10) {
+            self.change_grants(id)?;
+        }
+        let other = scope(self.dice.below(self.rates.scopes));
         let target = match self.dice.below(100) {
             0 => Target::All,
+            3 => Target::Visible(other),
+            4 => Target::OneFor(other, id),
+            5 | 6 => Target::TreeFor(other, id),
             1 | 2 => Target::Scope(scope(self.dice.below(self.rates.scopes))),
             roll if roll < self.rates.trees as usize => Target::Tree(id),
             _ => Target::One(id),
         };
         self.cancel_target(target)
+    }
+
+    fn change_grants(&mut self, id: TaskId) -> Result<(), String> {
+        let scopes = self.rates.scopes;
+        let (one, to) = (self.dice.below(scopes), self.dice.below(scopes));
+        let (one, to) = (scope(one), scope(to));
+        let grants = [Grant::See, Grant::Talk, Grant::Cancel];
+        let grant = self.dice.pick(&grants).copied().unwrap_or(Grant::Cancel);
+        let change = match self.dice.below(4) {
+            0 => GrantChange::Take { from: one },
+            1 => GrantChange::Pass { from: one, to },
+            _ => GrantChange::Give { to, grant },
+        };
+        let (ticket, ask) = (self.next_ticket(), Control::Grant { id, change });
+        self.feed(Input::Control { ticket, ask })
     }
 
     pub(in crate::kernel_tests) fn cancel_target(&mut self, target: Target) -> Result<(), String> {

@@ -42,6 +42,9 @@ pub(super) async fn cancel(mut args: Args, rights: &Rights) -> Result<Value, Too
         if matches!(error, CancelError::Unknown(_)) {
             return ToolError::not_found(&id);
         }
+        if matches!(error, CancelError::Denied(_)) {
+            return ToolError::new("refused", "you may not cancel it; ask who is above you");
+        }
         refusals::unavailable()
     })?;
     let texts = |ids: &[TaskId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::kernel::{
     AbandonRequest, Answer, Body, Budget, Cause, Charge, Conclusion, Epoch, Event, Fault,
-    FaultKind, Flight, Interrupt, Jitter, LateSuccess, Limit, OnParentEnd, OnScopeClose, Origin,
-    Outcome, Payload, Question, Reach, Record, Requester, RestartPolicy, Retry, Scope, Seq, Spec,
-    State, Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
+    FaultKind, Flight, Grant, Grants, Interrupt, Jitter, LateSuccess, Limit, OnParentEnd,
+    OnScopeClose, Origin, Outcome, Payload, Question, Reach, Record, Requester, RestartPolicy,
+    Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait,
+    What,
 };
 
 /// Numbers that look random, from a seed.
@@ -117,6 +118,15 @@ impl Dice {
             at: self.at(),
             grace_until: self.at(),
         })
+    }
+
+    fn grant(&mut self) -> Grant {
+        self.one(&[Grant::See, Grant::Talk, Grant::Cancel])
+    }
+
+    fn grants(&mut self) -> Arc<Grants> {
+        let some = 0..=self.below(3);
+        Arc::new(some.map(|_| (self.name(), self.grant())).collect())
     }
 
     fn abandon(&mut self) -> Arc<AbandonRequest> {
@@ -322,6 +332,7 @@ impl Dice {
             external_ref: self.maybe(Self::text),
             abandon: self.maybe(Self::abandon),
             suspension: self.maybe(Self::payload),
+            grants: self.maybe(Self::grants),
             created_at: self.at(),
             started_at: self.maybe(Self::at),
             suspended_at: self.maybe(Self::at),
@@ -406,6 +417,11 @@ impl Dice {
                 from: self.name(),
                 to: self.name(),
             },
+            "granted" => What::Granted {
+                to: self.name(),
+                grant: self.grant(),
+            },
+            "revoked" => What::Revoked { from: self.name() },
             "charged" => What::Charged(self.charge()),
             "budget_exhausted" => What::BudgetExhausted(self.charge()),
             _ => return None,
