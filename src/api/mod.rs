@@ -41,6 +41,7 @@ mod hooks;
 mod identity;
 mod interrupt;
 mod json;
+mod leave;
 mod liveness;
 mod manager;
 mod note;

@@ -29,7 +29,8 @@ impl Manager {
     /// Refuses new tasks, cancels all, waits until each has settled and is told, and stops the
     /// manager.
     ///
-    /// Every caller gets the same report, whoever asked first; only the first grace counts.
+    /// Every caller gets the same report, whoever asked first; only the first grace counts. To leave
+    /// what is not over to the next manager of a file instead, see [`Manager::leave`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -69,10 +70,18 @@ impl Manager {
 }
 
 /// Every caller hears what came of it, also when the runtime is dropped before the end.
-struct Promise(Arc<Core>);
+pub(super) struct Promise(Arc<Core>);
 
 impl Promise {
-    fn keep(&self, result: Result<ShutdownReport, ShutdownError>) {
+    pub(super) const fn of(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    pub(super) fn keep(&self, result: Result<ShutdownReport, ShutdownError>) {
         // The first result stays: after it was kept, the drop changes nothing.
         let _is_first = self.0.shutdown.set(result).is_ok();
     }

@@ -220,3 +220,40 @@ async fn other_processes_read_what_runs() {
     let names: Vec<_> = events.iter().map(|event| event.what.name()).collect();
     assert_eq!(names, ["accepted", "started"]);
 }
+
+#[tokio::test]
+async fn manager_that_leaves_cancels_nothing_and_frees_the_file() {
+    async fn sleeper(ctx: Context, _: Value) -> Result<Value, Failure> {
+        ctx.resumed().ok_or_else(|| ctx.suspend("zzz"))
+    }
+    let sleepers = || builder().executor("sleeper", sleeper);
+    let folder = Folder::new();
+    let manager = folder.open_as(sleepers()).await;
+    let scope = manager.scope("s");
+    let sleeper = scope.unnamed().spawn_kind("sleeper", 0).await.unwrap();
+    let closure = scope.unnamed().spawn(until_cancelled).await.unwrap();
+    reaches(&manager, sleeper.id(), State::Suspended).await;
+    reaches(&manager, closure.id(), State::Running).await;
+    let (sleeper, closure) = (sleeper.id(), closure.id());
+
+    soon(async { tokio::join!(manager.leave(), manager.leave()) })
+        .await
+        .0
+        .unwrap();
+    assert!(
+        soon(manager.shutdown(Duration::ZERO))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let late = scope.unnamed().spawn(|_| async { Ok(()) }).await;
+    assert!(matches!(late, Err(SpawnError::Unavailable(_))), "{late:?}");
+    assert!(soon(manager.task(closure).settled()).await.is_err());
+
+    let next = folder.open_as(sleepers()).await;
+    assert_eq!(next.task(sleeper).state(), Some(State::Suspended));
+    assert_eq!(next.task(closure).state(), Some(State::Interrupted));
+    next.task(sleeper).resume(1).await.unwrap();
+    let ended = soon(next.task(sleeper).settled()).await.unwrap();
+    assert_eq!(ended.state, State::Completed);
+}

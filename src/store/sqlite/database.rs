@@ -147,6 +147,13 @@ impl Database {
         Ok(self.0.query_row(&sql, [], |_| Ok(()))?)
     }
 
+    /// Whether each commit waits for the disk: 1 is no, 2 is yes.
+    #[cfg(test)]
+    pub(super) fn synchronous(&self) -> i64 {
+        let level = self.0.query_row("PRAGMA synchronous", [], |row| row.get(0));
+        level.expect("it is whole")
+    }
+
     #[cfg(test)]
     pub(super) fn set_identity(&self, application: i32, version: i64) {
         let set = |name, value| self.0.pragma_update(None, name, value);

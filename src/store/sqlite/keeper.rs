@@ -45,6 +45,9 @@ struct Orders {
     /// Whether rows were removed, so that pages may be unused.
     has_removed: bool,
     is_over: bool,
+    /// How often the log was synced here.
+    #[cfg(test)]
+    syncs: u64,
 }
 
 struct Work {
@@ -63,7 +66,7 @@ impl Keeper {
         let (pause, syncs) = match durability {
             Durability::Synced => (PAUSE_MAX, false),
             // The other half of the window is for the sync itself.
-            Durability::Relaxed { loss_window } => ((loss_window / 2).min(PAUSE_MAX), true),
+            Durability::Relaxed { loss_window } => (loss_window / 2, true),
         };
         let desk = Arc::new(Desk::default());
         let (path, pen) = (path.to_owned(), Arc::downgrade(pen));
@@ -91,6 +94,14 @@ impl Keeper {
     }
 }
 
+#[cfg(test)]
+impl Keeper {
+    /// How often the log was synced here.
+    pub(super) fn syncs(&self) -> u64 {
+        lock(&self.desk.orders).syncs
+    }
+}
+
 impl Drop for Keeper {
     fn drop(&mut self) {
         lock(&self.desk.orders).is_over = true;
@@ -106,10 +117,14 @@ impl Drop for Keeper {
 impl Work {
     fn until_over(&self, desk: &Desk) {
         while let Some(has_removed) = self.wait(desk) {
-            if self.syncs
-                && let Err(error) = self.sync()
-            {
-                tracing::error!(%error, "the log of the store could not be synced");
+            if self.syncs {
+                if let Err(error) = self.sync() {
+                    tracing::error!(%error, "the log of the store could not be synced");
+                }
+                #[cfg(test)]
+                {
+                    lock(&desk.orders).syncs += 1;
+                }
             }
             self.checkpoint();
             while has_removed && self.shrink() && !lock(&desk.orders).is_over {}

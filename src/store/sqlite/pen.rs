@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::codec::{self, Damage, EventRow, SpecRow, TaskRow};
 use super::database::{Database, Rows, Trouble};
-use crate::kernel::{Event, Record, Scope, Seq, Spec, State, TaskId};
+use crate::kernel::{Event, Record, Scope, Seq, Spec, State, TaskId, What};
 use crate::store::{Batch, EVENTS_PAGE_MAX, Loaded, StoreError, check_order, check_settled};
 
 /// Most events that one commit removes beside those that it adds.
@@ -144,11 +144,13 @@ impl Sheet<'_> {
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         // Events first: they know each spec in the order in which tasks had them.
         for event in &batch.events {
-            let spec = self.spec_of(event.task, &event.spec)?;
+            // A task that is new has no spec yet, for which nobody has to look.
+            let is_new = matches!(event.what, What::Accepted(_)) && event.incarnation == 1;
+            let spec = self.spec_of(event.task, &event.spec, is_new)?;
             self.rows.put_event(&EventRow::write(event, spec))?;
         }
         for record in &batch.records {
-            let spec = self.spec_of(record.id, &record.spec)?;
+            let spec = self.spec_of(record.id, &record.spec, false)?;
             self.put_record(record, spec)?;
         }
         for id in &batch.removed {
@@ -180,7 +182,12 @@ impl Sheet<'_> {
     }
 
     /// The number of a task's spec, which is written once.
-    fn spec_of(&mut self, task: TaskId, spec: &Arc<Spec>) -> Result<i64, StoreError> {
+    fn spec_of(
+        &mut self,
+        task: TaskId,
+        spec: &Arc<Spec>,
+        is_new: bool,
+    ) -> Result<i64, StoreError> {
         let newest = self.found.get(&task).or_else(|| self.known.get(&task));
         if let Some((number, newest)) = newest
             && (Arc::ptr_eq(newest, spec) || newest == spec)
@@ -188,7 +195,7 @@ impl Sheet<'_> {
             return Ok(*number);
         }
         let (id, body) = (task.to_string(), codec::spec_body(spec));
-        let written = if newest.is_none() {
+        let written = if newest.is_none() && !is_new {
             let newest = self.rows.newest_spec(&id)?;
             newest.filter(|row| row.body == body)
         } else {

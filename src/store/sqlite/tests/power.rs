@@ -113,3 +113,32 @@ fn file_shrinks_when_most_of_it_was_removed() {
     }
     assert_eq!(store.load().expect("it is whole").records.len(), 1);
 }
+
+#[test]
+fn commits_wait_for_the_disk_unless_a_loss_window_is_asked_for() {
+    let folder = Folder::new();
+    let store = folder.open();
+    assert_eq!(store.pen().database.synchronous(), 2);
+    drop(store);
+
+    let window = |loss_window| Options::default().durability(Durability::Relaxed { loss_window });
+    let store = folder.open_with(window(Duration::from_millis(10)));
+    assert_eq!(store.pen().database.synchronous(), 1);
+    for seq in 1..=3 {
+        let before = store.keeper.syncs();
+        store
+            .commit(&change(1, State::Running, seq))
+            .expect("there is room");
+        while store.keeper.syncs() == before {
+            std::thread::yield_now();
+        }
+    }
+    drop(store);
+
+    // A longer window than this test lasts.
+    let store = folder.open_with(window(Duration::from_hours(1)));
+    store
+        .commit(&change(1, State::Running, 4))
+        .expect("there is room");
+    assert_eq!(store.keeper.syncs(), 0);
+}
