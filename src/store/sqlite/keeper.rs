@@ -118,12 +118,13 @@ impl Work {
     fn until_over(&self, desk: &Desk) {
         while let Some(has_removed) = self.wait(desk) {
             if self.syncs {
-                if let Err(error) = self.sync() {
-                    tracing::error!(%error, "the log of the store could not be synced");
-                }
+                let synced = self.sync();
                 #[cfg(test)]
                 {
-                    lock(&desk.orders).syncs += 1;
+                    lock(&desk.orders).syncs += u64::from(synced.is_ok());
+                }
+                if let Err(error) = synced {
+                    tracing::error!(%error, "the log of the store could not be synced");
                 }
             }
             self.checkpoint();

@@ -182,12 +182,7 @@ impl Sheet<'_> {
     }
 
     /// The number of a task's spec, which is written once.
-    fn spec_of(
-        &mut self,
-        task: TaskId,
-        spec: &Arc<Spec>,
-        is_new: bool,
-    ) -> Result<i64, StoreError> {
+    fn spec_of(&mut self, task: TaskId, spec: &Arc<Spec>, is_new: bool) -> Result<i64, StoreError> {
         let newest = self.found.get(&task).or_else(|| self.known.get(&task));
         if let Some((number, newest)) = newest
             && (Arc::ptr_eq(newest, spec) || newest == spec)
