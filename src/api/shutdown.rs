@@ -29,8 +29,8 @@ impl Manager {
     /// Refuses new tasks, cancels all, waits until each has settled and is told, and stops the
     /// manager.
     ///
-    /// Every caller gets the same report, whoever asked first; only the first grace counts. To leave
-    /// what is not over to the next manager of a file instead, see [`Manager::leave`].
+    /// Every caller gets the same report, whoever asked first; only the first grace counts. To
+    /// leave what is not over to the next manager of a file instead, see [`Manager::leave`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
