@@ -96,7 +96,35 @@ impl Builder {
             Ok(store) => store?,
             Err(panic) => return Err(BuildError::Recovery(panic.to_string())),
         };
-        let manager = this.store(store).build()?;
+        this.open_store(store).await
+    }
+
+    /// The same, over a file that is open already, so that what is in it can be looked at before
+    /// anything is decided on it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::Manager;
+    /// use understory::store::Store;
+    /// use understory::store::sqlite::{Options, SqliteStore};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("tasks.db");
+    /// let store = SqliteStore::open(&path, Options::default())?;
+    /// assert!(store.load()?.records.is_empty());
+    /// let manager = Manager::builder().open_store(store).await?;
+    /// # let _ = manager;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BuildError`] says what to do.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future may leave the file in use until this runtime has ended.
+    pub async fn open_store(self, store: SqliteStore) -> Result<Manager, BuildError> {
+        let manager = self.store(store).build()?;
         recovered(&manager.core).await.map(|()| manager)
     }
 }

@@ -60,6 +60,7 @@ impl Crew {
         command
             .args(arguments)
             .env("TMPDIR", self.file("tmp"))
+            .env("XDG_STATE_HOME", self.file("state"))
             .env_remove("UNDERSTORY_SOCKET")
             .env_remove("UNDERSTORY_TOKEN")
             .current_dir(self.directory.path())
@@ -109,6 +110,7 @@ impl Crew {
             .args(arguments)
             .env(Mark::NAME, self.mark.value())
             .env("TMPDIR", &sockets)
+            .env("XDG_STATE_HOME", self.file("state"))
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -123,6 +125,20 @@ impl Crew {
             stderr: Some(stderr),
             sockets,
         }
+    }
+
+    /// Kills understory as a crash does, waits for the end of its processes, and takes away the
+    /// socket that it could not.
+    pub(crate) fn crash(&self, run: Run) {
+        run.signal(Signal::KILL);
+        run.wait_killed();
+        self.mark.wait_for_none();
+        self.sweep();
+    }
+
+    /// Takes away what a run left that was killed.
+    pub(crate) fn sweep(&self) {
+        fs::remove_dir_all(self.file("tmp")).expect("the directory is ours");
     }
 
     /// Runs to the end, and checks that nothing is left.
@@ -150,6 +166,10 @@ pub(crate) struct Done {
 }
 
 impl Run {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it was not waited for");
     }

@@ -8,6 +8,8 @@ mod check;
 mod crew;
 mod proc;
 mod reach;
+mod records;
+mod resume;
 mod run;
 mod shim;
 mod spawn;

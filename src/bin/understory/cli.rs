@@ -12,8 +12,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::plan::parse_duration;
+use crate::records::{Choice, NO_FILE};
 pub(crate) use asks::{Ask, Respond, Resume, Suspend};
-pub(crate) use verbs::{Cancel, Events, ParentEnd, RunChoice, Show, Spawn, Wait, Which, here};
+pub(crate) use verbs::{
+    Cancel, Events, ParentEnd, RunChoice, Show, Source, Spawn, Wait, Which, here,
+};
 
 /// Supervise a crew of processes as one tree.
 #[derive(Debug, Parser)]
@@ -70,9 +73,33 @@ pub(crate) struct Run {
     /// Print every event as a line of JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
+    /// Keep the records in this file; without it, in a new one in `~/.local/state/understory`, or
+    /// `$XDG_STATE_HOME/understory`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) db: Option<PathBuf>,
+    /// Keep no records: nothing is left of the run when it has ended
+    #[arg(long, conflicts_with = "db")]
+    pub(crate) no_db: bool,
+    /// Go on with the run that was interrupted: of the file, else the newest one of this plan
+    #[arg(long, conflicts_with = "no_db")]
+    pub(crate) resume: bool,
     /// Time between SIGTERM and SIGKILL for tasks that name no grace of their own
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
     pub(crate) grace: Duration,
+}
+
+impl Run {
+    /// Where its records are.
+    pub(crate) fn records(&self) -> Choice {
+        match &self.db {
+            _ if self.no_db => Choice::Memory,
+            Some(file) if **file == *NO_FILE => Choice::Memory,
+            Some(file) => Choice::File(file.clone()),
+            None => Choice::Own {
+                plan: self.plan.clone(),
+            },
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +139,7 @@ const EXAMPLES: &str = "\
 Examples:
   understory run PLAN.toml            run a crew, with a live tree
   understory run PLAN.toml --json     the same for programs
+  understory run PLAN.toml --resume   go on where it was when it was killed
   understory check PLAN.toml          what is wrong with a plan?
 
 In a process of a run, for what is below it:
@@ -120,7 +148,8 @@ In a process of a run, for what is below it:
   understory wait docs --timeout 10m
   understory send docs \"look at src/, too\"
   understory cancel docs
-From another terminal the same verbs reach the whole run.";
+From another terminal the same verbs reach the whole run, and when it has ended, `ls`, `tree`, `show`
+and `events` read its records.";
 
 const RUN_HELP: &str = "\
 A plan:
@@ -149,10 +178,26 @@ A plan:
 Standard output and error of a task are shown as they come; its standard input is its inbox.
 Ctrl-C asks all tasks to stop and waits for the grace; a second one kills them.
 
+Records:
+  All that is acknowledged is in a file, one for each run; its path is told at the start and at
+  the end. `understory ls`, `tree`, `show` and `events` read it with --db FILE, and so does the
+  sqlite3 shell. It holds commands and output, and is for its owner only. In the folder of its own
+  understory keeps the newest 100. --no-db, or --db :memory:, keeps none.
+
+  A run whose understory was killed goes on with `understory run --resume [--db FILE] PLAN.toml`:
+  - its processes have ended before, all of them; if one has not, the run does not go on
+  - what has settled is not run again
+  - what was running is run again if it has attempts left (`retry`; the crash counts as one), and
+    is interrupted otherwise
+  - what had not started, starts; what was suspended, stays so
+  - the plan must be the one it was begun with; tasks may be added to it
+
 Exit codes:
   0    all tasks completed
   1    a task failed, timed out or was interrupted
-  2    the plan or the command line is wrong
+  2    the plan or the command line is wrong, or the file is of another run or plan
+  3    the file of the records cannot be used, for the reason shown: another run uses it,
+       processes of the run before go on, it is damaged, of a newer version, or not safe
   130  cancelled by Ctrl-C or SIGTERM";
 
 const CHECK_HELP: &str = "\

@@ -14,6 +14,7 @@ mod draw;
 mod orphans;
 mod plan;
 mod process;
+mod records;
 mod run;
 mod shim;
 mod socket;
@@ -28,6 +29,7 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 use plan::{PLAN_BYTES_MAX, Plan};
+use records::RecordsError;
 use socket::client::ClientError;
 
 /// Everything asked for was done.
@@ -36,6 +38,8 @@ const CODE_DONE: u8 = 0;
 const CODE_FAILED: u8 = 1;
 /// It was asked wrongly.
 const CODE_USAGE: u8 = 2;
+/// The file of the records cannot be used.
+const CODE_RECORDS: u8 = 3;
 
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
@@ -76,10 +80,19 @@ fn start(run: &cli::Run) -> u8 {
         Err(reason) => return usage_error(&reason),
     };
     let options = run::Options {
+        records: run.records(),
+        beginning: if run.resume {
+            run::Beginning::Resumed
+        } else {
+            run::Beginning::New
+        },
         grace: run.grace,
         is_json: run.json,
     };
     run::run(plan, options).unwrap_or_else(|error| {
+        if let run::RunError::Records(error) = &error {
+            return records_error(error);
+        }
         complain(&error.to_string());
         CODE_FAILED
     })
@@ -103,10 +116,20 @@ fn code_of(result: Result<u8, ClientError>) -> u8 {
         Ok(code) => code,
         Err(error) if error.is_usage() => usage_error(&error.to_string()),
         Err(ClientError::NobodyReads) => CODE_FAILED,
+        Err(ClientError::Records(error)) => records_error(&error),
         Err(error) => {
             complain(&error.to_string());
             CODE_FAILED
         }
+    }
+}
+
+fn records_error(error: &RecordsError) -> u8 {
+    complain(&error.to_string());
+    if error.is_usage() {
+        CODE_USAGE
+    } else {
+        CODE_RECORDS
     }
 }
 

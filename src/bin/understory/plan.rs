@@ -21,6 +21,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use problem::Problems;
 
@@ -59,8 +61,8 @@ pub(crate) struct PlanBounds {
     pub(crate) tasks: Option<usize>,
 }
 
-/// One process of the crew.
-#[derive(Clone, Debug)]
+/// One process of the crew. In a file of records it stands as it is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PlanTask {
     pub(crate) name: String,
     /// The program and its arguments: never empty.
@@ -81,7 +83,7 @@ pub(crate) struct PlanTask {
 }
 
 /// How often a failed process is started again.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlanRetry {
     pub(crate) count: u32,
     pub(crate) delay: Option<Duration>,
@@ -90,7 +92,8 @@ pub(crate) struct PlanRetry {
 }
 
 /// What becomes of a task when its parent ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum PlanParentEnd {
     Wait,
     Cancel,
@@ -98,7 +101,8 @@ pub(crate) enum PlanParentEnd {
 }
 
 /// Whether standard input stays open after the messages of the plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum PlanInbox {
     #[default]
     Closed,

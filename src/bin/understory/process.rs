@@ -49,18 +49,11 @@ const ORDERS_MAX: usize = 4;
 pub(crate) struct Launch {
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
+    /// Beside the variables of understory, or instead of them.
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) environment: Environment,
+    /// Variables of understory that it does not have.
+    pub(crate) unset: Vec<String>,
     pub(crate) cwd: Option<PathBuf>,
-}
-
-/// What the variables of a process are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Environment {
-    /// Those of understory, and its own beside or instead of them.
-    Added,
-    /// Its own and no others.
-    Whole,
 }
 
 /// How a process ended.
@@ -198,8 +191,8 @@ fn shim_command(launch: &Launch, control: StdUnixStream) -> Command {
         .arg(SHIM_COMMAND)
         .arg("--")
         .args(&launch.command);
-    if launch.environment == Environment::Whole {
-        shim.env_clear();
+    for name in &launch.unset {
+        shim.env_remove(name);
     }
     // This run may itself be part of a task that was resumed.
     shim.env_remove(RESUMED_VARIABLE);

@@ -3,6 +3,8 @@
 //! # Invariants
 //! 1. No process starts before all tasks of the plan are accepted, so whom one sends to exists.
 //! 2. It returns when every task has settled and no process is left.
+//! 3. What is in a file is looked at, and no process of an earlier run is left, before recovery
+//!    decides anything on it. A run that cannot go on leaves its file as it was.
 //!
 //! *Not here*: the life of one process (`body`), what people see (`draw`).
 
@@ -10,9 +12,12 @@ mod accept;
 mod body;
 mod calls;
 mod crew;
+pub(crate) mod input;
 mod news;
+mod past;
 mod reach;
 mod show;
+mod stage;
 mod stop;
 mod throttle;
 
@@ -20,19 +25,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use understory::store::MemoryStore;
-use understory::{Class, Manager, Since};
+use understory::Since;
 
 use crate::draw::Screen;
-use crate::plan::{DEPTH_MAX, Plan};
+use crate::plan::Plan;
 use crate::process::Keeper;
+use crate::records::{Choice, RecordsError};
 use crate::socket::Socket;
 use body::ProcessExecutor;
 use calls::FrontDesk;
+pub(crate) use calls::filter;
 use crew::Crew;
 use show::Show;
+use stage::Stage;
 use stop::{Signals, Stopper};
 use throttle::Throttle;
+
+pub(crate) use stage::Beginning;
 
 /// All tasks completed.
 const CODE_COMPLETED: u8 = 0;
@@ -43,17 +52,15 @@ const CODE_CANCELLED: u8 = 130;
 
 /// How long is waited for processes that cannot die, after everything has settled.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-/// Tasks that may join and live at once, unless the plan says otherwise.
-const SPAWNED_LIVE_MAX: usize = 10_000;
 /// Tasks that are over and can still be asked for, beside those of the plan.
 const SETTLED_KEPT: usize = 10_000;
-/// Events kept until they are shown, beside some for each task.
-const EVENTS_KEPT: usize = 1_024;
-const EVENTS_KEPT_PER_TASK: usize = 16;
 
 /// How a plan is to be run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
+    /// Where the records are.
+    pub(crate) records: Choice,
+    pub(crate) beginning: Beginning,
     /// Time between SIGTERM and SIGKILL for tasks without one of their own.
     pub(crate) grace: Duration,
     pub(crate) is_json: bool,
@@ -68,6 +75,8 @@ pub(crate) enum RunError {
     Build(#[from] understory::BuildError),
     #[error("cannot prepare the run: {0}")]
     Subscribe(#[from] understory::SubscribeError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error("task {name:?} was not accepted: {error}")]
     Spawn {
         name: String,
@@ -77,32 +86,42 @@ pub(crate) enum RunError {
 
 /// Runs a plan to its end and returns the exit code.
 pub(crate) fn run(plan: Plan, options: Options) -> Result<u8, RunError> {
+    let stage = Stage::prepare(&plan, &options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(supervise(plan, options));
+    let result = runtime.block_on(supervise(plan, stage, options));
     // A process that cannot die must not keep its supervisor.
     runtime.shutdown_background();
     result
 }
 
-async fn supervise(plan: Plan, options: Options) -> Result<u8, RunError> {
+async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, RunError> {
     // Before anything starts, so that no signal finds the default action.
     let signals = Signals::catch()?;
     let keeper = Keeper::new()?;
     let socket = Socket::open()?;
     let throttle = Throttle::new();
-    let crew = Arc::new(Crew::new(&plan, options.grace));
+    let Stage {
+        store,
+        file,
+        past,
+        claim: _claim,
+    } = stage;
+    let crew = Arc::new(Crew::new(&plan, &past, options.grace));
     let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle);
-    let manager = build(&plan, &crew, &executor)?;
-    let feed = manager.subscribe(Since::Now).await?;
-    let screen = if options.is_json {
+    let manager = store.manage(&plan, &crew, &past, &executor).await?;
+    let feed = manager.subscribe(Since::Seq(past.seq)).await?;
+    let mut screen = if options.is_json {
         Screen::json()
     } else {
         Screen::for_people(&crew.places())
     };
-    let mut show = Show::new(&manager, &crew, throttle, screen);
-    if let Err(error) = accept::accept_all(&plan, &crew, &manager).await {
+    if let Some(file) = &file {
+        screen.say(&format!("records in {}", file.display()));
+    }
+    let mut show = Show::new(&manager, (&crew, &past), throttle, screen);
+    if let Err(error) = accept::accept_all(&plan, &past, &crew, &manager).await {
         drop(manager.shutdown(Duration::ZERO).await);
         return Err(error);
     }
@@ -128,38 +147,11 @@ async fn supervise(plan: Plan, options: Options) -> Result<u8, RunError> {
     if timeout(LEAVE_PATIENCE, keeper.all_ended()).await.is_err() {
         show.say("some processes cannot be killed; they are left to the system");
     }
-    Ok(if show.finish() {
+    Ok(if show.finish(file.as_deref()) {
         CODE_COMPLETED
     } else if stops.any() {
         CODE_CANCELLED
     } else {
         CODE_FAILED
     })
-}
-
-fn build(
-    plan: &Plan,
-    crew: &Crew,
-    executor: &ProcessExecutor,
-) -> Result<Manager, understory::BuildError> {
-    let count = plan.tasks.len();
-    let events_kept = EVENTS_KEPT + count * EVENTS_KEPT_PER_TASK;
-    let bounds = &plan.bounds;
-    let mut builder = Manager::builder()
-        .live_max(bounds.tasks.unwrap_or(count + SPAWNED_LIVE_MAX))
-        .children_max(bounds.children.unwrap_or(count + SPAWNED_LIVE_MAX))
-        .depth_max(bounds.depth.unwrap_or(DEPTH_MAX))
-        .settled_max(count + SETTLED_KEPT)
-        .feed_events_max(events_kept)
-        .store(MemoryStore::with_history(events_kept));
-    if let Some(size) = plan.global_limit {
-        builder = builder.global_limit(Class::queue(size.get()));
-    }
-    for (class, size) in &plan.limits {
-        builder = builder.limit(class, Class::queue(size.get()));
-    }
-    for kind in crew.kinds() {
-        builder = builder.executor(kind, executor.clone());
-    }
-    builder.build()
 }

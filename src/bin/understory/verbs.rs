@@ -1,27 +1,32 @@
 //! The verbs for the tasks of a run, as a process or a person gives them: ask, print, exit.
 //!
 //! # Invariants
-//! 1. Standard output is for what was asked for, standard error for all else.
+//! 1. Standard output is for what was asked for, standard error for all else: also for which file
+//!    it is from, when nobody named one.
 //! 2. Who stops a verb by a signal stops its waiting; what the run was asked to do goes on.
 //!
 //! *Not here*: what the answers look like (`print`), carrying it out (`run`).
 
+mod book;
 mod print;
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cli;
 use crate::process::RESUMED_VARIABLE;
+use crate::records;
 use crate::socket::client::{ClientError, Peer};
 use crate::socket::{
     Counts, Extent, Inbox, ListAsk, ParentEnd, Quorum, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
 };
 use crate::{CODE_DONE, CODE_FAILED};
+use book::Book;
 
 type Done = Result<u8, ClientError>;
 
@@ -70,10 +75,10 @@ pub(crate) fn spawn(spawn: cli::Spawn) -> Done {
 }
 
 pub(crate) fn ls(which: cli::Which) -> Done {
-    let peer = peer(&which.choice)?;
+    let source = source(&which.source)?;
     let is_json = which.json;
     let ask = list(which, Shape::Rows);
-    peer.ask(Verb::List(ask), |record| {
+    source.list(ask, |record| {
         if is_json {
             print::json(&record)
         } else {
@@ -84,11 +89,11 @@ pub(crate) fn ls(which: cli::Which) -> Done {
 }
 
 pub(crate) fn tree(which: cli::Which) -> Done {
-    let peer = peer(&which.choice)?;
+    let source = source(&which.source)?;
     let is_json = which.json;
     let ask = list(which, Shape::Tree);
     let mut records = Vec::new();
-    peer.ask(Verb::List(ask), |record| {
+    source.list(ask, |record| {
         if is_json {
             return print::json(&record);
         }
@@ -112,7 +117,10 @@ fn list(which: cli::Which, shape: Shape) -> ListAsk {
 
 pub(crate) fn show(show: cli::Show) -> Done {
     let target = show.target;
-    let record = peer(&show.choice)?.ask(Verb::Show { target }, |_| Ok(()))?;
+    let record = match source(&show.source)? {
+        Source::Run(peer) => peer.ask(Verb::Show { target }, |_| Ok(()))?,
+        Source::File(book) => book.show(&target)?,
+    };
     if show.json {
         say(&record.to_string())?;
     } else {
@@ -224,21 +232,78 @@ pub(crate) fn wait(wait: cli::Wait) -> Done {
 }
 
 pub(crate) fn events(events: &cli::Events) -> Done {
-    let peer = peer(&events.choice)?;
     let until = if events.follow {
         Until::End
     } else {
         Until::Now
     };
     let since = events.since;
-    peer.ask(Verb::Events { since, until }, |event| {
+    let take = |event| {
         if events.json {
             print::json(&event)
         } else {
             print::line(&print::event(&event))
         }
-    })?;
+    };
+    if events.follow {
+        peer(&events.source.choice)?.ask(Verb::Events { since, until }, take)?;
+        return Ok(CODE_DONE);
+    }
+    match source(&events.source)? {
+        Source::Run(peer) => drop(peer.ask(Verb::Events { since, until }, take)?),
+        Source::File(book) => book.events(since, take)?,
+    }
     Ok(CODE_DONE)
+}
+
+/// Where to look.
+enum Source {
+    Run(Peer),
+    File(Box<Book>),
+}
+
+impl Source {
+    fn list(
+        &self,
+        ask: ListAsk,
+        take: impl FnMut(Value) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        match self {
+            Self::Run(peer) => peer.ask(Verb::List(ask), take).map(drop),
+            Self::File(book) => {
+                let mut records = book.list(&ask)?.into_iter();
+                let told = records.try_for_each(take);
+                told.map_err(|_| ClientError::NobodyReads)
+            }
+        }
+    }
+}
+
+/// The file that was named, else a run, else the records of the newest run.
+fn source(wish: &cli::Source) -> Result<Source, ClientError> {
+    let book = |file: &Path| {
+        let book = Book::open(file)?;
+        if let Some(remark) = book.remark() {
+            crate::complain(&remark);
+        }
+        Ok(Source::File(Box::new(book)))
+    };
+    if let Some(file) = &wish.db {
+        return book(file);
+    }
+    match Peer::find(wish.choice.run.as_deref()) {
+        Err(ClientError::NoRun(why)) => match records::newest() {
+            Some(file) => {
+                crate::complain(&format!(
+                    "no run goes on; these are the records in {}",
+                    file.display()
+                ));
+                book(&file)
+            }
+            None => Err(ClientError::NoRun(why)),
+        },
+        found => Ok(Source::Run(found?)),
+    }
 }
 
 fn peer(choice: &cli::RunChoice) -> Result<Peer, ClientError> {

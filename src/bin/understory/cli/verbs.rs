@@ -19,6 +19,17 @@ pub(crate) struct RunChoice {
     pub(crate) run: Option<String>,
 }
 
+/// Where to look: a run that goes on, or the records of one.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    #[command(flatten)]
+    pub(crate) choice: RunChoice,
+    /// Read the records in this file instead of asking a run; without both, and when no run goes
+    /// on, those of the newest run
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub(crate) db: Option<PathBuf>,
+}
+
 /// Which tasks are meant.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
@@ -35,7 +46,7 @@ pub(crate) struct Which {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) choice: RunChoice,
+    pub(crate) source: Source,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +111,7 @@ pub(crate) struct Show {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) choice: RunChoice,
+    pub(crate) source: Source,
 }
 
 #[derive(Debug, Args)]
@@ -151,13 +162,13 @@ pub(crate) struct Events {
     #[arg(long, value_name = "SEQ")]
     pub(crate) since: Option<u64>,
     /// Go on with what happens, to the end of the run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "db")]
     pub(crate) follow: bool,
     /// Print each event as a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) choice: RunChoice,
+    pub(crate) source: Source,
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -216,11 +227,13 @@ A line for each task below this one, the oldest first: id, state, kind, path.
 Examples:
   understory ls --state running --state waiting
   understory ls --label role=reader --json
+  understory ls --db crew.db --state interrupted
 
 Exit codes:
   0    they are listed, perhaps none
   1    the run refused it, for the reason shown
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is neither a run nor records
+  3    the file of the records cannot be read, for the reason shown";
 
 pub(super) const TREE_HELP: &str = "\
 This task and those below it, each below its parent. Of those that match, whatever stands above
@@ -229,13 +242,15 @@ them is shown, too.
 Exit codes:
   0    they are shown, perhaps none
   1    the run refused it, for the reason shown
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is neither a run nor records
+  3    the file of the records cannot be read, for the reason shown";
 
 const SHOW_HELP: &str = "\
 Exit codes:
   0    it is shown
   1    there is no such task
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is neither a run nor records
+  3    the file of the records cannot be read, for the reason shown";
 
 const CANCEL_HELP: &str = "\
 It asks the task and everything below it to stop, waits until nothing of it runs, and tells what
@@ -268,4 +283,5 @@ Examples:
 Exit codes:
   0    they are told
   1    the run refused it, for the reason shown
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is neither a run nor records
+  3    the file of the records cannot be read, for the reason shown";

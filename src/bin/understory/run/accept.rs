@@ -1,4 +1,4 @@
-//! Asking the manager for every task of the plan.
+//! Asking the manager for every task of the plan that it does not know yet.
 //!
 //! *Not here*: what the tasks do (`body`).
 
@@ -7,7 +7,8 @@ use std::time::Duration;
 use understory::{Again, Manager, OnParentEnd, Retry, ScopeRef, TaskBuilder, TaskId};
 
 use super::RunError;
-use super::crew::{Crew, kind};
+use super::crew::{Crew, Member, kind};
+use super::past::Past;
 use crate::plan::{Plan, PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
 
 /// The scope of all tasks of a run.
@@ -20,15 +21,20 @@ const INBOX_CAPACITY: u32 = 1_024;
 /// The pause before the first retry when the plan names none.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Accepts all tasks, parents and `after` targets first.
+/// Accepts all tasks that an earlier run has not, parents and `after` targets first.
 pub(super) async fn accept_all(
     plan: &Plan,
+    past: &Past,
     crew: &Crew,
     manager: &Manager,
 ) -> Result<(), RunError> {
     let scope = manager.scope(SCOPE);
-    for task in &plan.tasks {
-        let accepted = accept(task, crew, &scope).await;
+    let is_new = |task: &&PlanTask| past.id(&task.name).is_none();
+    for task in plan.tasks.iter().filter(is_new) {
+        let Some(member) = crew.planned(&task.name) else {
+            continue;
+        };
+        let accepted = accept(task, member, crew, &scope).await;
         accepted.map_err(|error| RunError::Spawn {
             name: task.name.clone(),
             error,
@@ -39,20 +45,18 @@ pub(super) async fn accept_all(
 
 async fn accept(
     task: &PlanTask,
+    member: &Member,
     crew: &Crew,
     scope: &ScopeRef,
 ) -> Result<(), understory::SpawnError> {
     let id = |name: &String| crew.planned(name).map(|member| member.id);
     let after: Vec<TaskId> = task.after.iter().filter_map(id).collect();
-    let mut builder = scope.task(&task.name).after(after);
-    if let Some(own) = id(&task.name) {
-        builder = builder.id(own);
-    }
+    let mut builder = scope.task(&task.name).id(member.id).after(after);
     if let Some(parent) = task.parent.as_ref().and_then(id) {
         builder = builder.parent(parent);
     }
     prepare(builder, task, crew)
-        .spawn_kind(kind(task), task.name.as_str())
+        .spawn_kind(kind(task), member.recorded())
         .await?;
     Ok(())
 }

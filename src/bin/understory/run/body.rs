@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use understory::{BoxFuture, Context, Executor, Failure, Message, Sender};
 use super::accept::GRACE_MARGIN;
 use super::calls::FrontDesk;
 use super::crew::{Crew, Member};
+use super::input::Input;
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
 use crate::process::{Ended, Keeper, Launch, Line, Lines, Process, RESUMED_VARIABLE, StreamName};
@@ -78,7 +80,7 @@ impl ProcessExecutor {
 }
 
 impl Executor for ProcessExecutor {
-    fn run(&self, context: Context, _name: Value) -> BoxFuture<Result<Value, Failure>> {
+    fn run(&self, context: Context, _input: Value) -> BoxFuture<Result<Value, Failure>> {
         let executor = self.clone();
         Box::pin(async move { attempt(&executor, &context).await })
     }
@@ -86,13 +88,13 @@ impl Executor for ProcessExecutor {
 
 async fn attempt(executor: &ProcessExecutor, context: &Context) -> Result<Value, Failure> {
     let shared = &*executor.shared;
-    let member = shared.crew.by_id(context.id());
-    let member = &*member.ok_or_else(|| Failure::new("no task of this run"))?;
     tokio::select! {
         biased;
         _ = context.cancelled() => return Err(Failure::new("stopped before it started")),
         () = shared.crew.gate_opened() => {}
     }
+    let member = shared.crew.by_id(context.id());
+    let member = &*member.ok_or_else(|| Failure::new("no task of this run").permanent())?;
     let voice = shared.desk.admit();
     let launch = launch(shared, context, member, &voice)?;
     let (process, lines) = Process::start(&shared.keeper, &launch)?;
@@ -120,8 +122,10 @@ fn launch(
     member: &Member,
     voice: &Voice,
 ) -> Result<Launch, Failure> {
-    let task = &member.task;
-    if let Some(cwd) = task.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+    let task = member.task();
+    let cwd = place(&member.input);
+    if let Some(cwd) = cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+        let cwd = task.cwd.as_ref().unwrap_or(cwd);
         let message = format!("its cwd {} is no directory", cwd.display());
         return Err(Failure::new(message).permanent());
     }
@@ -149,9 +153,18 @@ fn launch(
     Ok(Launch {
         command: task.command.clone(),
         env,
-        environment: member.environment,
-        cwd: task.cwd.clone(),
+        unset: member.input.unset.clone(),
+        cwd,
     })
+}
+
+/// Where a process starts: where the run was first started, unless its task says otherwise.
+fn place(input: &Input) -> Option<PathBuf> {
+    let wish = input.task.cwd.clone();
+    match (&input.directory, wish) {
+        (Some(directory), Some(wish)) => Some(directory.join(wish)),
+        (directory, wish) => wish.or_else(|| directory.clone()),
+    }
 }
 
 /// Tells the output until both streams and the process have ended.
@@ -221,10 +234,10 @@ async fn stop(process: &Process, context: &Context, member: &Member) -> Infallib
 ///
 /// Its input ends when the task is asked to stop and has read what waited, and when it has ended.
 async fn feed(process: &Process, context: &Context, shared: &Shared, member: &Member) {
-    for text in &member.task.messages {
+    for text in &member.task().messages {
         deliver(process, context, shared, "plan", text).await;
     }
-    if member.task.inbox == PlanInbox::Open {
+    if member.task().inbox == PlanInbox::Open {
         while let Some(message) = next_message(process, context).await {
             let body = &message.body;
             let text = body
@@ -280,7 +293,7 @@ fn outcome(ended: Ended, last: &LastLines, member: &Member) -> Result<Value, Fai
             Err(last.failure(&format!("killed by signal {number}")))
         }
         Ended::NotStarted(reason) => {
-            let program = member.task.command.first().map_or("", String::as_str);
+            let program = member.task().command.first().map_or("", String::as_str);
             // Trying again would find the same.
             Err(Failure::new(format!("cannot start {program:?}: {reason}")).permanent())
         }

@@ -24,8 +24,10 @@ use understory::{Context, Manager, Record};
 
 use super::body::ProcessExecutor;
 use super::crew::Crew;
+use super::input::Input;
 use super::reach::Reach;
 use crate::socket::{Call, Reply, Verb, Voice};
+pub(crate) use look::filter;
 use talk::Ends;
 
 /// Everything went as asked.
@@ -130,8 +132,8 @@ impl<'a> FrontDesk<'a> {
     fn shown(&self, record: &Record) -> Value {
         let mut shown = record.to_json();
         shown["path"] = json!(self.manager.task(record.id).path());
-        if let Some(member) = self.crew().by_id(record.id) {
-            shown["command"] = json!(member.task.command);
+        if let Some(input) = Input::of(record) {
+            shown["command"] = json!(input.task.command);
         }
         shown
     }

@@ -1,7 +1,8 @@
 //! The tasks of a run, planned and spawned later, and the gate before their processes.
 //!
 //! # Invariants
-//! 1. Ids are chosen before anything is accepted, so an event of a task is never about a stranger.
+//! 1. Ids are chosen before anything is accepted, and those of a run that goes on are taken from
+//!    its records, so an event of a task is never about a stranger.
 //! 2. Planned members stay. Of those that were spawned later, only so many are kept after their
 //!    end as `show` wants.
 //!
@@ -11,13 +12,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use understory::TaskId;
 use uuid::Uuid;
 
+use super::input::{self, Input};
+use super::past::Past;
+
 use crate::draw::Place;
 use crate::plan::{Plan, PlanTask};
-use crate::process::{Ended, Environment, Line};
+use crate::process::{Ended, Line};
 
 /// The kind of tasks that name none.
 pub(super) const KIND_DEFAULT: &str = "process";
@@ -26,9 +31,7 @@ pub(super) const KIND_DEFAULT: &str = "process";
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) id: TaskId,
-    pub(super) task: PlanTask,
-    /// What its processes find around them.
-    pub(super) environment: Environment,
+    pub(super) input: Input,
     /// Its number, by which it is shown.
     pub(super) place: usize,
     parent: Option<usize>,
@@ -43,24 +46,33 @@ struct Heard {
 }
 
 impl Member {
-    fn new(id: TaskId, task: PlanTask, place: usize, parent: Option<usize>) -> Self {
+    fn new(id: TaskId, input: Input, place: usize, parent: Option<usize>) -> Self {
         Self {
             id,
-            task,
-            environment: Environment::Added,
+            input,
             place,
             parent,
             heard: Mutex::default(),
         }
     }
 
+    /// What it is, as a plan would have it.
+    pub(super) fn task(&self) -> &PlanTask {
+        &self.input.task
+    }
+
     /// Its name, or what stands for it in paths.
     pub(super) fn name(&self) -> String {
-        if self.task.name.is_empty() {
+        if self.task().name.is_empty() {
             self.id.short()
         } else {
-            self.task.name.clone()
+            self.task().name.clone()
         }
+    }
+
+    /// What it is recorded with.
+    pub(super) fn recorded(&self) -> Value {
+        self.input.to_value()
     }
 
     /// How it is shown.
@@ -99,6 +111,7 @@ impl Member {
 #[derive(Debug)]
 pub(super) struct Recruit {
     pub(super) task: PlanTask,
+    pub(super) unset: Vec<String>,
     pub(super) parent: Option<TaskId>,
     pub(super) listener: Option<mpsc::Sender<Line>>,
 }
@@ -119,21 +132,36 @@ struct Roll {
 }
 
 impl Crew {
-    pub(super) fn new(plan: &Plan, grace: Duration) -> Self {
+    pub(super) fn new(plan: &Plan, past: &Past, grace: Duration) -> Self {
         let mut planned: Vec<Arc<Member>> = Vec::with_capacity(plan.tasks.len());
         let mut by_name = HashMap::new();
         let mut roll = Roll::default();
+        let directory = input::directory();
         for (place, task) in plan.tasks.iter().enumerate() {
-            let id = TaskId::from(Uuid::now_v7());
+            let id = past.id(&task.name);
+            let id = id.unwrap_or_else(|| TaskId::from(Uuid::now_v7()));
+            let input = past.input(&task.name).cloned().unwrap_or_else(|| Input {
+                is_planned: true,
+                directory: directory.clone(),
+                unset: Vec::new(),
+                task: task.clone(),
+            });
             // Parents come first in a plan.
             let parent = task.parent.as_ref();
             let parent = parent.and_then(|name| by_name.get(name).copied());
-            let member = Arc::new(Member::new(id, task.clone(), place, parent));
+            let member = Arc::new(Member::new(id, input, place, parent));
             by_name.insert(task.name.clone(), place);
             roll.by_id.insert(id, Arc::clone(&member));
             planned.push(member);
         }
         roll.places = planned.len();
+        for (record, input) in past.joined() {
+            let above = record.parent.and_then(|id| roll.by_id.get(&id));
+            let parent = above.map(|member| member.place);
+            let member = Member::new(record.id, input.clone(), roll.places, parent);
+            roll.places += 1;
+            roll.by_id.insert(record.id, Arc::new(member));
+        }
         Self {
             planned,
             by_name,
@@ -149,8 +177,13 @@ impl Crew {
         let above = recruit.parent.and_then(|id| roll.by_id.get(&id));
         let parent = above.map(|member| member.place);
         let id = TaskId::from(Uuid::now_v7());
-        let mut member = Member::new(id, recruit.task, roll.places, parent);
-        member.environment = Environment::Whole;
+        let input = Input {
+            is_planned: false,
+            directory: None,
+            unset: recruit.unset,
+            task: recruit.task,
+        };
+        let mut member = Member::new(id, input, roll.places, parent);
         member.heard = Mutex::new(Heard {
             listener: recruit.listener,
             last_end: None,
@@ -196,7 +229,7 @@ impl Crew {
     pub(super) fn kinds(&self) -> BTreeSet<&str> {
         self.planned
             .iter()
-            .map(|member| kind(&member.task))
+            .map(|member| kind(member.task()))
             .collect()
     }
 

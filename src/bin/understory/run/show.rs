@@ -7,17 +7,21 @@
 //! *Not here*: how it looks (`draw`), events in words (`news`).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::{MissedTickBehavior, interval};
-use understory::{Event, FeedItem, Filter, Manager, Page, State, Subscription, TaskId, What};
+use understory::{
+    Event, FeedItem, Filter, Manager, Page, Record, State, Subscription, TaskId, What,
+};
 
 use super::crew::Crew;
 use super::news;
+use super::past::Past;
 use super::stop::StopRequests;
 use super::throttle::Throttle;
-use crate::draw::{DRAW_PERIOD, Screen};
+use crate::draw::{DRAW_PERIOD, Screen, Sight};
 
 /// Tasks that joined later and are over, and are still shown.
 const OVER_MAX: usize = 1_000;
@@ -39,13 +43,14 @@ pub(super) struct Show {
 }
 
 impl Show {
+    /// The run as it stands after what was before it.
     pub(super) fn new(
         manager: &Manager,
-        crew: &Arc<Crew>,
+        (crew, past): (&Arc<Crew>, &Past),
         throttle: Throttle,
         screen: Screen,
     ) -> Self {
-        Self {
+        let mut show = Self {
             pending: crew.ids().collect(),
             ends: HashMap::new(),
             counts: BTreeMap::new(),
@@ -55,7 +60,26 @@ impl Show {
             throttle,
             screen,
             started: Instant::now(),
+        };
+        for (record, _) in past.joined() {
+            show.welcome(record.id);
         }
+        for record in past.settled() {
+            show.recall(record);
+        }
+        show
+    }
+
+    /// A task of the plan has settled before this run went on.
+    fn recall(&mut self, record: &Record) {
+        if let Some(member) = self.crew.by_id(record.id) {
+            self.screen.show(Sight::State {
+                task: member.place,
+                state: record.state,
+                note: "before".to_owned(),
+            });
+        }
+        self.note_end(record.id, record.state);
     }
 
     /// Shows what happens until every task has settled.
@@ -83,9 +107,13 @@ impl Show {
     }
 
     /// Shows the end of the run, and tells whether all tasks of the plan completed.
-    pub(super) fn finish(&mut self) -> bool {
+    pub(super) fn finish(&mut self, file: Option<&Path>) -> bool {
         let took = self.started.elapsed();
-        self.screen.finish(&news::summary(&self.counts, took));
+        let mut summary = news::summary(&self.counts, took);
+        if let Some(file) = file {
+            summary = format!("{summary}; records in {}", file.display());
+        }
+        self.screen.finish(&summary);
         let is_completed = |id| self.ends.get(&id) == Some(&State::Completed);
         self.crew.ids().all(is_completed)
     }

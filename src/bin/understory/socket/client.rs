@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::protocol::{ANSWER_BYTES_MAX, Answer, REQUEST_BYTES_MAX, Request, Said, Verb};
 use super::{DIRECTORY_PREFIX, SOCKET_NAME, SOCKET_VARIABLE, TOKEN_VARIABLE};
+use crate::records::RecordsError;
 
 /// How long the run may take to answer what needs no waiting: longer than it waits for us.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -25,6 +26,11 @@ const RUNS_MAX: usize = 1_024;
 pub(crate) enum ClientError {
     #[error("{0}")]
     Invalid(String),
+    /// There is no run of this user.
+    #[error("{0}")]
+    NoRun(String),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error("the run cannot be reached, perhaps it has ended: {0}")]
     Unreachable(#[from] io::Error),
     #[error("what answers there is no run that this program understands: {0}")]
@@ -40,7 +46,8 @@ impl ClientError {
     /// Whether the command was used wrongly, whatever the run would say.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
-            Self::Invalid(_) => true,
+            Self::Invalid(_) | Self::NoRun(_) => true,
+            Self::Records(error) => error.is_usage(),
             Self::Unreachable(_) | Self::Foreign(_) | Self::Refused(_) | Self::NobodyReads => false,
         }
     }
@@ -136,7 +143,7 @@ fn only_one() -> Result<PathBuf, ClientError> {
     let how = format!("name it with --run, by its socket or by its number (`{DIRECTORY_PREFIX}*`)");
     match (runs.pop(), runs.is_empty()) {
         (Some(run), true) => Ok(run),
-        (None, _) => Err(ClientError::Invalid(format!(
+        (None, _) => Err(ClientError::NoRun(format!(
             "this process belongs to no run, and none of yours is found in {}; \
              start one with `understory run PLAN.toml`, or {how}",
             temporary.display()

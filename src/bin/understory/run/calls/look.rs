@@ -129,7 +129,11 @@ impl FrontDesk<'_> {
     }
 }
 
-fn filter(ask: &ListAsk) -> Result<Filter, String> {
+/// What a list is narrowed to.
+///
+/// # Errors
+/// Which states and kinds there are.
+pub(crate) fn filter(ask: &ListAsk) -> Result<Filter, String> {
     let mut filter = Filter::all();
     for name in &ask.states {
         filter = filter.state(reach::state(name)?);

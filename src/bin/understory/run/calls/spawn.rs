@@ -21,7 +21,7 @@ use super::{CODE_CANCELLED, CODE_DONE, CODE_FAILED, CODE_TIMED_OUT, FrontDesk, w
 use crate::plan::{PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
 use crate::process::{Ended, Line};
 use crate::run::accept::{SCOPE, prepare};
-use crate::run::crew::{KIND_DEFAULT, Member, Recruit};
+use crate::run::crew::{Member, Recruit, kind};
 use crate::socket::{Inbox, ParentEnd, Reply, SpawnAnswer, SpawnAsk};
 use crate::wire::Exit;
 
@@ -47,8 +47,10 @@ impl FrontDesk<'_> {
         };
         let (listener, mut lines) = mpsc::channel(LINES_MAX);
         let is_waited_for = ask.answer == SpawnAnswer::Settled;
+        let (env, unset) = environment(&ask);
         let member = self.crew().take_in(Recruit {
-            task: plan_task(&ask),
+            task: plan_task(&ask, env),
+            unset,
             parent,
             listener: is_waited_for.then_some(listener),
         });
@@ -90,8 +92,7 @@ impl FrontDesk<'_> {
         for (key, value) in &ask.labels {
             builder = builder.label(key, value);
         }
-        let kind = ask.kind.as_deref().unwrap_or(KIND_DEFAULT);
-        builder.id(id).kind(kind).after(after)
+        builder.id(id).after(after)
     }
 
     async fn ask_for(
@@ -99,10 +100,13 @@ impl FrontDesk<'_> {
         builder: TaskBuilder,
         member: &Member,
     ) -> Result<TaskHandle<Value>, SpawnError> {
-        let executor = self.executor.clone();
-        let builder = prepare(builder, &member.task, self.crew());
-        let body = move |context| understory::Executor::run(&executor, context, Value::Null);
-        builder.spawn(body).await
+        let kind = kind(member.task());
+        if !self.manager.has_executor(SCOPE, kind)? {
+            self.manager
+                .register_executor(kind, self.executor.clone())?;
+        }
+        let builder = prepare(builder, member.task(), self.crew());
+        builder.spawn_kind(kind, member.recorded()).await
     }
 
     /// Tells the output of a task and then how it ended.
@@ -146,9 +150,27 @@ async fn tell(line: &Line, reply: &Reply) {
     let _ = reply.item(item).await;
 }
 
+/// The variables that the caller has and understory does not, or otherwise; and those that it does
+/// not have.
+fn environment(ask: &SpawnAsk) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut env: BTreeMap<String, String> = ask.env.iter().cloned().collect();
+    let mut unset = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        // What is no text comes from no caller.
+        let Some(name) = name.to_str() else { continue };
+        match env.get(name) {
+            Some(wanted) if **wanted == *value => {
+                env.remove(name);
+            }
+            Some(_) => {}
+            None => unset.push(name.to_owned()),
+        }
+    }
+    (env, unset)
+}
+
 /// A process as the plan would have it.
-fn plan_task(ask: &SpawnAsk) -> PlanTask {
-    let env: BTreeMap<String, String> = ask.env.iter().cloned().collect();
+fn plan_task(ask: &SpawnAsk, env: BTreeMap<String, String>) -> PlanTask {
     PlanTask {
         name: ask.name.clone().unwrap_or_default(),
         command: ask.command.clone(),

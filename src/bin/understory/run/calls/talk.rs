@@ -41,7 +41,7 @@ impl FrontDesk<'_> {
         let member = self.crew().by_id(id);
         let is_closed = member
             .as_ref()
-            .is_some_and(|member| member.task.inbox == PlanInbox::Closed);
+            .is_some_and(|member| member.task().inbox == PlanInbox::Closed);
         if is_closed {
             let is_planned = member.is_some_and(|member| self.crew().is_planned(&member));
             let how = if is_planned {

@@ -1,0 +1,344 @@
+//! Runs that were killed and go on: what runs again, what does not, and what is refused.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::crew::{Crew, Done, Run, task};
+use crate::proc::poll;
+
+const DB: [&str; 2] = ["--db", "crew.db"];
+const RESUME: [&str; 3] = ["--db", "crew.db", "--resume"];
+const AT_ONCE: &str = "retry = { count = 1, delay = \"1ms\" }";
+
+fn read(crew: &Crew, file: &str) -> String {
+    fs::read_to_string(crew.file(file)).unwrap_or_default()
+}
+
+/// The state of a task, as the file has it.
+fn state(crew: &Crew, target: &str) -> String {
+    let shown = crew.say(&["show", target, "--json", "--db", "crew.db"]);
+    let record: Value = serde_json::from_str(&shown.stdout).expect("a record is JSON");
+    record["state"].as_str().expect("it has one").to_owned()
+}
+
+/// Writes a mark for each attempt, and goes on for ever in the first.
+fn attempts(file: &str) -> String {
+    format!(
+        "echo $UNDERSTORY_ATTEMPT >> {file}; echo up; \
+         [ $UNDERSTORY_ATTEMPT -gt 1 ] || exec sleep 1000"
+    )
+}
+
+#[test]
+fn killed_run_goes_on_where_it_was() {
+    let plan = task("done", "echo ran >> done", "")
+        + &task("broken", "echo ran >> broken; exit 3", "")
+        + &task(
+            "again",
+            &attempts("again"),
+            &format!("after = [\"done\"]\n{AT_ONCE}"),
+        )
+        + &task("once", &attempts("once"), "after = [\"done\"]")
+        + &task("late", "echo ran >> late", "after = [\"again\"]")
+        + &task("never", "echo ran >> never", "after = [\"once\"]");
+    let crew = Crew::new(&plan);
+    let mut run = crew.start(&DB);
+    run.line_with("| up");
+    run.line_with("| up");
+    poll("the failure", || state(&crew, "broken") == "failed");
+    crew.crash(run);
+    assert_eq!(
+        (read(&crew, "again"), read(&crew, "once")),
+        ("1\n".into(), "1\n".into())
+    );
+
+    let done = crew.run(&RESUME);
+
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(
+        read(&crew, "done"),
+        "ran\n",
+        "what has completed is not run again"
+    );
+    assert_eq!(read(&crew, "broken"), "ran\n", "nor what has failed");
+    assert_eq!(read(&crew, "again"), "1\n2\n", "an attempt was left");
+    assert_eq!(read(&crew, "once"), "1\n", "none was left");
+    assert_eq!(read(&crew, "late"), "ran\n", "what was pending runs");
+    assert_eq!(read(&crew, "never"), "");
+    let states = ["done", "broken", "again", "once", "late", "never"].map(|it| state(&crew, it));
+    let expected = [
+        "completed",
+        "failed",
+        "completed",
+        "interrupted",
+        "completed",
+        "cancelled",
+    ];
+    assert_eq!(states, expected);
+    for line in [
+        "done: completed: before\n",
+        "broken: failed: before\n",
+        "once: interrupted",
+    ] {
+        assert!(done.stderr.contains(line), "{line}: {done:?}");
+    }
+    assert!(
+        done.stderr
+            .contains("3 completed, 1 failed, 1 cancelled, 1 interrupted"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn run_of_which_every_attempt_counts_ends_with_success() {
+    let crew = Crew::new(&task("a", &attempts("a"), AT_ONCE));
+    let mut run = crew.start(&[]);
+    run.line_with("a | up");
+    crew.crash(run);
+    // Without --db it is the newest file of the plan.
+    let done = crew.run(&["--resume"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(read(&crew, "a"), "1\n2\n");
+
+    let again = crew.run(&["--resume"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(read(&crew, "a"), "1\n2\n", "all has settled");
+}
+
+#[test]
+fn crashes_use_up_attempts() {
+    let script = "echo $UNDERSTORY_ATTEMPT >> a; echo up; exec sleep 1000";
+    let crew = Crew::new(&task("a", script, "retry = { count = 2, delay = \"1ms\" }"));
+    let mut options = &DB[..];
+    for _ in 0..3 {
+        let mut run = crew.start(options);
+        run.line_with("a | up");
+        crew.crash(run);
+        options = &RESUME;
+    }
+    let done = crew.run(&RESUME);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(state(&crew, "a"), "interrupted");
+    assert_eq!(read(&crew, "a"), "1\n2\n3\n");
+}
+
+#[test]
+fn events_of_both_runs_are_one_log() {
+    let crew = Crew::new(&task("a", &attempts("a"), AT_ONCE));
+    let mut run = crew.start(&DB);
+    run.line_with("a | up");
+    crew.crash(run);
+    let done = crew.run(&[&RESUME[..], &["--json"]].concat());
+    let numbers = |text: &str| -> Vec<u64> {
+        let lines = text.lines();
+        let events = lines.map(|line| serde_json::from_str::<Value>(line).expect("it is JSON"));
+        events.filter_map(|event| event["seq"].as_u64()).collect()
+    };
+    let all = numbers(&crew.say(&["events", "--json", "--db", "crew.db"]).stdout);
+    assert!(all.iter().copied().eq(1..=all.len() as u64), "{all:?}");
+    let told = numbers(&done.stdout);
+    assert!(
+        all.ends_with(&told),
+        "recovery is told, too: {told:?} of {all:?}"
+    );
+    assert!(
+        done.stdout
+            .contains("its process died while it was running"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn spawned_tasks_go_on_with_their_command_directory_and_environment() {
+    let crew = Crew::new(&task(
+        "lead",
+        "echo up; until [ -e go ]; do sleep 0.01; done",
+        AT_ONCE,
+    ));
+    let mut run = crew.start(&DB);
+    run.line_with("lead | up");
+    let script = "echo $UNDERSTORY_ATTEMPT $COLOR $(basename $PWD) >> ../kid; \
+                  [ $UNDERSTORY_ATTEMPT -gt 1 ] || exec sleep 1000";
+    fs::create_dir(crew.file("sub")).expect("the directory is ours");
+    let arguments = [
+        "spawn", "--name", "kid", "--kind", "own", "--retry", "1", "--",
+    ];
+    let mut spawn = crew.terminal(&[&arguments[..], &["sh", "-c", script]].concat());
+    spawn.current_dir(crew.file("sub")).env("COLOR", "green");
+    let spawned = spawn.output().expect("the binary is built");
+    assert!(spawned.status.success(), "{spawned:?}");
+    poll("the kid", || read(&crew, "kid") == "1 green sub\n");
+    run.signal(Signal::KILL);
+    run.wait_killed();
+    crew.sweep();
+
+    fs::write(crew.file("go"), "").expect("the directory is ours");
+    let done = crew.run(&RESUME);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(read(&crew, "kid"), "1 green sub\n2 green sub\n");
+    assert_eq!(state(&crew, "kid"), "completed");
+}
+
+#[test]
+fn suspended_task_stays_so_until_somebody_resumes_it() {
+    let script = "if [ -z \"${UNDERSTORY_RESUMED+set}\" ]; then \
+                  echo asked >> a; understory suspend 'may I?'; exit 0; fi; \
+                  echo $UNDERSTORY_RESUMED >> a";
+    let crew = Crew::new(&(task("a", script, "") + &task("b", &attempts("b"), AT_ONCE)));
+    let mut run = crew.start(&DB);
+    run.line_with("b | up");
+    poll("the suspension", || state(&crew, "a") == "suspended");
+    crew.crash(run);
+
+    let mut run = crew.start(&RESUME);
+    run.line_with("b | up");
+    assert_eq!(state(&crew, "a"), "suspended");
+    let resumed = crew.say(&["resume", "a", "you may"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    assert_eq!(run.finish().code, Some(0));
+    assert_eq!(read(&crew, "a"), "asked\nyou may\n");
+}
+
+/// The first attempt of it outlives understory, as its shim is killed together with it.
+fn outlived() -> (Crew, Pid) {
+    let script = "exec 9> held; flock -n 9 || { echo beside > beside; exit 1; }; \
+                  echo $UNDERSTORY_ATTEMPT >> a; [ $UNDERSTORY_ATTEMPT = 1 ] || exit 0; \
+                  echo $$ $PPID; exec sleep 1000";
+    let crew = Crew::new(&task("a", script, AT_ONCE));
+    let mut run = crew.start(&DB);
+    let line = run.line_with("a | ");
+    let numbers = line.trim_start_matches("a | ").split(' ');
+    let pids: Vec<Pid> = numbers
+        .filter_map(|number| Pid::from_raw(number.parse().ok()?))
+        .collect();
+    let [own, shim] = pids[..] else {
+        panic!("two numbers: {line}")
+    };
+    run.signal(Signal::STOP);
+    kill_process(shim, Signal::STOP).expect("it runs");
+    run.signal(Signal::KILL);
+    kill_process(shim, Signal::KILL).expect("it runs");
+    run.wait_killed();
+    crew.mark().wait_for(1);
+    crew.sweep();
+    (crew, own)
+}
+
+fn has_open(run: &Run, file: &str) -> bool {
+    let files = fs::read_dir(format!("/proc/{}/fd", run.pid()));
+    let mut files = files.into_iter().flatten().filter_map(Result::ok);
+    files.any(|open| fs::read_link(open.path()).is_ok_and(|path| path.ends_with(file)))
+}
+
+#[test]
+fn second_attempt_does_not_begin_beside_what_is_left_of_the_first() {
+    let (crew, left) = outlived();
+    let run = crew.start(&RESUME);
+    poll("it to wait", || has_open(&run, "crew.db.processes"));
+    assert_eq!(read(&crew, "a"), "1\n");
+
+    kill_process(left, Signal::KILL).expect("it runs");
+
+    let done = run.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(read(&crew, "a"), "1\n2\n");
+    assert!(!crew.file("beside").exists());
+}
+
+#[test]
+fn run_does_not_go_on_while_processes_of_it_do_and_names_them() {
+    let (crew, left) = outlived();
+    let refused: Done = crew.start(&RESUME).finish();
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    let why = format!(
+        "processes of the run before still go on: {} (sleep); end them",
+        left.as_raw_nonzero()
+    );
+    assert!(refused.stderr.contains(&why), "{refused:?}");
+    assert_eq!(state(&crew, "a"), "running", "the file is as it was");
+    kill_process(left, Signal::KILL).expect("it runs");
+    assert_eq!(crew.run(&RESUME).code, Some(0));
+}
+
+#[test]
+fn resume_without_a_file_is_refused() {
+    let crew = Crew::new(&task("a", "echo ran > ran", ""));
+    let cases = [
+        (&["--resume"][..], "are in"),
+        (&RESUME, "there is no file crew.db"),
+        (&["--resume", "--db", ":memory:"], "cannot go on"),
+        (&["--resume", "--no-db"], "cannot be used with"),
+    ];
+    for (options, why) in cases {
+        let done = crew.run(options);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains(why), "{options:?}: {done:?}");
+    }
+    assert!(!crew.file("ran").exists());
+}
+
+#[test]
+fn resume_with_another_plan_is_refused_and_changes_nothing() {
+    let plan = task("a", &attempts("a"), AT_ONCE) + &task("b", "true", "after = [\"a\"]");
+    let crew = Crew::new(&plan);
+    let mut run = crew.start(&DB);
+    run.line_with("a | up");
+    crew.crash(run);
+    let b = task("b", "true", "after = [\"a\"]");
+    let cases = [
+        (
+            b.replace("after = [\"a\"]", ""),
+            "its task \"a\" is not in the plan",
+        ),
+        (
+            task("a", "true", AT_ONCE) + &b,
+            "`command` of task \"a\" is not as it was",
+        ),
+        (
+            task("a", &attempts("a"), "") + &b,
+            "`retry` of task \"a\" is not as it was",
+        ),
+    ];
+    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
+    for (plan, why) in cases {
+        fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
+        let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains(why), "{why}: {done:?}");
+    }
+    assert_eq!(
+        (state(&crew, "a"), state(&crew, "b")),
+        ("running".into(), "pending".into())
+    );
+    assert_eq!(crew.run(&RESUME).code, Some(0));
+}
+
+#[test]
+fn tasks_that_were_added_to_the_plan_run_too() {
+    let crew = Crew::new(&task("a", &attempts("a"), AT_ONCE));
+    let mut run = crew.start(&DB);
+    run.line_with("a | up");
+    crew.crash(run);
+    let plan = task("a", &attempts("a"), AT_ONCE) + &task("b", "echo ran > b", "after = [\"a\"]");
+    fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
+    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
+    let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(read(&crew, "b"), "ran\n");
+}
+
+#[test]
+fn run_goes_on_in_the_directory_where_it_began() {
+    let crew = Crew::new(&task("a", &attempts("a"), AT_ONCE));
+    let mut run = crew.start(&DB);
+    run.line_with("a | up");
+    crew.crash(run);
+    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
+    fs::create_dir(crew.file("sub")).expect("the directory is ours");
+    let mut elsewhere = crew.terminal(&["run", "../PLAN.toml", "--resume", "--db", "../crew.db"]);
+    let done = elsewhere.current_dir(crew.file("sub")).output();
+    assert!(done.expect("the binary is built").status.success());
+    assert_eq!(read(&crew, "a"), "1\n2\n");
+}
