@@ -148,7 +148,7 @@ In a process of a run, for what is below it:
   understory wait docs --timeout 10m
   understory send docs \"look at src/, too\"
   understory cancel docs
-From another terminal the same verbs reach the whole run, and when it has ended, `ls`, `tree`, `show`
+From another terminal the same verbs reach the whole run. When it has ended, `ls`, `tree`, `show`
 and `events` read its records.";
 
 const RUN_HELP: &str = "\

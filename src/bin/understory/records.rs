@@ -162,7 +162,7 @@ fn own_folder() -> Result<PathBuf, RecordsError> {
     })
 }
 
-/// How the names of the files of a plan begin: its name, and what tells it from others of that name.
+/// How the names of the files of a plan begin: its name, and what tells it from its namesakes.
 fn prefix(plan: &Path) -> String {
     let whole = fs::canonicalize(plan).unwrap_or_else(|_| plan.to_owned());
     let mut hash: u32 = 0x811c_9dc5;

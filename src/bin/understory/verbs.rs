@@ -9,24 +9,23 @@
 
 mod book;
 mod print;
+mod source;
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cli;
 use crate::process::RESUMED_VARIABLE;
-use crate::records;
 use crate::socket::client::{ClientError, Peer};
 use crate::socket::{
     Counts, Extent, Inbox, ListAsk, ParentEnd, Quorum, Shape, SpawnAnswer, SpawnAsk, Until, Verb,
 };
 use crate::{CODE_DONE, CODE_FAILED};
-use book::Book;
+use source::{Source, source};
 
 type Done = Result<u8, ClientError>;
 
@@ -254,56 +253,6 @@ pub(crate) fn events(events: &cli::Events) -> Done {
         Source::File(book) => book.events(since, take)?,
     }
     Ok(CODE_DONE)
-}
-
-/// Where to look.
-enum Source {
-    Run(Peer),
-    File(Box<Book>),
-}
-
-impl Source {
-    fn list(
-        &self,
-        ask: ListAsk,
-        take: impl FnMut(Value) -> io::Result<()>,
-    ) -> Result<(), ClientError> {
-        match self {
-            Self::Run(peer) => peer.ask(Verb::List(ask), take).map(drop),
-            Self::File(book) => {
-                let mut records = book.list(&ask)?.into_iter();
-                let told = records.try_for_each(take);
-                told.map_err(|_| ClientError::NobodyReads)
-            }
-        }
-    }
-}
-
-/// The file that was named, else a run, else the records of the newest run.
-fn source(wish: &cli::Source) -> Result<Source, ClientError> {
-    let book = |file: &Path| {
-        let book = Book::open(file)?;
-        if let Some(remark) = book.remark() {
-            crate::complain(&remark);
-        }
-        Ok(Source::File(Box::new(book)))
-    };
-    if let Some(file) = &wish.db {
-        return book(file);
-    }
-    match Peer::find(wish.choice.run.as_deref()) {
-        Err(ClientError::NoRun(why)) => match records::newest() {
-            Some(file) => {
-                crate::complain(&format!(
-                    "no run goes on; these are the records in {}",
-                    file.display()
-                ));
-                book(&file)
-            }
-            None => Err(ClientError::NoRun(why)),
-        },
-        found => Ok(Source::Run(found?)),
-    }
 }
 
 fn peer(choice: &cli::RunChoice) -> Result<Peer, ClientError> {
