@@ -10,7 +10,9 @@
 //!    one that is dropped after it was woken hands its wake on (tokio's `Notify`), so a message
 //!    never lies beside a sleeping receiver. The close wakes all, and each finds the inbox closed.
 //! 5. An inbox that was never used has allocated nothing.
-//! 6. An inbox that lets its senders wait gives them its places in their order; each place belongs
+//! 6. Durable messages take no place and are never dropped for newer ones; how many there are is
+//!    bounded by the record. Each is queued once for a run, those that come again before others.
+//! 7. An inbox that lets its senders wait gives them its places in their order; each place belongs
 //!    to a permit, which comes back when a message is taken.
 //!
 //! *Not here*: who may send and how a task is found (the public face), the count in the record.
@@ -19,18 +21,19 @@ mod dead;
 mod mail;
 mod size;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::coop;
 
+pub use crate::kernel::MessageId;
 pub(crate) use dead::{DeadBounds, DeadLetters};
 pub use dead::{DeadFilter, DeadLetter};
-pub use mail::{Delivery, Message, MessageId, Receipt, Sender, Undelivered};
+pub use mail::{Delivery, Message, Receipt, Sender, Undelivered};
 pub(crate) use mail::{Parcel, Queued};
 pub(crate) use size::size_of;
 
@@ -93,6 +96,10 @@ pub(crate) struct Inbox {
 
 struct State {
     queue: VecDeque<Queued>,
+    /// How many in the queue are durable.
+    durable: usize,
+    /// Durable ones that the newest run got, or will get, from the queue.
+    handed: BTreeSet<MessageId>,
     /// How many were dropped for newer ones.
     dropped: u32,
     /// The number of the newest accepted message.
@@ -105,6 +112,8 @@ impl Inbox {
     pub(crate) const fn new(capacity: u32, overflow: Overflow) -> Self {
         let state = State {
             queue: VecDeque::new(),
+            durable: 0,
+            handed: BTreeSet::new(),
             dropped: 0,
             newest: 0,
             is_closed: false,
@@ -158,6 +167,11 @@ impl Inbox {
         self.place(parcel)
     }
 
+    /// Whether it accepts messages at all.
+    pub(crate) fn is_there(&self) -> bool {
+        self.capacity > 0
+    }
+
     /// Whether its senders may wait for room.
     pub(crate) fn lets_wait(&self) -> bool {
         self.overflow == Overflow::Wait
@@ -187,19 +201,48 @@ impl Inbox {
         }
         let dropped = if is_full {
             state.dropped = state.dropped.saturating_add(1);
-            state.queue.pop_front()
+            state.drop_oldest()
         } else {
             None
         };
-        state.newest += 1;
         let id = parcel.id;
-        let (queued, fate) = Queued::new(parcel, state.newest);
+        let (queued, fate) = state.number(parcel);
         let place = (state.newest, state.waiting() + 1);
         state.queue.push_back(queued);
         drop(state);
         self.arrived.notify_one();
         let receipt = Receipt::new(id, place, fate);
         Ok(Accepted { receipt, dropped })
+    }
+
+    /// Queues a durable message, unless this run has got it.
+    pub(crate) fn hand(&self, parcel: Parcel) {
+        let mut state = self.lock();
+        if state.is_closed || !state.handed.insert(parcel.id) {
+            return;
+        }
+        let (queued, _fate) = state.number(parcel);
+        state.queue.push_back(queued);
+        state.durable += 1;
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// A new run begins: of these durable messages it gets again those that no longer wait.
+    pub(crate) fn hand_again(&self, parcels: impl DoubleEndedIterator<Item = Parcel>) {
+        let mut state = self.lock();
+        let durable = state.queue.iter().filter(|it| it.message.is_durable);
+        let waiting: BTreeSet<_> = durable.map(|queued| queued.message.id).collect();
+        state.handed.clone_from(&waiting);
+        let mut again: Vec<_> = parcels.filter(|it| !waiting.contains(&it.id)).collect();
+        while let Some(parcel) = again.pop() {
+            state.handed.insert(parcel.id);
+            let (queued, _fate) = state.number(parcel);
+            state.queue.push_front(queued);
+            state.durable += 1;
+        }
+        drop(state);
+        self.arrived.notify_one();
     }
 
     /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none, or
@@ -238,15 +281,15 @@ impl Inbox {
 
     /// Takes the oldest message, if there is one.
     pub(crate) fn try_recv(&self) -> Option<Message> {
-        let taken = self.lock().queue.pop_front();
-        self.make_room(usize::from(taken.is_some()));
+        let taken = self.lock().pop();
+        self.make_room(taken.as_slice());
         taken.map(Queued::read)
     }
 
     /// Takes all messages that are there now.
     pub(crate) fn drain(&self) -> Vec<Message> {
-        let queue = std::mem::take(&mut self.lock().queue);
-        self.make_room(queue.len());
+        let queue: Vec<_> = self.lock().take_all().into();
+        self.make_room(&queue);
         queue.into_iter().map(Queued::read).collect()
     }
 
@@ -255,7 +298,7 @@ impl Inbox {
     pub(crate) fn close(&self) -> (Vec<Queued>, u32) {
         let mut state = self.lock();
         state.is_closed = true;
-        let queue = std::mem::take(&mut state.queue);
+        let queue = state.take_all();
         let dropped = std::mem::take(&mut state.dropped);
         drop(state);
         self.room.close();
@@ -270,7 +313,8 @@ impl Inbox {
         waking.map(|queued| queued.message.id)
     }
 
-    fn make_room(&self, places: usize) {
+    fn make_room(&self, taken: &[Queued]) {
+        let places = taken.iter().filter(|it| !it.message.is_durable).count();
         if self.overflow == Overflow::Wait && places > 0 {
             self.room.add_permits(places);
         }
@@ -294,10 +338,10 @@ impl Inbox {
         if !may_read() {
             return Poll::Ready(None);
         }
-        match state.queue.pop_front() {
+        match state.pop() {
             Some(queued) => {
                 drop(state);
-                self.make_room(1);
+                self.make_room(std::slice::from_ref(&queued));
                 Poll::Ready(Some(queued))
             }
             None if state.is_closed => Poll::Ready(None),
@@ -313,7 +357,30 @@ impl Inbox {
 
 impl State {
     fn waiting(&self) -> u32 {
-        u32::try_from(self.queue.len()).expect("invariant: at most `capacity`, a u32, are queued")
+        let places = self.queue.len() - self.durable;
+        u32::try_from(places).expect("invariant: at most `capacity`, a u32, are queued")
+    }
+
+    fn number(&mut self, parcel: Parcel) -> (Queued, oneshot::Receiver<Delivery>) {
+        self.newest += 1;
+        Queued::new(parcel, self.newest)
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.durable -= usize::from(queued.message.is_durable);
+        Some(queued)
+    }
+
+    /// Takes the oldest message that may be dropped.
+    fn drop_oldest(&mut self) -> Option<Queued> {
+        let oldest = self.queue.iter().position(|it| !it.message.is_durable);
+        oldest.and_then(|oldest| self.queue.remove(oldest))
+    }
+
+    fn take_all(&mut self) -> VecDeque<Queued> {
+        self.durable = 0;
+        std::mem::take(&mut self.queue)
     }
 }
 

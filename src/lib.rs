@@ -86,8 +86,8 @@ pub use api::{
     NotDispatched, OwnerError, RestartError, TrustedScope, labels,
 };
 // What is said to tasks, and what they say.
+pub use api::{AcknowledgeError, Liveness, Probe};
 pub use api::{AskError, InterruptError, ReplayError, RespondError, SendMode, Wake};
-pub use api::{Liveness, Probe};
 pub use api::{Notice, Settling, TaskHooks};
 pub use engine::Failure;
 pub use feed::{FeedItem, Subscription};
@@ -96,6 +96,7 @@ pub use inbox::{
 };
 pub use index::{Counts, Cursor, Listing, PAGE_MAX, Page};
 pub use kernel::Date;
+pub use kernel::KeptMessage;
 pub use kernel::Trace;
 pub use kernel::{
     Answer, Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind,

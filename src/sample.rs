@@ -52,6 +52,7 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         suspension: None,
         abandon: None,
         questions: None,
+        messages: None,
         progress: None,
         undelivered: 0,
         external_ref: None,

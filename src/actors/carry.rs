@@ -15,9 +15,10 @@ use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
 use crate::engine::{self, Attempt, Live, Work};
+use crate::inbox::Parcel;
 use crate::kernel::{
-    Accepted, Effect, End, Epoch, Fault, FaultKind, Origin, Payload, Reply, Stop, TaskId, Ticket,
-    What,
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Reply, Stop, TaskId,
+    Ticket, What,
 };
 use crate::store::Batch;
 
@@ -33,6 +34,7 @@ struct Run {
     number: u32,
     is_last: bool,
     resume: Option<Payload>,
+    messages: Option<Arc<Messages>>,
 }
 
 impl Carrier {
@@ -127,12 +129,14 @@ impl Carrier {
                 attempt,
                 is_last,
                 resume,
+                messages,
             } => {
                 let run = Run {
                     epoch,
                     number: attempt,
                     is_last,
                     resume,
+                    messages,
                 };
                 self.start(id, run, manager).await;
             }
@@ -155,6 +159,12 @@ impl Carrier {
             Effect::Answered(id) => {
                 if let Some(live) = self.hub.live(id) {
                     live.answered.notify_waiters();
+                }
+            }
+            Effect::Deliver { id, message } => {
+                if let Some(live) = self.hub.live(id) {
+                    live.inbox.hand(Parcel::from(&message));
+                    self.hub.touch(&live);
                 }
             }
             Effect::Interrupt {
@@ -184,6 +194,7 @@ impl Carrier {
             number,
             is_last,
             resume,
+            messages,
         } = run;
         let live = self.hub.live(id);
         if self.is_external(id, live.as_deref()) {
@@ -204,6 +215,9 @@ impl Carrier {
         };
         self.hub.acknowledge_wake(id);
         let signal = live.begin(epoch, self.hub.clock.now().as_micros());
+        if let Some(messages) = messages {
+            live.inbox.hand_again(messages.iter().map(Parcel::from));
+        }
         let record = resume.as_ref().and_then(|_| self.hub.index.get(id));
         let suspension = record.and_then(|record| record.suspension.clone());
         let attempt = Attempt {

@@ -335,6 +335,8 @@ async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelRe
             | Reply::Controlled(_)
             | Reply::Asked(_)
             | Reply::Responded(_)
+            | Reply::Message(_)
+            | Reply::Acknowledged(_)
             | Reply::Interrupted(_)
             | Reply::External(_),
         ) => unreachable!("a cancel is answered as one"),

@@ -30,6 +30,8 @@ pub(super) async fn ask(core: &Core, ask: Control) -> Result<Controlled, Control
             | Reply::Resumed(_)
             | Reply::Asked(_)
             | Reply::Responded(_)
+            | Reply::Message(_)
+            | Reply::Acknowledged(_)
             | Reply::Interrupted(_)
             | Reply::External(_),
         ) => {

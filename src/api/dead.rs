@@ -132,6 +132,7 @@ fn offer(core: &Core, letter: &DeadLetter) -> Result<(Arc<Live>, Accepted), Repl
             from: letter.from,
             body: letter.body.clone(),
             wakes: false,
+            is_durable: false,
         };
         match live.inbox.push(parcel) {
             Ok(accepted) => return Ok((live, accepted)),

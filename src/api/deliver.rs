@@ -50,6 +50,19 @@ pub(super) async fn deliver(
     to: Address,
     mail: Mail,
 ) -> Result<Receipt, SendError> {
+    match receiver(core, scope, to, mail) {
+        Ok((live, mail)) => place(core, &live, mail).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Who gets the message at this address, and the message.
+pub(super) fn receiver(
+    core: &Arc<Core>,
+    scope: Option<&Scope>,
+    to: Address,
+    mail: Mail,
+) -> Result<(Arc<Live>, Mail), SendError> {
     let (id, address) = match to {
         Address::Id(id) => (Some(id), id.to_string()),
         Address::Path(path) => (scope.and_then(|scope| core.resolve(scope, &path)), path),
@@ -71,7 +84,7 @@ pub(super) async fn deliver(
         return Err(SendError::Denied { task, message });
     }
     if let Some(live) = live.filter(|_| record.is_some()) {
-        return place(core, &live, mail).await;
+        return Ok((live, mail));
     }
     let message = mail.message;
     Err(match record {
@@ -112,14 +125,13 @@ pub(super) async fn place(
             message,
         });
     }
-    if let Err(why) = core.checks.message(live.spec.kind.as_ref(), &message) {
-        return Err(SendError::Mismatch { task, why, message });
-    }
+    let message = checked(core, live, message)?;
     let parcel = Parcel {
         id: MessageId::new(Clock::new_id()),
         from,
         body: message,
         wakes: mode != SendMode::Queue,
+        is_durable: false,
     };
     let accepted = match put(core, live, parcel).await {
         Ok(accepted) => accepted,
@@ -152,6 +164,15 @@ pub(super) async fn place(
         core.hub.wake(task, WakeCause::Message(id));
     }
     Ok(accepted.receipt)
+}
+
+/// The message, if tasks of this kind take it.
+pub(super) fn checked(core: &Core, live: &Live, message: Value) -> Result<Value, SendError> {
+    let task = live.id;
+    match core.checks.message(live.spec.kind.as_ref(), &message) {
+        Ok(()) => Ok(message),
+        Err(why) => Err(SendError::Mismatch { task, why, message }),
+    }
 }
 
 /// Puts a message into an inbox, and waits for room if that is what the inbox does. A body that

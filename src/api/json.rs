@@ -4,9 +4,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::kernel::{
-    AbandonRequest, Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Grant, Grants, Key,
-    Limit, Outcome, Payload, Question, Questions, Record, Requester, Scope, Stop, Visibility, Wait,
-    What,
+    AbandonRequest, Budget, Budgets, Cause, Counter, Event, Fault, FaultKind, Grant, Grants,
+    KeptMessage, Key, Limit, Outcome, Payload, Question, Questions, Record, Requester, Scope, Stop,
+    Visibility, Wait, What,
 };
 
 impl Payload {
@@ -72,6 +72,10 @@ fn data(what: &What) -> Option<Value> {
         What::Unanswered(keys) => {
             json!({ "keys": keys.iter().map(Key::as_str).collect::<Vec<_>>() })
         }
+        What::MessageKept { message, from } => {
+            json!({ "message": message.to_string(), "from": from.map(|id| id.to_string()) })
+        }
+        What::MessageAcknowledged(message) => json!({ "message": message.to_string() }),
         What::InterruptAsked(interrupt) => {
             json!({ "reason": *interrupt.reason, "by": requester(&interrupt.by) })
         }
@@ -139,6 +143,7 @@ impl Record {
             "outcome": self.outcome.as_deref().map(outcome),
             "abandoned": self.is_abandoned(),
             "questions": self.questions.as_deref().map(questions),
+            "messages": self.unacknowledged().iter().map(message).collect::<Vec<_>>(),
             "progress": self.progress.as_ref().map(Payload::to_value),
             "external_ref": self.external_ref.as_deref(),
             "undelivered": self.undelivered,
@@ -230,6 +235,15 @@ fn requester(by: &Requester) -> String {
         Requester::Manager => "manager".to_owned(),
         Requester::Token => "token".to_owned(),
     }
+}
+
+fn message(kept: &KeptMessage) -> Value {
+    json!({
+        "id": kept.id.to_string(),
+        "from": kept.from.map(|id| id.to_string()),
+        "body": kept.body.to_value(),
+        "at_us": kept.at.as_micros(),
+    })
 }
 
 fn questions(all: &Questions) -> Value {

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::deliver::{Mail, deliver, mail};
 use super::manager::Manager;
 use super::scope::ScopeRef;
-use crate::inbox::{Receipt, Sender};
+use crate::inbox::{MessageId, Receipt, Sender};
 use crate::kernel::TaskId;
 
 /// Where a message goes.
@@ -115,6 +115,21 @@ pub enum SendError {
         task: TaskId,
         /// What is wrong with it, and where.
         why: Mismatch,
+        /// The message.
+        message: Value,
+    },
+    /// The manager was shut down or has failed: nobody will read it. Of durable messages only.
+    #[error("the manager is gone")]
+    Gone {
+        /// The message.
+        message: Value,
+    },
+    /// The manager was started anew before it answered: the message may or may not have been taken.
+    /// [`Record::unacknowledged`](crate::Record::unacknowledged) tells. Of durable ones only.
+    #[error("the manager was started anew; whether the message was taken is unknown")]
+    Unknown {
+        /// The identity that it has if it was taken.
+        id: MessageId,
         /// The message.
         message: Value,
     },
@@ -260,6 +275,12 @@ impl Context {
             from: Sender::Task(self.id()),
             ..mail
         };
+        let (to, mail) = self.addressed(to, mail)?;
+        deliver(&self.core, Some(&self.scope()), to, mail).await
+    }
+
+    /// What an address of this body means: an id or a path.
+    pub(super) fn addressed(&self, to: Address, mail: Mail) -> Result<(Address, Mail), SendError> {
         let to = match to {
             Address::Path(path) => match path.as_str() {
                 "parent" => Address::Parent,
@@ -276,7 +297,7 @@ impl Context {
             Address::Child(name) => (self.child(&name).map(Address::Id), name),
         };
         match to {
-            Some(to) => deliver(&self.core, Some(&self.scope()), to, mail).await,
+            Some(to) => Ok((to, mail)),
             None => Err(SendError::NoSuchTask {
                 address,
                 message: mail.message,

@@ -6,51 +6,29 @@
 //!
 //! *Not here*: the queue (`inbox.rs`), what was never read (`dead`).
 
-use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::str::FromStr;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::kernel::{InvalidText, TaskId};
-
-/// The identity of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(TaskId);
-
-impl MessageId {
-    pub(crate) const fn new(id: TaskId) -> Self {
-        Self(id)
-    }
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for MessageId {
-    type Err = InvalidText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
-        text.parse().map(Self)
-    }
-}
+use crate::kernel::{KeptMessage, MessageId, TaskId};
 
 /// What was said to a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Its identity, which stays when it is replayed.
     pub id: MessageId,
-    /// Its place in the inbox: 1, 2, 3, … without a gap, unless older ones were dropped.
+    /// Its place in the inbox: 1, 2, 3, … without a gap, unless older ones were dropped. Durable
+    /// ones that are delivered again get another, and come first.
     pub number: u64,
     /// Who sent it.
     pub from: Sender,
     /// What it says.
     pub body: Value,
+    /// Whether it is delivered again to later runs until one acknowledges it. See
+    /// [`Context::acknowledge`](crate::Context::acknowledge).
+    pub is_durable: bool,
 }
 
 /// A message on its way into an inbox.
@@ -61,6 +39,19 @@ pub(crate) struct Parcel {
     pub(crate) body: Value,
     /// Whether it shall wake a receiver whose body is gone.
     pub(crate) wakes: bool,
+    pub(crate) is_durable: bool,
+}
+
+impl From<&KeptMessage> for Parcel {
+    fn from(kept: &KeptMessage) -> Self {
+        Self {
+            id: kept.id,
+            from: kept.from.map_or(Sender::Host, Sender::Task),
+            body: kept.body.to_value(),
+            wakes: true,
+            is_durable: true,
+        }
+    }
 }
 
 /// Who sent a message.
@@ -153,12 +144,14 @@ impl Queued {
             from,
             body,
             wakes,
+            is_durable,
         } = parcel;
         let message = Message {
             id,
             number,
             from,
             body,
+            is_durable,
         };
         let (fate, told) = oneshot::channel();
         let queued = Self {

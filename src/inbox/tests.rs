@@ -49,6 +49,7 @@ fn parcel(body: u64) -> Parcel {
         from: Sender::Host,
         body: json!(body),
         wakes: false,
+        is_durable: false,
     }
 }
 
@@ -72,6 +73,7 @@ fn message(number: u64, body: u64) -> Message {
         number,
         from,
         body,
+        is_durable: false,
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::budget::Charge;
 use super::grant::Grant;
 use super::id::{Key, Scope, Seq, TaskId};
+use super::message::MessageId;
 use super::question::{Answer, Interrupt};
 use super::record::{AbandonRequest, Fault, Outcome, Stop, Wait};
 use super::spec::{Payload, Spec};
@@ -114,6 +115,15 @@ pub enum What {
     },
     /// It settles, and nobody has answered these questions.
     Unanswered(Arc<[Key]>),
+    /// A durable message was taken for it. What it says stands in the record.
+    MessageKept {
+        /// The message.
+        message: MessageId,
+        /// The task whose body sent it; `None` for the host.
+        from: Option<TaskId>,
+    },
+    /// Its body is done with a durable message.
+    MessageAcknowledged(MessageId),
     /// Its body was interrupted. It may take note of it; nothing else follows.
     InterruptAsked(Arc<Interrupt>),
     /// An external task is called so elsewhere.
@@ -186,6 +196,8 @@ impl What {
         "asked",
         "answered",
         "unanswered",
+        "message_kept",
+        "message_acknowledged",
         "interrupt_asked",
         "referred",
         "unregistered",
@@ -244,6 +256,8 @@ impl What {
             Self::Asked { .. } => "asked",
             Self::Answered { .. } => "answered",
             Self::Unanswered(_) => "unanswered",
+            Self::MessageKept { .. } => "message_kept",
+            Self::MessageAcknowledged(_) => "message_acknowledged",
             Self::InterruptAsked(_) => "interrupt_asked",
             Self::Referred(_) => "referred",
             Self::Unregistered => "unregistered",

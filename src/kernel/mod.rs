@@ -24,6 +24,7 @@ mod filter;
 mod forest;
 mod grant;
 mod id;
+mod message;
 mod names;
 mod question;
 mod record;
@@ -45,6 +46,9 @@ pub use grant::{GRANTS_MAX, Grant, Grants};
 pub use id::{
     ClassName, Counter, Epoch, InvalidText, Key, Kind, NAME_BYTES_MAX, Name, RESERVED_NAMES,
     SCOPE_BYTES_MAX, Scope, Seq, TaskId, check_label,
+};
+pub use message::{
+    DURABLE_BYTES_MAX, DURABLE_MAX, KeptMessage, MessageId, MessageRefusal, Messages,
 };
 pub use question::{Answer, Interrupt, QUESTIONS_MAX, Question, Questions};
 pub use record::{

@@ -16,6 +16,7 @@ use super::budget::Budgets;
 use super::filter::Date;
 use super::grant::Grants;
 use super::id::{Epoch, Scope, Seq, TaskId};
+use super::message::Messages;
 use super::question::Questions;
 use super::spec::{Payload, Spec};
 use super::state::State;
@@ -72,6 +73,8 @@ pub struct Record {
     pub suspension: Option<Payload>,
     /// What its bodies asked others, with the answers; `None` when they asked nothing.
     pub questions: Option<Arc<Questions>>,
+    /// Durable messages that no body has acknowledged; `None` when there are none.
+    pub messages: Option<Arc<Messages>>,
     /// Its newest progress note.
     pub progress: Option<Payload>,
     /// Messages that were accepted for it and never read.

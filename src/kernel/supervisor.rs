@@ -20,6 +20,7 @@ mod external;
 mod grants;
 mod hook;
 mod hosts;
+mod mail;
 mod protocol;
 mod recover;
 mod report;
@@ -207,6 +208,17 @@ impl Supervisor {
                 value,
                 by,
             } => self.respond(ticket, (id, key), value, by),
+            Input::Message {
+                ticket,
+                id,
+                message,
+            } => self.message(ticket, id, message),
+            Input::Acknowledge {
+                ticket,
+                id,
+                epoch,
+                message,
+            } => self.acknowledge(ticket, (id, epoch), message),
             Input::Interrupt {
                 ticket,
                 id,

@@ -214,7 +214,12 @@ fn next_type(what: Option<&What>) -> Vec<What> {
             answer: answer(),
         }],
         What::Answered { .. } => vec![What::Unanswered(Arc::new([Key::new("deploy").unwrap()]))],
-        What::Unanswered(_) => vec![What::InterruptAsked(Arc::new(Interrupt {
+        What::Unanswered(_) => vec![What::MessageKept {
+            message: OTHER.to_string().parse().unwrap(),
+            from: Some(OTHER),
+        }],
+        What::MessageKept { message, .. } => vec![What::MessageAcknowledged(*message)],
+        What::MessageAcknowledged(_) => vec![What::InterruptAsked(Arc::new(Interrupt {
             reason: "look up".into(),
             by: Requester::Task(OTHER),
             at: Timestamp::from_micros(5),

@@ -40,6 +40,8 @@ pub(crate) enum Bug {
     ResumeLost,
     /// An answer is told and not kept.
     AnswerLost,
+    /// A durable message is told and not kept.
+    MessageLost,
     /// A task settles without its hooks.
     HookSkipped,
     /// Force follows the request to stop at once.

@@ -11,6 +11,7 @@ use super::super::admission::ClassFull;
 use super::super::bounds::Hosts;
 use super::super::event::Event;
 use super::super::id::{ClassName, Epoch, Key, Name, Scope, Seq, TaskId};
+use super::super::message::{KeptMessage, MessageId, MessageRefusal, Messages};
 use super::super::question::Interrupt;
 use super::super::record::{Fault, Record, Requester, Stop, Wait};
 use super::super::spec::{Payload, Reuse, Spec};
@@ -150,6 +151,26 @@ pub enum Input {
         /// Who answers.
         by: Requester,
     },
+    /// Somebody sends a durable message.
+    Message {
+        /// For the answer.
+        ticket: Ticket,
+        /// The task.
+        id: TaskId,
+        /// The message.
+        message: KeptMessage,
+    },
+    /// A body is done with a durable message.
+    Acknowledge {
+        /// For the answer.
+        ticket: Ticket,
+        /// Its task.
+        id: TaskId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// The message.
+        message: MessageId,
+    },
     /// Somebody interrupts a running body.
     Interrupt {
         /// For the answer.
@@ -287,6 +308,8 @@ pub enum Effect {
         is_last: bool,
         /// What it was resumed with.
         resume: Option<Payload>,
+        /// The durable messages that no run has acknowledged: they are delivered again.
+        messages: Option<Arc<Messages>>,
     },
     /// Ask the body to stop.
     Signal {
@@ -313,6 +336,13 @@ pub enum Effect {
     },
     /// A question of the task was answered: wake the body that may wait for it.
     Answered(TaskId),
+    /// Put a durable message into the inbox, if this run did not get it at its start.
+    Deliver {
+        /// The task.
+        id: TaskId,
+        /// The message.
+        message: KeptMessage,
+    },
     /// Tell the body that it was interrupted.
     Interrupt {
         /// The task.
@@ -349,6 +379,10 @@ pub enum Reply {
     Asked(Result<Option<Payload>, AskRefusal>),
     /// To an answer.
     Responded(Result<(), RespondRefusal>),
+    /// To a durable message.
+    Message(Result<(), MessageRefusal>),
+    /// To an acknowledgement.
+    Acknowledged(Result<(), AskRefusal>),
     /// To an interrupt.
     Interrupted(Result<(), InterruptRefusal>),
 }

@@ -76,6 +76,7 @@ impl Supervisor {
         record.waits_since = None;
         record.started_at = Some(now);
         let (epoch, attempt) = (record.epoch, record.attempt);
+        let messages = record.messages.clone();
         let is_last = record.spec.is_last(attempt);
         let (timeout, idle) = (record.spec.timeout, record.spec.idle_timeout);
         self.forest.open(id);
@@ -95,6 +96,7 @@ impl Supervisor {
             attempt,
             is_last,
             resume,
+            messages,
         });
         if is_first {
             self.release_children(id);

@@ -289,6 +289,7 @@ impl Supervisor {
             suspension: None,
             abandon: None,
             questions: None,
+            messages: None,
             progress: None,
             undelivered: 0,
             external_ref: None,

@@ -164,7 +164,7 @@ impl Supervisor {
 }
 
 /// Whether no run can follow that would read an answer.
-fn is_past_answers(record: &Record) -> bool {
+pub(super) fn is_past_answers(record: &Record) -> bool {
     let is_cancelled = record
         .stop
         .as_ref()

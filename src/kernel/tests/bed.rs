@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::checks::{Checks, Released};
 use crate::kernel::{
-    Bounds, Control, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input, Key, Name, Note,
-    Origin, Payload, Record, Reply, Requester, Reuse, Scope, Seq, Spec, State, Step, StopAsk,
-    Supervisor, Target, TaskId, Ticket, Timestamp, Wait,
+    Bounds, Control, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input, KeptMessage, Key,
+    MessageId, Name, Note, Origin, Payload, Record, Reply, Requester, Reuse, Scope, Seq, Spec,
+    State, Step, StopAsk, Supervisor, Target, TaskId, Ticket, Timestamp, Wait,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -296,6 +296,35 @@ impl Bed {
         })
     }
 
+    /// Somebody sends this durable message.
+    pub(super) fn message(&mut self, number: u32, message: u32) -> Vec<Effect> {
+        let (ticket, to) = (self.ticket(), id(number));
+        let message = KeptMessage {
+            id: MessageId::new(id(message)),
+            from: None,
+            body: json("\"word\""),
+            at: self.now,
+        };
+        let id = to;
+        self.step(Input::Message {
+            ticket,
+            id,
+            message,
+        })
+    }
+
+    /// Its newest body is done with this durable message.
+    pub(super) fn acknowledge(&mut self, number: u32, message: u32) -> Vec<Effect> {
+        let (ticket, to, epoch) = (self.ticket(), id(number), self.epoch(number));
+        let (id, message) = (to, MessageId::new(id(message)));
+        self.step(Input::Acknowledge {
+            ticket,
+            id,
+            epoch,
+            message,
+        })
+    }
+
     /// The host finds its newest body stuck.
     pub(super) fn stuck(&mut self, number: u32) -> Vec<Effect> {
         let (id, epoch) = (id(number), self.epoch(number));
@@ -343,6 +372,7 @@ pub(super) fn starts(effects: &[Effect]) -> Vec<TaskId> {
         | Effect::CheckIdle { .. }
         | Effect::Answered(_)
         | Effect::Interrupt { .. }
+        | Effect::Deliver { .. }
         | Effect::BeforeSettle(_)
         | Effect::Close(_)
         | Effect::Forget(_) => None,
@@ -360,6 +390,7 @@ pub(super) fn answers(effects: &[Effect]) -> Vec<(Ticket, Reply)> {
         | Effect::CheckIdle { .. }
         | Effect::Answered(_)
         | Effect::Interrupt { .. }
+        | Effect::Deliver { .. }
         | Effect::BeforeSettle(_)
         | Effect::Close(_)
         | Effect::Forget(_) => None,

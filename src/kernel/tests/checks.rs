@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::{
-    Body, Bounds, Effect, Hooked, Input, Payload, Record, Reply, Scope, Seq, State, Step,
-    Supervisor, TaskId, Ticket, Timestamp,
+    Body, Bounds, Effect, Hooked, Input, MessageId, Payload, Record, Reply, Scope, Seq, State,
+    Step, Supervisor, TaskId, Ticket, Timestamp,
 };
 use outside::Outside;
 pub(super) use outside::Released;
@@ -97,6 +97,13 @@ impl Checks {
         asking.map(|(id, _)| *id).collect()
     }
 
+    /// The durable messages that a task has not acknowledged.
+    pub(super) fn unacknowledged(&self, id: TaskId) -> Vec<MessageId> {
+        let seen = self.view.tasks.get(&id);
+        let kept = seen.map_or(&[][..], |seen| seen.record.unacknowledged());
+        kept.iter().map(|message| message.id).collect()
+    }
+
     /// Before the kernel sees an input: what it must lead to.
     pub(super) fn before(&mut self, now: Timestamp, input: &Input) {
         self.now = now;
@@ -136,6 +143,8 @@ impl Checks {
             | Input::Control { .. }
             | Input::Ask { .. }
             | Input::Respond { .. }
+            | Input::Message { .. }
+            | Input::Acknowledge { .. }
             | Input::Interrupt { .. }
             | Input::Shutdown { .. }
             | Input::External { .. }
@@ -173,6 +182,8 @@ impl Checks {
             | Input::Control { .. }
             | Input::Ask { .. }
             | Input::Respond { .. }
+            | Input::Message { .. }
+            | Input::Acknowledge { .. }
             | Input::Interrupt { .. }
             | Input::Shutdown { .. }
             | Input::External { .. }
@@ -234,6 +245,8 @@ impl Checks {
                 | Input::Hosts(_)
                 | Input::Ask { .. }
                 | Input::Respond { .. }
+                | Input::Message { .. }
+                | Input::Acknowledge { .. }
                 | Input::Interrupt { .. }
                 | Input::External { .. }
                 | Input::CallbackOver { .. },
@@ -252,6 +265,7 @@ impl Checks {
                 attempt,
                 is_last,
                 resume,
+                messages,
             } = effect
             else {
                 continue;
@@ -262,6 +276,10 @@ impl Checks {
                 && *attempt == record.attempt + u32::from(resume.is_none());
             ensure(follows, || {
                 format!("P24: run {epoch:?}, attempt {attempt} of {id} follows {record:?}")
+            })?;
+            let kept = events::newest(step, *id).and_then(|record| record.messages.as_ref());
+            ensure(messages.as_ref() == kept, || {
+                format!("P1: {id} starts without the messages that it has not acknowledged")
             })?;
             let most = outside::attempts_max(record);
             let is_right = *attempt <= most && *is_last == (*attempt == most);

@@ -40,6 +40,7 @@ fn time_of_hooks(bed: &Bed, effects: &[Effect]) -> Option<u128> {
         | Effect::CheckIdle { .. }
         | Effect::Answered(_)
         | Effect::Interrupt { .. }
+        | Effect::Deliver { .. }
         | Effect::Close(_)
         | Effect::Forget(_) => None,
     })

@@ -16,6 +16,7 @@ mod hosts;
 mod identity;
 mod law;
 mod limits;
+mod mail;
 mod model;
 mod planted;
 mod properties;

@@ -59,6 +59,7 @@ planted! {
     p24_the_world_still_sees_resume_lost: kernel(Bug::ResumeLost);
     p24_the_world_still_sees_answer_lost: kernel(Bug::AnswerLost);
     p14_the_world_still_sees_restarted_too_often: kernel(Bug::RestartedTooOften);
+    p1_the_world_still_sees_message_lost: kernel(Bug::MessageLost);
     p26_the_world_still_sees_hook_skipped: kernel(Bug::HookSkipped);
     p18_the_world_still_sees_grace_ignored: kernel(Bug::GraceIgnored);
     p1_the_world_still_sees_answer_before_durable: shell(ShellBug::AnswerBeforeDurable);

@@ -246,6 +246,7 @@ impl World {
                 Effect::Answer { .. }
                 | Effect::Answered(_)
                 | Effect::Interrupt { .. }
+                | Effect::Deliver { .. }
                 | Effect::Forget(_) => {}
             }
         }

@@ -157,6 +157,7 @@ pub(super) fn of_send(error: &SendError, task: &TaskRef, to: &str) -> ToolError 
             "refused",
             format!("the message has more than {bytes_max} bytes of JSON; send less"),
         ),
+        SendError::Gone { .. } | SendError::Unknown { .. } => ("unavailable", error.to_string()),
         SendError::Encode(error) => (
             "refused",
             format!("the message cannot be written as JSON: {error}"),

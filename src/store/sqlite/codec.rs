@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
     AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Epoch, Event, Flight, Grants,
-    Key, Kind, Labels, LateSuccess, Name, OnParentEnd, OnScopeClose, Origin, Outcome, Payload,
-    Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy,
-    TaskId, Timestamp, Trace, Visibility, Wait, What,
+    Key, Kind, Labels, LateSuccess, Messages, Name, OnParentEnd, OnScopeClose, Origin, Outcome,
+    Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop,
+    StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
 
 /// A row that cannot be what was written.
@@ -185,6 +185,7 @@ written! {
         outcome: Option<Arc<Outcome>>,
         resume: Option<Payload>,
         questions: Option<Arc<Questions>>,
+        messages: Option<Arc<Messages>>,
         progress: Option<Payload>,
         undelivered: u32,
         restarts: u32,

@@ -49,6 +49,8 @@ pub(super) fn sight(event: &Event, crew: &Crew, manager: &Manager) -> Option<Sig
         What::Asked { key, question } => note(format!("asks {key}: {}", text_of(question))),
         What::Answered { key, .. } => note(format!("was answered {key}")),
         What::Unanswered(keys) => note(format!("{} questions stay open", keys.len())),
+        What::MessageKept { message, .. } => note(format!("message {message} is kept for it")),
+        What::MessageAcknowledged(message) => note(format!("is done with message {message}")),
         What::InterruptAsked(interrupt) => note(format!("interrupted: {}", interrupt.reason)),
         What::Emitted { label, payload } => {
             let payload = payload.to_value();

@@ -9,8 +9,8 @@ use super::Checks;
 use super::replies::ensure;
 use super::view::{Seen, is_cancel};
 use crate::kernel::{
-    Cause, Effect, Epoch, Event, FaultKind, Limit, Outcome, Record, RestartPolicy, Seq, State,
-    Step, Stop, StopPolicy, TaskId, Wait, What,
+    Cause, Effect, Epoch, Event, FaultKind, Limit, MessageId, Outcome, Record, RestartPolicy, Seq,
+    State, Step, Stop, StopPolicy, TaskId, Wait, What,
 };
 
 type Verdict = Result<(), String>;
@@ -98,6 +98,7 @@ impl Checks {
                     format!("P24: the answer to {key} of {id} is told and not kept")
                 })?;
             }
+            What::MessageKept { message, .. } => is_kept(step, id, *message)?,
             What::Waiting(Wait::Hook) => self.hooks_called(event, step)?,
             What::Accepted(_)
             | What::Pending(_)
@@ -115,6 +116,7 @@ impl Checks {
             | What::Revoked { .. }
             | What::Asked { .. }
             | What::Unanswered(_)
+            | What::MessageAcknowledged(_)
             | What::InterruptAsked(_)
             | What::Referred(_)
             | What::Unregistered
@@ -419,6 +421,9 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::Asked { .. } | What::InterruptAsked(_) => {
             matches!(from, S::Running | S::Waiting) && to == from
         }
+        What::MessageAcknowledged(_) => {
+            matches!(from, S::Running | S::Waiting | S::CancelRequested) && to == from
+        }
         What::Referred(_)
         | What::Unregistered
         | What::CallbackFailed(_)
@@ -428,6 +433,7 @@ fn leads(from: State, what: &What, to: State) -> bool {
         | What::Charged(_)
         | What::BudgetExhausted(_)
         | What::Answered { .. }
+        | What::MessageKept { .. }
         | What::Unanswered(_) => is_live && to == from,
         What::Settled { outcome, .. } => match to {
             S::Completed => matches!(from, S::Running | S::Waiting | S::CancelRequested),
@@ -440,4 +446,11 @@ fn leads(from: State, what: &What, to: State) -> bool {
         What::HookFailed(_) | What::Revoked { .. } => to == from,
         What::Undelivered(_) | What::BodyStopped => !is_live && to == from,
     }
+}
+
+fn is_kept(step: &Step, id: TaskId, message: MessageId) -> Verdict {
+    let kept = newest(step, id).map_or(&[][..], |record| record.unacknowledged());
+    ensure(kept.iter().any(|kept| kept.id == message), || {
+        format!("P1: message {message} to {id} is told and not kept")
+    })
 }

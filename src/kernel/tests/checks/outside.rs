@@ -125,6 +125,8 @@ impl Outside {
                 | Reply::Asked(_)
                 | Reply::Responded(_)
                 | Reply::External(_)
+                | Reply::Message(_)
+                | Reply::Acknowledged(_)
                 | Reply::Interrupted(_) => Ok(()),
             },
             Effect::Signal { .. }
@@ -132,6 +134,7 @@ impl Outside {
             | Effect::CheckIdle { .. }
             | Effect::Answered(_)
             | Effect::Interrupt { .. }
+            | Effect::Deliver { .. }
             | Effect::BeforeSettle(_)
             | Effect::Close(_)
             | Effect::Forget(_) => Ok(()),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::Checks;
 use super::view::Seen;
 use crate::kernel::{
-    Accepted, AskRefusal, CancelReport, Conclusion, Epoch, Input, InterruptRefusal, Key, Payload,
-    QUESTIONS_MAX, Questions, Refusal, Reply, RespondRefusal, ResumeRefusal, Spec, State, Target,
-    TaskId, Ticket, Timestamp,
+    Accepted, AskRefusal, CancelReport, Conclusion, DURABLE_BYTES_MAX, DURABLE_MAX, Epoch, Input,
+    InterruptRefusal, KeptMessage, Key, MessageRefusal, Payload, QUESTIONS_MAX, Questions, Refusal,
+    Reply, RespondRefusal, ResumeRefusal, Spec, State, Target, TaskId, Ticket, Timestamp,
 };
 
 /// A request that was not answered yet, and what its answer must be like.
@@ -45,6 +45,8 @@ pub(super) enum Talk {
     Asked(Result<Option<Payload>, AskRefusal>),
     Responded(Result<(), RespondRefusal>),
     Interrupted(Result<(), InterruptRefusal>),
+    Message(Result<(), MessageRefusal>),
+    Acknowledged(Result<(), AskRefusal>),
 }
 
 /// How far the stop of a tree has come.
@@ -104,6 +106,23 @@ impl Checks {
                 ticket, id, key, ..
             } => (*ticket, Asked::Talk(self.respond(*id, key))),
             Input::Interrupt { ticket, id, .. } => (*ticket, Asked::Talk(self.interrupt(*id))),
+            Input::Message {
+                ticket,
+                id,
+                message,
+            } => (*ticket, Asked::Talk(self.message(*id, message))),
+            Input::Acknowledge {
+                ticket, id, epoch, ..
+            } => {
+                let seen = self.view.tasks.get(id);
+                let is_run = seen.is_some_and(|seen| seen.is_run(*epoch) && !seen.is_settled());
+                let right = if is_run {
+                    Ok(())
+                } else {
+                    Err(AskRefusal::Stale)
+                };
+                (*ticket, Asked::Talk(Talk::Acknowledged(right)))
+            }
             Input::Cancel { ticket, target, .. } => {
                 let asked = Asked::Cancel {
                     target: target.clone(),
@@ -179,6 +198,29 @@ impl Checks {
             None => Err(RespondRefusal::NoSuchQuestion),
             Some(question) if question.answer.is_some() => Err(RespondRefusal::AlreadyAnswered),
             Some(_) => Ok(()),
+        })
+    }
+
+    fn message(&self, id: TaskId, message: &KeptMessage) -> Talk {
+        let Some(seen) = self.view.tasks.get(&id) else {
+            return Talk::Message(Err(MessageRefusal::Unknown(id)));
+        };
+        let record = &seen.record;
+        let kept = record.unacknowledged();
+        let settles = matches!(record.conclusion, Some(Conclusion::Settle(_)));
+        let is_over = seen.is_settled() || settles || seen.doomed && record.stop.is_some();
+        let is_known = !seen.is_settled() && kept.iter().any(|kept| kept.id == message.id);
+        let bytes = |message: &KeptMessage| message.body.as_json().len();
+        let all: usize = kept.iter().map(bytes).sum();
+        let is_full = kept.len() == DURABLE_MAX || all + bytes(message) > DURABLE_BYTES_MAX;
+        Talk::Message(if is_known {
+            Ok(())
+        } else if is_over {
+            Err(MessageRefusal::Ended)
+        } else if is_full {
+            Err(MessageRefusal::Full)
+        } else {
+            Ok(())
         })
     }
 
@@ -294,7 +336,16 @@ impl Checks {
                     (Talk::Asked(right), Reply::Asked(told)) => right == told,
                     (Talk::Responded(right), Reply::Responded(told)) => right == told,
                     (Talk::Interrupted(right), Reply::Interrupted(told)) => right == told,
-                    (Talk::Asked(_) | Talk::Responded(_) | Talk::Interrupted(_), _) => false,
+                    (Talk::Message(right), Reply::Message(told)) => right == told,
+                    (Talk::Acknowledged(right), Reply::Acknowledged(told)) => right == told,
+                    (
+                        Talk::Asked(_)
+                        | Talk::Responded(_)
+                        | Talk::Interrupted(_)
+                        | Talk::Message(_)
+                        | Talk::Acknowledged(_),
+                        _,
+                    ) => false,
                 };
                 ensure(is_right, || format!("{asked:?} is answered with {reply:?}"))
             }
@@ -318,6 +369,8 @@ impl Checks {
                 | Reply::Asked(_)
                 | Reply::Responded(_)
                 | Reply::Interrupted(_)
+                | Reply::Message(_)
+                | Reply::Acknowledged(_)
                 | Reply::Cancelled(_)
                 | Reply::Controlled(_)
                 | Reply::Unknown(_),

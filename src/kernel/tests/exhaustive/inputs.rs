@@ -14,7 +14,7 @@ type Verb = fn(&mut Bed) -> Vec<Effect>;
 
 /// One row of the grid each.
 #[rustfmt::skip]
-pub(super) const INPUTS: [Row; 56] = [
+pub(super) const INPUTS: [Row; 57] = [
     ("a child is asked for",       |b| { b.spawn(5, |spec| spec.parent = Some(id(1))); },
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
     ("its body asks for a child",  spawn_by_body,
@@ -88,6 +88,9 @@ pub(super) const INPUTS: [Row; 56] = [
     ("it awaits an answer",        |b| { b.ask(1, "k"); b.park(1, 6, Some(Wait::Answer)); },
         "pppppp wwwww wwwww ss qqqqqqqq CFTXIXX"),
     ("it is interrupted",          |b| { b.interrupt(1); },
+        "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
+    ("a durable message comes, and is done with",
+        |b| { b.message(1, 40); b.acknowledge(1, 40); },
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),
     ("no time passes",             |b| { b.pass(Duration::ZERO); },
         "pppppp rrrrr wwwww ss qqqqqqqq CFTXIXX"),

@@ -7,8 +7,9 @@ use super::super::bed::{ask, json, key, name};
 use super::World;
 use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
-    Control, Epoch, Grant, GrantChange, Input, Key, LateSuccess, OnParentEnd, Origin, Requester,
-    RestartPolicy, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
+    Control, Epoch, Grant, GrantChange, Input, KeptMessage, Key, LateSuccess, MessageId,
+    OnParentEnd, Origin, Requester, RestartPolicy, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
+    Ticket,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -253,6 +254,9 @@ impl World {
         let Some(id) = id else { return Ok(()) };
         let (ticket, by) = (self.next_ticket(), Requester::Host);
         if self.dice.percent(30) {
+            return self.message(ticket, id);
+        }
+        if self.dice.percent(30) {
             let reason = "look".into();
             return self.feed(Input::Interrupt {
                 ticket,
@@ -268,6 +272,27 @@ impl World {
             key,
             value,
             by,
+        })
+    }
+
+    /// Somebody sends a durable message; one in ten once more, in a way that it may be known.
+    fn message(&mut self, ticket: Ticket, id: TaskId) -> Result<(), String> {
+        let number = 1 + self.dice.below(10) as u128;
+        let message = if self.dice.percent(10) {
+            number
+        } else {
+            1_000 + u128::from(ticket.0)
+        };
+        let message = KeptMessage {
+            id: MessageId::new(TaskId::from_u128(message)),
+            from: None,
+            body: json(&ticket.0.to_string()),
+            at: self.now,
+        };
+        self.feed(Input::Message {
+            ticket,
+            id,
+            message,
         })
     }
 

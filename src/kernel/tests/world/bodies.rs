@@ -212,6 +212,18 @@ impl World {
 
     /// The body asks something, perhaps once more.
     fn ask_by(&mut self, id: TaskId, epoch: Epoch) -> Result<(), String> {
+        if self.dice.percent(30) {
+            let kept = self.checks.unacknowledged(id);
+            if let Some(message) = self.dice.pick(&kept).copied() {
+                let ticket = self.next_ticket();
+                return self.feed(Input::Acknowledge {
+                    ticket,
+                    id,
+                    epoch,
+                    message,
+                });
+            }
+        }
         let key = self.any_question();
         let (ticket, question) = (self.next_ticket(), json("\"why\""));
         let input = Input::Ask {

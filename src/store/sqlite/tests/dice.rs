@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::kernel::{
     AbandonRequest, Answer, Body, Budget, Cause, Charge, Conclusion, Epoch, Event, Fault,
-    FaultKind, Flight, Grant, Grants, Interrupt, Jitter, LateSuccess, Limit, OnParentEnd,
-    OnScopeClose, Origin, Outcome, Payload, Question, Reach, Record, Requester, RestartPolicy,
-    Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait,
-    What,
+    FaultKind, Flight, Grant, Grants, Interrupt, Jitter, KeptMessage, LateSuccess, Limit,
+    MessageId, Messages, OnParentEnd, OnScopeClose, Origin, Outcome, Payload, Question, Reach,
+    Record, Requester, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId,
+    Timestamp, Trace, Visibility, Wait, What,
 };
 
 /// Numbers that look random, from a seed.
@@ -291,6 +291,20 @@ impl Dice {
         }
     }
 
+    fn messages(&mut self) -> Arc<Messages> {
+        let one = |dice: &mut Self| KeptMessage {
+            id: dice.message(),
+            from: dice.maybe(Self::id),
+            body: dice.payload(),
+            at: dice.at(),
+        };
+        Arc::new((0..self.below(3)).map(|_| one(self)).collect())
+    }
+
+    fn message(&mut self) -> MessageId {
+        self.id().to_string().parse().expect("ids have one form")
+    }
+
     pub(super) fn record(&mut self) -> Record {
         let questions = |dice: &mut Self| {
             let of = (0..dice.below(3)).map(|_| (dice.name(), dice.question()));
@@ -325,6 +339,7 @@ impl Dice {
             outcome: self.maybe(Self::outcome),
             resume: self.maybe(Self::payload),
             questions: self.maybe(questions),
+            messages: self.maybe(Self::messages),
             progress: self.maybe(Self::payload),
             undelivered: self.small(),
             restarts: self.small(),
@@ -397,6 +412,11 @@ impl Dice {
                 answer: self.answer(),
             },
             "unanswered" => What::Unanswered([self.name(), self.name()].into()),
+            "message_kept" => What::MessageKept {
+                message: self.message(),
+                from: self.maybe(Self::id),
+            },
+            "message_acknowledged" => What::MessageAcknowledged(self.message()),
             "interrupt_asked" => What::InterruptAsked(Arc::new(Interrupt {
                 reason: self.text(),
                 by: self.requester(),
