@@ -99,6 +99,15 @@ impl Crew {
         self.start_by(shell, &[])
     }
 
+    /// Starts it such that it and its processes can write no file beyond so many KiB, until
+    /// [`Run::lift_limit`].
+    pub(crate) fn start_with_file_limit(&self, kib: u64, arguments: &[&str]) -> Run {
+        let mut shell = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", 2 * kib);
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_understory")]);
+        self.start_by(shell, arguments)
+    }
+
     fn start_by(&self, mut command: Command, arguments: &[&str]) -> Run {
         let plan = self.file("PLAN.toml");
         fs::write(&plan, &self.plan).expect("the directory is ours");
@@ -118,7 +127,7 @@ impl Crew {
             .spawn()
             .expect("the binary is built");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let stderr = child.stderr.take().expect("it is piped");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         Run {
             child,
             stdout: Some(stdout),
@@ -153,7 +162,7 @@ impl Crew {
 pub(crate) struct Run {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
-    stderr: Option<ChildStderr>,
+    stderr: Option<BufReader<ChildStderr>>,
     sockets: PathBuf,
 }
 
@@ -187,6 +196,25 @@ impl Run {
                 return line.trim_end().to_owned();
             }
         }
+    }
+
+    /// Reads standard error up to a line that contains this.
+    pub(crate) fn error_with(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let stderr = self.stderr.as_mut().expect("it is not closed");
+            let count = stderr.read_line(&mut line).expect("the run writes text");
+            assert!(count > 0, "the run ended without an error with {text:?}");
+        }
+    }
+
+    /// Lets it write files of any size.
+    pub(crate) fn lift_limit(&self) {
+        use rustix::process::{Resource, getrlimit, prlimit};
+        let ours = getrlimit(Resource::Fsize);
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), Resource::Fsize, ours).expect("it runs");
     }
 
     /// Goes away as a reader of standard output.

@@ -256,3 +256,23 @@ fn file_that_cannot_be_used_is_told_with_a_code_of_its_own() {
         "nothing runs without its records"
     );
 }
+
+#[test]
+fn run_waits_while_its_records_cannot_be_written_and_then_goes_on() {
+    let crew = Crew::new(&task("a", "read line < gate; seq 20000", ""));
+    crew.pipe("gate");
+    let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
+    run.error_with("a: running");
+    crew.release("gate");
+    run.error_with("the records cannot be written, and the run waits until they can");
+
+    run.lift_limit();
+
+    run.error_with("the records are written again");
+    let done = run.finish();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(done.stdout.lines().count(), 20_000, "no line is lost");
+    let events = crew.say(&["events", "--json", "--db", "crew.db"]);
+    let outputs = events.stdout.matches("\"event\":\"output\"").count();
+    assert_eq!(outputs, 20_000);
+}

@@ -330,6 +330,28 @@ fn tasks_that_were_added_to_the_plan_run_too() {
 }
 
 #[test]
+fn task_that_cannot_be_added_leaves_the_run_as_it_is() {
+    let crew = Crew::new(&(task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE)));
+    let mut run = crew.start(&DB);
+    run.line_with("b | up");
+    poll("the end of a", || state(&crew, "a") == "completed");
+    crew.crash(run);
+    let added = task("late", "echo ran > late", "parent = \"a\"");
+    let plan = task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE) + &added;
+    fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
+    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
+    let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stderr.contains("task \"late\" was not accepted"),
+        "{done:?}"
+    );
+
+    assert_eq!(crew.run(&RESUME).code, Some(0));
+    assert_eq!(read(&crew, "b"), "1\n2\n", "no attempt was used up");
+}
+
+#[test]
 fn run_goes_on_in_the_directory_where_it_began() {
     let crew = Crew::new(&task("a", &attempts("a"), AT_ONCE));
     let mut run = crew.start(&DB);

@@ -181,8 +181,9 @@ Ctrl-C asks all tasks to stop and waits for the grace; a second one kills them.
 Records:
   All that is acknowledged is in a file, one for each run; its path is told at the start and at
   the end. `understory ls`, `tree`, `show` and `events` read it with --db FILE, and so does the
-  sqlite3 shell. It holds commands and output, and is for its owner only. In the folder of its own
-  understory keeps the newest 100. --no-db, or --db :memory:, keeps none.
+  sqlite3 shell. It holds commands and the newest 100,000 events, output among them, and is for its
+  owner only. In the folder of its own understory keeps the newest 100 files. --no-db, or
+  --db :memory:, keeps none.
 
   A run whose understory was killed goes on with `understory run --resume [--db FILE] PLAN.toml`:
   - its processes have ended before, all of them; if one has not, the run does not go on
@@ -191,6 +192,8 @@ Records:
     is interrupted otherwise
   - what had not started, starts; what was suspended, stays so
   - the plan must be the one it was begun with; tasks may be added to it
+  Ctrl-C ends a run for good: nothing of it goes on.
+  When the disk is full, the run says so and waits until there is room.
 
 Exit codes:
   0    all tasks completed

@@ -1,7 +1,8 @@
 //! `understory run`: a plan becomes a tree of tasks, each with a process as its body.
 //!
 //! # Invariants
-//! 1. No process starts before all tasks of the plan are accepted, so whom one sends to exists.
+//! 1. No process starts before all tasks of the plan are accepted, so whom one sends to exists: they
+//!    wait for their executor, which is registered then.
 //! 2. It returns when every task has settled and no process is left.
 //! 3. What is in a file is looked at, and no process of an earlier run is left, before recovery
 //!    decides anything on it. A run that cannot go on leaves its file as it was.
@@ -75,6 +76,8 @@ pub(crate) enum RunError {
     Build(#[from] understory::BuildError),
     #[error("cannot prepare the run: {0}")]
     Subscribe(#[from] understory::SubscribeError),
+    #[error("cannot prepare the run: {0}")]
+    Kind(#[from] understory::InvalidText),
     #[error(transparent)]
     Records(#[from] RecordsError),
     #[error("task {name:?} was not accepted: {error}")]
@@ -110,7 +113,7 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     } = stage;
     let crew = Arc::new(Crew::new(&plan, &past, options.grace));
     let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle);
-    let manager = store.manage(&plan, &crew, &past, &executor).await?;
+    let manager = store.manage(&plan).await?;
     let feed = manager.subscribe(Since::Seq(past.seq)).await?;
     let mut screen = if options.is_json {
         Screen::json()
@@ -122,7 +125,12 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     }
     let mut show = Show::new(&manager, (&crew, &past), throttle, screen);
     if let Err(error) = accept::accept_all(&plan, &past, &crew, &manager).await {
-        drop(manager.shutdown(Duration::ZERO).await);
+        if options.beginning == Beginning::Resumed {
+            // It may go on with another plan.
+            drop(manager.leave().await);
+        } else {
+            drop(manager.shutdown(Duration::ZERO).await);
+        }
         return Err(error);
     }
     let stopper = Stopper {
@@ -131,13 +139,15 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
         socket_directory: socket.directory().to_owned(),
     };
     let mut stops = stopper.listen(signals);
+    for kind in crew.kinds().into_iter().chain(past.kinds()) {
+        manager.register_executor(kind, executor.clone())?;
+    }
     let (voice, user_manager) = (socket.desk().admit_user(), manager.clone());
     let user_desk = tokio::spawn(async move {
         FrontDesk::of_user(&executor, &user_manager)
             .attend(voice)
             .await
     });
-    crew.open_gate();
     show.follow(feed, &mut stops).await;
     drop(manager.shutdown(Duration::ZERO).await);
     socket.say_goodbye().await;

@@ -2,12 +2,14 @@
 //!
 //! *Not here*: what the tasks do (`body`).
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use understory::{Again, Manager, OnParentEnd, Retry, ScopeRef, TaskBuilder, TaskId};
 
 use super::RunError;
-use super::crew::{Crew, Member, kind};
+use super::crew::{Crew, kind};
 use super::past::Past;
 use crate::plan::{Plan, PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
 
@@ -16,6 +18,8 @@ pub(super) const SCOPE: &str = "run";
 /// What the manager grants beyond the grace of a process, so that a slot is free only when all of
 /// the process is dead: its shim kills within two seconds, and its output is read for one more.
 pub(super) const GRACE_MARGIN: Duration = Duration::from_secs(5);
+/// Tasks that are asked for at once, so that they reach the disk together.
+const AT_ONCE: usize = 256;
 /// Messages that wait in an open inbox.
 const INBOX_CAPACITY: u32 = 1_024;
 /// The pause before the first retry when the plan names none.
@@ -30,27 +34,57 @@ pub(super) async fn accept_all(
 ) -> Result<(), RunError> {
     let scope = manager.scope(SCOPE);
     let is_new = |task: &&PlanTask| past.id(&task.name).is_none();
-    for task in plan.tasks.iter().filter(is_new) {
-        let Some(member) = crew.planned(&task.name) else {
-            continue;
-        };
-        let accepted = accept(task, member, crew, &scope).await;
-        accepted.map_err(|error| RunError::Spawn {
-            name: task.name.clone(),
-            error,
-        })?;
+    let tasks: Vec<_> = plan.tasks.iter().filter(is_new).collect();
+    for some in tasks.chunks(AT_ONCE) {
+        let asked = some.iter().map(|task| {
+            let accepted = accept(task, crew, &scope);
+            async move {
+                accepted.await.map_err(|error| RunError::Spawn {
+                    name: task.name.clone(),
+                    error,
+                })
+            }
+        });
+        in_order(asked).await?;
     }
     Ok(())
 }
 
+/// Waits for all. They are asked for in their order, as that is how they are polled.
+async fn in_order<F>(asked: impl Iterator<Item = F>) -> Result<(), RunError>
+where
+    F: Future<Output = Result<(), RunError>>,
+{
+    let mut asked: Vec<_> = asked.map(|one| Some(Box::pin(one))).collect();
+    poll_fn(|context| {
+        let mut left = false;
+        for one in &mut asked {
+            let polled = one.as_mut().map(|it| it.as_mut().poll(context));
+            match polled {
+                Some(Poll::Ready(Ok(()))) => *one = None,
+                Some(Poll::Ready(error)) => return Poll::Ready(error),
+                Some(Poll::Pending) => left = true,
+                None => {}
+            }
+        }
+        if left {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    })
+    .await
+}
+
 async fn accept(
     task: &PlanTask,
-    member: &Member,
     crew: &Crew,
     scope: &ScopeRef,
 ) -> Result<(), understory::SpawnError> {
     let id = |name: &String| crew.planned(name).map(|member| member.id);
     let after: Vec<TaskId> = task.after.iter().filter_map(id).collect();
+    let member = crew.planned(&task.name);
+    let member = member.expect("a crew has every task of its plan");
     let mut builder = scope.task(&task.name).id(member.id).after(after);
     if let Some(parent) = task.parent.as_ref().and_then(id) {
         builder = builder.parent(parent);

@@ -88,11 +88,6 @@ impl Executor for ProcessExecutor {
 
 async fn attempt(executor: &ProcessExecutor, context: &Context) -> Result<Value, Failure> {
     let shared = &*executor.shared;
-    tokio::select! {
-        biased;
-        _ = context.cancelled() => return Err(Failure::new("stopped before it started")),
-        () = shared.crew.gate_opened() => {}
-    }
     let member = shared.crew.by_id(context.id());
     let member = &*member.ok_or_else(|| Failure::new("no task of this run").permanent())?;
     let voice = shared.desk.admit();

@@ -1,4 +1,4 @@
-//! The tasks of a run, planned and spawned later, and the gate before their processes.
+//! The tasks of a run, planned and spawned later.
 //!
 //! # Invariants
 //! 1. Ids are chosen before anything is accepted, and those of a run that goes on are taken from
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use understory::TaskId;
 use uuid::Uuid;
 
@@ -122,7 +122,6 @@ pub(super) struct Crew {
     by_name: HashMap<String, usize>,
     roll: RwLock<Roll>,
     grace: Duration,
-    gate: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -167,7 +166,6 @@ impl Crew {
             by_name,
             roll: RwLock::new(roll),
             grace,
-            gate: watch::Sender::new(false),
         }
     }
 
@@ -236,17 +234,6 @@ impl Crew {
     /// Time between SIGTERM and SIGKILL.
     pub(super) fn grace(&self, task: &PlanTask) -> Duration {
         task.grace.unwrap_or(self.grace)
-    }
-
-    /// Lets processes start.
-    pub(super) fn open_gate(&self) {
-        self.gate.send_replace(true);
-    }
-
-    /// Waits until processes may start.
-    pub(super) async fn gate_opened(&self) {
-        // The sender is ours, so it is never gone.
-        let _ = self.gate.subscribe().wait_for(|is_open| *is_open).await;
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Show {
     throttle: Throttle,
     screen: Screen,
     started: Instant,
+    /// Whether it was told that the records cannot be written.
+    is_stuck: bool,
 }
 
 impl Show {
@@ -60,6 +62,7 @@ impl Show {
             throttle,
             screen,
             started: Instant::now(),
+            is_stuck: false,
         };
         for (record, _) in past.joined() {
             show.welcome(record.id);
@@ -91,7 +94,10 @@ impl Show {
             tokio::select! {
                 biased;
                 Some(word) = stops.words.recv() => self.screen.say(word),
-                _ = ticks.tick() => self.screen.tick(),
+                _ = ticks.tick() => {
+                    self.look_at_records();
+                    self.screen.tick();
+                }
                 item = feed.next() => match item {
                     Some(item) => self.take(item),
                     // The manager has failed for good; what is known is what was told.
@@ -99,6 +105,19 @@ impl Show {
                 },
             }
         }
+    }
+
+    /// Tells when the records cannot be written, as nothing goes on meanwhile.
+    fn look_at_records(&mut self) {
+        let trouble = self.manager.store_trouble();
+        if trouble.is_some() == self.is_stuck {
+            return;
+        }
+        self.is_stuck = trouble.is_some();
+        self.screen.say(&trouble.map_or_else(
+            || "the records are written again".to_owned(),
+            |why| format!("the records cannot be written, and the run waits until they can: {why}"),
+        ));
     }
 
     /// Tells the person at the keyboard something about the run as a whole.

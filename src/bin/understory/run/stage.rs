@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 
 use understory::store::sqlite::{self, SqliteStore};
 use understory::store::{Loaded, MemoryStore, Store as _};
-use understory::{BuildError, Builder, Class, Manager};
+use understory::{BuildError, Builder, Class, Manager, MissingExecutor};
 
-use super::body::ProcessExecutor;
-use super::crew::Crew;
 use super::past::Past;
 use super::{Options, SETTLED_KEPT};
 use crate::plan::{DEPTH_MAX, Plan};
@@ -23,6 +21,8 @@ const SPAWNED_LIVE_MAX: usize = 10_000;
 /// Events kept until they are shown, beside some for each task.
 const EVENTS_KEPT: usize = 1_024;
 const EVENTS_KEPT_PER_TASK: usize = 16;
+/// Events that a file keeps: each line of output is one.
+const HISTORY_MAX: u64 = 100_000;
 
 /// Whether a run begins or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,8 @@ impl Stage {
                 claim: None,
             });
         };
-        let store = SqliteStore::open(&file, sqlite::Options::default())?;
+        let options_of_file = sqlite::Options::default().history_max(HISTORY_MAX);
+        let store = SqliteStore::open(&file, options_of_file)?;
         let loaded = store.load();
         let loaded = loaded.map_err(|error| RecordsError::Store(with_causes(&error)))?;
         let past = match options.beginning {
@@ -99,20 +100,13 @@ fn check_empty(loaded: &Loaded, file: &Path) -> Result<(), String> {
 }
 
 impl Store {
-    /// The manager of the run, with recovery behind it.
-    pub(super) async fn manage(
-        self,
-        plan: &Plan,
-        crew: &Crew,
-        past: &Past,
-        executor: &ProcessExecutor,
-    ) -> Result<Manager, BuildError> {
+    /// The manager of the run, with recovery behind it. Its tasks wait for their executors.
+    pub(super) async fn manage(self, plan: &Plan) -> Result<Manager, BuildError> {
         let count = plan.tasks.len();
         let events_kept = EVENTS_KEPT + count * EVENTS_KEPT_PER_TASK;
-        let mut builder = bounded(plan).feed_events_max(events_kept);
-        for kind in crew.kinds().into_iter().chain(past.kinds()) {
-            builder = builder.executor(kind, executor.clone());
-        }
+        let builder = bounded(plan)
+            .feed_events_max(events_kept)
+            .missing_executor(MissingExecutor::Waits);
         match self {
             Self::File(store) => builder.open_store(store).await,
             Self::Memory => {

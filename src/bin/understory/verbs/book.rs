@@ -184,3 +184,44 @@ impl Book {
 fn unreadable(error: &StoreError) -> RecordsError {
     RecordsError::Store(with_causes(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use understory::store::sqlite::Options;
+    use understory::{Manager, State};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn events_that_are_no_longer_kept_are_counted() {
+        let folder = tempfile::tempdir().expect("there is a temporary directory");
+        let path = folder.path().join("run.db");
+        let options = Options::default().history_max(8);
+        let manager = Manager::builder().open_with(&path, options).await;
+        let manager = manager.expect("the file is new");
+        for _ in 0..10 {
+            let task = manager.scope("run").task("a").spawn(|_| async { Ok(()) });
+            let ended = task.await.expect("it is taken").settled().await;
+            assert_eq!(ended.expect("it ends").state, State::Completed);
+        }
+        manager
+            .shutdown(Duration::ZERO)
+            .await
+            .expect("nothing runs");
+
+        let book = Book::open(&path).expect("it is there");
+        let mut told = Vec::new();
+        let take = |event| {
+            told.push(event);
+            Ok(())
+        };
+        book.events(None, take).expect("they are read");
+
+        let missed = told[0]["missed"].as_u64().expect("some are gone");
+        let numbers = told[1..].iter().map(|event| event["seq"].as_u64());
+        assert!(numbers.eq((missed + 1..=30).map(Some)), "{told:?}");
+        assert_eq!(book.remark(), None, "all has settled");
+    }
+}
