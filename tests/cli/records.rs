@@ -62,7 +62,7 @@ fn run_keeps_its_records_in_a_file_of_its_own_and_tells_where() {
     let listed = crew.say(&["ls"]);
     assert!(listed.stdout.ends_with("process       a\n"), "{listed:?}");
     let source = format!(
-        "no run goes on; these are the records in {}\n",
+        "no run is found; these are the records in {}\n",
         files[0].display()
     );
     assert_eq!(listed.stderr, source);

@@ -172,7 +172,11 @@ fn wait_tells_each_end_once_also_of_those_that_ended_before() {
     crew.pipe("gate");
     crew.pipe("slow");
     let run = crew.start(&[]);
-    poll("the run", || crew.say(&["ls"]).code == Some(0));
+    // Its records are there before it can be asked.
+    poll("the run", || {
+        let listed = crew.say(&["ls"]);
+        listed.code == Some(0) && listed.stderr.is_empty()
+    });
 
     assert_eq!(
         crew.say(&["wait", "quick"]).stdout,

@@ -1,8 +1,8 @@
 //! `understory run`: a plan becomes a tree of tasks, each with a process as its body.
 //!
 //! # Invariants
-//! 1. No process starts before all tasks of the plan are accepted, so whom one sends to exists: they
-//!    wait for their executor, which is registered then.
+//! 1. No process starts before all tasks of the plan are accepted, so whom one sends to exists:
+//!    they wait for their executor, which is registered then.
 //! 2. It returns when every task has settled and no process is left.
 //! 3. What is in a file is looked at, and no process of an earlier run is left, before recovery
 //!    decides anything on it. A run that cannot go on leaves its file as it was.

@@ -56,7 +56,7 @@ pub(super) fn source(wish: &cli::Source) -> Result<Source, ClientError> {
         Err(ClientError::NoRun(why)) => match records::newest() {
             Some(file) => {
                 crate::complain(&format!(
-                    "no run goes on; these are the records in {}",
+                    "no run is found; these are the records in {}",
                     file.display()
                 ));
                 book(&file)
