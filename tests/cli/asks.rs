@@ -169,7 +169,11 @@ fn wait_ends_with_what_is_stuck_if_that_counts() {
     let crew = Crew::new(&plan);
     crew.pipe("gate");
     let run = crew.start(&[]);
-    poll("the run", || crew.say(&["ls"]).code == Some(0));
+    // Its records are there before it can be asked.
+    poll("the run", || {
+        let listed = crew.say(&["ls"]);
+        listed.code == Some(0) && listed.stderr.is_empty()
+    });
 
     let stuck = crew.say(&["wait", "--or-stuck", "asks"]);
     assert_eq!(

@@ -364,3 +364,55 @@ fn run_goes_on_in_the_directory_where_it_began() {
     assert!(done.expect("the binary is built").status.success());
     assert_eq!(read(&crew, "a"), "1\n2\n");
 }
+
+#[test]
+fn run_that_is_killed_again_and_again_runs_each_attempt_once_and_comes_to_its_end() {
+    const TASKS: usize = 60;
+    let is_repeated = |at: usize| at.is_multiple_of(2);
+    let tasks = (0..TASKS).map(|at| {
+        let script = format!("echo $UNDERSTORY_ATTEMPT >> ran{at}; echo ran");
+        let retry = if is_repeated(at) {
+            "retry = { count = 9, delay = \"1ms\" }"
+        } else {
+            ""
+        };
+        task(&format!("t{at}"), &script, retry)
+    });
+    let plan = tasks.fold("[limits]\nglobal = 3\n".to_owned(), |plan, task| {
+        plan + &task
+    });
+    let crew = Crew::new(&plan);
+    let mut options = &DB[..];
+    for lines in [0, 1, 0, 7, 2, 0, 4] {
+        let mut run = crew.start(options);
+        // Without a line: at its very beginning, while tasks are accepted.
+        poll("the file", || crew.file("crew.db-wal").exists());
+        (0..lines).for_each(|_| drop(run.line_with("| ran")));
+        crew.crash(run);
+        options = &RESUME;
+    }
+    let done = crew.run(&RESUME);
+    assert!(matches!(done.code, Some(0 | 1)), "{done:?}");
+
+    for at in 0..TASKS {
+        let attempts: Vec<u32> = read(&crew, &format!("ran{at}"))
+            .lines()
+            .map(|line| line.parse().expect("it is a number"))
+            .collect();
+        assert!(
+            attempts.is_sorted_by(|one, next| one < next),
+            "t{at}: {attempts:?}"
+        );
+        let state = state(&crew, &format!("t{at}"));
+        if is_repeated(at) {
+            assert_eq!(state, "completed", "t{at}: {attempts:?}");
+            assert!(!attempts.is_empty());
+        } else {
+            assert!(attempts.len() <= 1, "t{at}: {attempts:?}");
+            assert!(
+                state == "completed" || state == "interrupted",
+                "t{at}: {state}"
+            );
+        }
+    }
+}

@@ -40,6 +40,8 @@ impl Past {
             seq: loaded.seq,
             ..Self::default()
         };
+        // It was killed before anything was accepted.
+        let records_are_new = loaded.records.is_empty() && loaded.seq == Seq(0);
         let settled = loaded.records.iter();
         let settled = settled.filter(|record| record.state.is_terminal()).count();
         let mut records = loaded.records;
@@ -61,6 +63,9 @@ impl Past {
                  take the plan that it was begun with, or begin anew without --resume"
             )
         };
+        if records_are_new {
+            return Ok(past);
+        }
         if past.planned.is_empty() {
             return Err(refuse("no task of a plan is in it".to_owned()));
         }
