@@ -45,7 +45,8 @@ impl Clock {
     }
 
     /// A UUID of version 7: milliseconds, their 4,096th parts, 62 bits of noise (RFC 9562, 6.2,
-    /// method 3). The noise is thrown once per process, as asking the system for it costs a call.
+    /// method 3). The noise is spread from one throw per process, as each costs a call of the
+    /// system: ids do not repeat, but who knows some can guess others. They are no secrets.
     pub(crate) fn new_id() -> TaskId {
         static LAST: AtomicU64 = AtomicU64::new(0);
         static NOISE: LazyLock<u64> = LazyLock::new(Clock::dice);

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::timeout;
 
 use super::clock::Clock;
 use super::gate::Shut;
@@ -50,6 +51,8 @@ struct GuardActor;
 struct Watchman {
     hub: Arc<Hub>,
     crew: Vec<ActorCell>,
+    /// What the crew writes with.
+    pen: Option<Arc<Mutex<Pen>>>,
     failures: VecDeque<Timestamp>,
     is_stopping: bool,
 }
@@ -92,6 +95,7 @@ impl Actor for GuardActor {
         Ok(Box::new(Watchman {
             hub,
             crew,
+            pen: None,
             failures,
             is_stopping: false,
         }))
@@ -204,6 +208,12 @@ impl Watchman {
                 tracing::warn!("an actor does not yield; it is left behind, fenced");
             }
         }
+        // A manager that was left behind may write no more.
+        if let Some(pen) = self.pen.take()
+            && let Ok(mut pen) = timeout(GOODBYE_MAX, pen.lock()).await
+        {
+            pen.take_away();
+        }
         // They learn from the drop that the manager is started anew.
         self.hub.disappoint_askers();
         self.bodies_gone().await;
@@ -216,7 +226,7 @@ impl Watchman {
     /// not find one at work.
     async fn bodies_gone(&self) {
         let gone = self.hub.bodies.closed();
-        if tokio::time::timeout(GOODBYE_MAX, gone).await.is_err() {
+        if timeout(GOODBYE_MAX, gone).await.is_err() {
             tracing::warn!("a body does not yield; it is left behind, fenced");
         }
     }
@@ -255,11 +265,9 @@ impl Watchman {
 
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
         let hub = &self.hub;
-        if hub.next_incarnation() == 1 {
-            // From then on the hub has the newest of them.
-            let closed = hub.closed().into_iter().chain(loaded.closed);
-            hub.set_closed(closed.collect());
-        }
+        hub.next_incarnation();
+        let closed = hub.closed_at_start(&loaded.closed);
+        let is_news = closed != loaded.closed;
         // Its next commit tells how the store is now.
         hub.set_sickness(None);
         #[cfg(feature = "metrics")]
@@ -267,14 +275,17 @@ impl Watchman {
             let old = hub.index.get(record.id);
             crate::meter::moved(old.as_deref(), record);
         }
-        hub.index.apply(&loaded.records, &[], loaded.seq);
+        // What was removed just before a failure is still shown.
+        let removed = hub.index.missing_from(&loaded.records);
+        hub.index.apply(&loaded.records, &removed, loaded.seq);
+        hub.shelf.forget(&removed);
         settle_lives(hub);
         hub.tell_host(loaded.seq);
         hub.revive(&loaded.records);
         republish(hub, loaded.seq).await;
-        let (supervisor, step) = Supervisor::recover(
+        let (supervisor, mut step) = Supervisor::recover(
             Bounds {
-                closed_scopes: hub.closed(),
+                closed_scopes: closed.clone(),
                 ..hub.bounds_now()
             },
             Clock::dice(),
@@ -282,7 +293,9 @@ impl Watchman {
             loaded.seq,
             loaded.records,
         );
+        step.closed = is_news.then_some(closed);
         let pen = Arc::new(Mutex::new(Pen::new(Arc::clone(hub))));
+        self.pen = Some(Arc::clone(&pen));
         let beginning = Beginning {
             hub: Arc::clone(hub),
             pen: Arc::clone(&pen),

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
@@ -156,6 +156,12 @@ struct Errand {
     given_up: CancellationToken,
 }
 
+/// Why a call was lost, unless the runtime ends.
+fn failure(lost: &JoinError) -> Option<String> {
+    let why = "before_settle: it panicked where it was called";
+    lost.is_panic().then(|| why.to_owned())
+}
+
 impl Errand {
     /// Calls all, and tells which failed and why.
     async fn run(&self) -> Vec<Arc<str>> {
@@ -166,14 +172,14 @@ impl Errand {
             let left = u32::try_from(self.hooks.len() - at).unwrap_or(u32::MAX);
             match timeout(self.time_left() / left, &mut call).await {
                 Ok(Ok(result)) => failures.extend(result.err()),
-                // The runtime ends.
-                Ok(Err(_)) => {}
+                Ok(Err(lost)) => failures.extend(failure(&lost)),
                 Err(_) => slow.push(call),
             }
         }
         for call in slow {
-            if let Ok(result) = call.await {
-                failures.extend(result.err());
+            match call.await {
+                Ok(result) => failures.extend(result.err()),
+                Err(lost) => failures.extend(failure(&lost)),
             }
         }
         failures.into_iter().map(Into::into).collect()

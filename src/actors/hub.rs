@@ -5,7 +5,7 @@
 //! 2. `lives` holds a task from the moment it is durably accepted until it has settled and stopped.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ pub(crate) struct Hub {
     sickness: RwLock<Option<Arc<str>>>,
     /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
     closed: RwLock<BTreeSet<Scope>>,
+    /// Whether the store has the scopes that were closed by configuration.
+    closed_written: AtomicBool,
     /// How often the manager was started; 1 unless an actor of ours failed.
     incarnation: AtomicU64,
     #[cfg(feature = "testing")]
@@ -138,6 +140,7 @@ impl Hub {
             ask_host: AskHost::default(),
             sickness: RwLock::new(None),
             closed: RwLock::new(closed),
+            closed_written: AtomicBool::new(false),
             incarnation: AtomicU64::new(0),
             #[cfg(feature = "testing")]
             sabotage: Sabotage::default(),
@@ -219,7 +222,27 @@ impl Hub {
         closed.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The closed scopes that a manager begins with: those of the store, and until these have been
+    /// written, those that it was configured with.
+    pub(super) fn closed_at_start(&self, stored: &BTreeSet<Scope>) -> BTreeSet<Scope> {
+        let is_written = self.closed_written.load(Ordering::Acquire);
+        let configured = (!is_written).then_some(&self.bounds.closed_scopes);
+        let all: BTreeSet<_> = stored
+            .iter()
+            .chain(configured.into_iter().flatten())
+            .collect();
+        let all: BTreeSet<_> = all.into_iter().cloned().collect();
+        self.show_closed(all.clone());
+        all
+    }
+
+    /// These scopes are durably closed, and no others.
     pub(super) fn set_closed(&self, scopes: BTreeSet<Scope>) {
+        self.closed_written.store(true, Ordering::Release);
+        self.show_closed(scopes);
+    }
+
+    fn show_closed(&self, scopes: BTreeSet<Scope>) {
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = scopes;
     }
 

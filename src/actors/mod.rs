@@ -8,7 +8,8 @@
 //!
 //! A caller's letter goes `gate → manager (kernel) → writer (store) → carry`, and from there to the
 //! caller, to the index, to the publisher's feed, or into a task actor, whose report comes back
-//! through the gate.
+//! through the gate. With a store that never waits the manager writes and carries itself, while the
+//! writer has nothing to do (`writer`).
 //!
 //! # Invariants
 //! 1. `ractor`, timers, the clock and dice are named in this room only.

@@ -11,9 +11,10 @@ use super::hub::Hub;
 pub enum Part {
     /// The manager, with requests in hand of which none is decided.
     Manager,
-    /// The writer, with decisions in hand of which none is durable.
+    /// Who writes, with decisions in hand of which none is durable: the writer, or the manager with
+    /// a store that never waits.
     Writer,
-    /// The writer, with decisions that are durable and of which nothing has followed.
+    /// Who writes, with decisions that are durable and of which nothing has followed.
     Carrier,
     /// The publisher, with events in hand of which none is told.
     Publisher,

@@ -91,6 +91,8 @@ pub(super) struct Pen {
     commits: Vec<Commit>,
     /// What the store refused when the manager wrote.
     refused: Option<Draft>,
+    /// Whether its actors were given up: what they still decide is forgotten.
+    is_over: bool,
 }
 
 /// Several turns of the manager on their way into the store.
@@ -146,7 +148,13 @@ impl Pen {
             hub,
             commits: Vec::new(),
             refused: None,
+            is_over: false,
         }
+    }
+
+    /// Its actors were given up: nothing more is written with it.
+    pub(super) fn take_away(&mut self) {
+        self.is_over = true;
     }
 
     /// Whether the manager may write: nothing of before is left to be written.
@@ -160,6 +168,9 @@ impl Pen {
         commit: Commit,
         manager: &ActorCell,
     ) -> Result<(), StoreError> {
+        if self.is_over {
+            return Ok(());
+        }
         let draft = self.gather([commit]);
         match self.try_durable(&draft.batch).await {
             Ok(()) => self.follow(draft, manager).await,

@@ -233,10 +233,14 @@ impl Guard {
         let classifiers = self.wish.take_classifiers();
         let stop = self.signal.stop();
         let may_follow = stop.as_ref().is_none_or(|stop| stop.cause.allows_retry());
-        if classifiers.is_empty() || self.is_last || !may_follow {
+        if classifiers.is_empty() {
             return end;
         }
-        let judged = judge(end, stop.as_deref(), &self.live, &classifiers);
+        let judged = if self.is_last || !may_follow {
+            end
+        } else {
+            judge(end, stop.as_deref(), &self.live, &classifiers)
+        };
         // What they hold is the user's, and may be dropped here for the last time.
         if let Err(panic) = dispose(classifiers) {
             tracing::warn!(task = %self.live.id, panic, "what judges its failures panicked");

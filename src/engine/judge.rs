@@ -3,8 +3,8 @@
 //! # Invariants
 //! 1. A classifier runs in the task of the attempt, after its body was dropped and before its end
 //!    is reported: while it thinks, the attempt still runs for everybody else, within its limits.
-//! 2. It is asked only when another attempt could follow. One that panics allows none, and is
-//!    logged.
+//! 2. It is asked only when another attempt may follow for all that the attempt knows. One that
+//!    panics allows none, and is logged.
 //!
 //! *Not here*: how many attempts there are and when the next one starts (`kernel`).
 

@@ -15,6 +15,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dashmap::DashMap;
@@ -54,6 +55,13 @@ impl Index {
             }
         }
         order.seq = seq;
+    }
+
+    /// The tasks that it shows and that are not among these.
+    pub(crate) fn missing_from(&self, records: &[Arc<Record>]) -> Vec<TaskId> {
+        let known: HashSet<_> = records.iter().map(|record| record.id).collect();
+        let shown = self.records.iter().map(|record| record.id);
+        shown.filter(|id| !known.contains(id)).collect()
     }
 
     /// The newest record of the task.

@@ -60,8 +60,6 @@ impl State {
         )
     }
 
-    /// Whether the task ended without a value although nobody had asked it to stop: it failed, ran
-    /// out of time, or its process died.
     /// Whether the task ended without its value and without a cancel: it failed, timed out or was
     /// interrupted.
     pub const fn is_failure(self) -> bool {

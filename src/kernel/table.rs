@@ -95,9 +95,11 @@ impl Hasher for Fold {
         self.write_folded(wide);
     }
 
+    /// One half after the other: a product of both would be nothing for all ids of one prefix.
     fn write_u128(&mut self, bits: u128) {
         let (upper, lower) = halves(bits);
-        self.write_folded(u128::from(lower ^ ODD) * u128::from(upper ^ !ODD));
+        self.write_folded(u128::from(lower) * u128::from(ODD));
+        self.write_folded(u128::from(self.0 ^ upper) * u128::from(ODD));
     }
 
     fn finish(&self) -> u64 {
@@ -142,7 +144,17 @@ mod tests {
         let version_7 = 0x0190_0000_0000_7000_8000_0000_0000_0000_u128;
         let one_after_another = |at: u128| hash(version_7 + at);
         let one_a_millisecond = |at: u128| hash(version_7 + (at << 80));
-        let patterns: [&dyn Fn(u128) -> u64; 3] = [&hash, &one_after_another, &one_a_millisecond];
+        let below_odd = |at: u128| hash(u128::from(ODD) << 64 | at);
+        let below_not_odd = |at: u128| hash(u128::from(!ODD) << 64 | at);
+        let above_odd = |at: u128| hash(at << 64 | u128::from(ODD));
+        let patterns: [&dyn Fn(u128) -> u64; 6] = [
+            &hash,
+            &one_after_another,
+            &one_a_millisecond,
+            &below_odd,
+            &below_not_odd,
+            &above_odd,
+        ];
         for pattern in patterns {
             let mut buckets = [0_u32; 256];
             for at in 0..25_600 {

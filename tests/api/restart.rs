@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use understory::{
-    Cancel, CancelError, Context, Failure, Manager, NoteError, Part, Retry, Seq, ShutdownError,
-    Since, SpawnError, State, TaskHandle, WaitError,
+    Cancel, CancelError, Context, Failure, Filter, Manager, NoteError, Part, Retry, Seq,
+    ShutdownError, Since, SpawnError, State, TaskHandle, Timestamp, WaitError,
 };
+
+use understory::store::{FaultyStore, MemoryStore};
 
 use crate::stage::{for_ever, has_no_gap, reaches, soon, until, until_cancelled};
 
@@ -31,6 +33,26 @@ fn manager() -> Manager {
     builder.build().unwrap()
 }
 
+#[tokio::test]
+async fn record_that_was_removed_before_the_failure_is_not_shown_after_it() {
+    let manager = manager();
+    let task = manager.scope("s").task("t").spawn(nothing).await.unwrap();
+    let record = soon(task.settled()).await.unwrap();
+
+    manager.break_part(Part::Carrier);
+    let (at, all) = (Timestamp::from_micros(u64::MAX), Filter::all());
+    soon(manager.prune(at, &all, record.seq)).await.unwrap_err();
+    until(|| manager.incarnation() == 2).await;
+    assert_eq!(manager.get(task.id()), None);
+}
+
+/// A manager whose writer does the writing, as its store may block.
+fn with_writer() -> Manager {
+    let store = FaultyStore::new(MemoryStore::default());
+    let builder = Manager::builder().executor("k", second_time);
+    builder.store(store).build().unwrap()
+}
+
 /// Breaks this part of the manager while somebody asks for a task, and gives what that one gets.
 async fn break_it(manager: &Manager, part: Part) -> Result<TaskHandle<()>, SpawnError> {
     until(|| manager.incarnation() > 0).await;
@@ -43,8 +65,8 @@ async fn break_it(manager: &Manager, part: Part) -> Result<TaskHandle<()>, Spawn
 
 #[tokio::test]
 async fn p11_guard_starts_manager_writer_and_publisher_again() {
-    for part in PARTS {
-        let manager = manager();
+    let of = |part| [(part, manager()), (part, with_writer())];
+    for (part, manager) in PARTS.into_iter().flat_map(of) {
         let scope = manager.scope("s");
         let mut feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
         let closure = scope.task("closure").spawn(until_cancelled).await.unwrap();

@@ -160,3 +160,37 @@ async fn classifier_is_asked_only_where_another_attempt_could_follow() {
 
     assert_eq!(*asked.lock().unwrap(), ["no"]);
 }
+
+/// What is dropped with a classifier panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let is_first = !std::thread::panicking();
+        assert!(!is_first, "the classifier takes leave");
+    }
+}
+
+struct Fragile(#[allow(dead_code, reason = "it is there to be dropped")] Bomb);
+
+impl Executor for Fragile {
+    fn run(&self, context: Context, _input: Value) -> BoxFuture<Result<Value, Failure>> {
+        Box::pin(async move { for_ever(context).await.map(|()| Value::Null) })
+    }
+}
+
+#[tokio::test]
+async fn classifier_whose_destructor_panics_loses_no_report() {
+    let builder = Manager::builder().executor("fragile", Fragile(Bomb));
+    let manager = builder.build().unwrap();
+    let task = manager.scope("s").task("t");
+    let task = task.retry(Retry::fixed(1, SECOND)).grace(Duration::ZERO);
+    let task = task.spawn_kind("fragile", 1).await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+    manager.unregister_executor("fragile").unwrap();
+
+    soon(task.cancel(Cancel::because("enough"))).await.unwrap();
+    let record = soon(task.settled()).await.unwrap();
+    assert_eq!(record.state, State::Cancelled);
+    assert!(!record.is_abandoned());
+}

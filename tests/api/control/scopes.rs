@@ -68,6 +68,23 @@ async fn guard_closes_no_scope_in_which_tasks_live() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
+async fn close_that_is_durable_holds_when_who_closed_heard_nothing_of_it() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    crate::stage::until(|| manager.incarnation() == 1).await;
+    manager.break_part(understory::Part::Carrier);
+    soon(scope.close(over())).await.unwrap_err();
+    crate::stage::until(|| manager.incarnation() == 2).await;
+
+    soon(manager.scope("t").close(over())).await.unwrap();
+    assert!(scope.is_closed());
+    soon(scope.reopen()).await.unwrap();
+    let task = soon(scope.unnamed().spawn(until_cancelled)).await;
+    drop(task.unwrap());
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
 async fn closed_scope_stays_closed_when_an_actor_of_ours_fails() {
     let manager = Manager::in_memory();
     let scope = manager.scope("s");
