@@ -1,11 +1,14 @@
-//! Runs that were killed and go on: what runs again, what does not, and what is refused.
+//! Runs that were killed and go on: what runs again and what does not.
+
+mod fence;
+mod refusals;
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::crew::{Crew, Done, Run, task};
+use crate::crew::{Crew, task};
 use crate::proc::poll;
 
 const DB: [&str; 2] = ["--db", "crew.db"];
@@ -199,156 +202,6 @@ fn suspended_task_stays_so_until_somebody_resumes_it() {
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
     assert_eq!(run.finish().code, Some(0));
     assert_eq!(read(&crew, "a"), "asked\nyou may\n");
-}
-
-/// The first attempt of it outlives understory, as its shim is killed together with it.
-fn outlived() -> (Crew, Pid) {
-    let script = "exec 9> held; flock -n 9 || { echo beside > beside; exit 1; }; \
-                  echo $UNDERSTORY_ATTEMPT >> a; [ $UNDERSTORY_ATTEMPT = 1 ] || exit 0; \
-                  echo $$ $PPID; exec sleep 1000";
-    let crew = Crew::new(&task("a", script, AT_ONCE));
-    let mut run = crew.start(&DB);
-    let line = run.line_with("a | ");
-    let numbers = line.trim_start_matches("a | ").split(' ');
-    let pids: Vec<Pid> = numbers
-        .filter_map(|number| Pid::from_raw(number.parse().ok()?))
-        .collect();
-    let [own, shim] = pids[..] else {
-        panic!("two numbers: {line}")
-    };
-    run.signal(Signal::STOP);
-    kill_process(shim, Signal::STOP).expect("it runs");
-    run.signal(Signal::KILL);
-    kill_process(shim, Signal::KILL).expect("it runs");
-    run.wait_killed();
-    crew.mark().wait_for(1);
-    crew.sweep();
-    (crew, own)
-}
-
-fn has_open(run: &Run, file: &str) -> bool {
-    let files = fs::read_dir(format!("/proc/{}/fd", run.pid()));
-    let mut files = files.into_iter().flatten().filter_map(Result::ok);
-    files.any(|open| fs::read_link(open.path()).is_ok_and(|path| path.ends_with(file)))
-}
-
-#[test]
-fn second_attempt_does_not_begin_beside_what_is_left_of_the_first() {
-    let (crew, left) = outlived();
-    let run = crew.start(&RESUME);
-    poll("it to wait", || has_open(&run, "crew.db.processes"));
-    assert_eq!(read(&crew, "a"), "1\n");
-
-    kill_process(left, Signal::KILL).expect("it runs");
-
-    let done = run.finish();
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(read(&crew, "a"), "1\n2\n");
-    assert!(!crew.file("beside").exists());
-}
-
-#[test]
-fn run_does_not_go_on_while_processes_of_it_do_and_names_them() {
-    let (crew, left) = outlived();
-    let refused: Done = crew.start(&RESUME).finish();
-    assert_eq!(refused.code, Some(3), "{refused:?}");
-    let why = format!(
-        "processes of the run before still go on: {} (sleep); end them",
-        left.as_raw_nonzero()
-    );
-    assert!(refused.stderr.contains(&why), "{refused:?}");
-    assert_eq!(state(&crew, "a"), "running", "the file is as it was");
-    kill_process(left, Signal::KILL).expect("it runs");
-    assert_eq!(crew.run(&RESUME).code, Some(0));
-}
-
-#[test]
-fn resume_without_a_file_is_refused() {
-    let crew = Crew::new(&task("a", "echo ran > ran", ""));
-    let cases = [
-        (&["--resume"][..], "are in"),
-        (&RESUME, "there is no file crew.db"),
-        (&["--resume", "--db", ":memory:"], "cannot go on"),
-        (&["--resume", "--no-db"], "cannot be used with"),
-    ];
-    for (options, why) in cases {
-        let done = crew.run(options);
-        assert_eq!(done.code, Some(2), "{done:?}");
-        assert!(done.stderr.contains(why), "{options:?}: {done:?}");
-    }
-    assert!(!crew.file("ran").exists());
-}
-
-#[test]
-fn resume_with_another_plan_is_refused_and_changes_nothing() {
-    let plan = task("a", &attempts("a"), AT_ONCE) + &task("b", "true", "after = [\"a\"]");
-    let crew = Crew::new(&plan);
-    let mut run = crew.start(&DB);
-    run.line_with("a | up");
-    crew.crash(run);
-    let b = task("b", "true", "after = [\"a\"]");
-    let cases = [
-        (
-            b.replace("after = [\"a\"]", ""),
-            "its task \"a\" is not in the plan",
-        ),
-        (
-            task("a", "true", AT_ONCE) + &b,
-            "`command` of task \"a\" is not as it was",
-        ),
-        (
-            task("a", &attempts("a"), "") + &b,
-            "`retry` of task \"a\" is not as it was",
-        ),
-    ];
-    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
-    for (plan, why) in cases {
-        fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
-        let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
-        assert_eq!(done.code, Some(2), "{done:?}");
-        assert!(done.stderr.contains(why), "{why}: {done:?}");
-    }
-    assert_eq!(
-        (state(&crew, "a"), state(&crew, "b")),
-        ("running".into(), "pending".into())
-    );
-    assert_eq!(crew.run(&RESUME).code, Some(0));
-}
-
-#[test]
-fn tasks_that_were_added_to_the_plan_run_too() {
-    let crew = Crew::new(&task("a", &attempts("a"), AT_ONCE));
-    let mut run = crew.start(&DB);
-    run.line_with("a | up");
-    crew.crash(run);
-    let plan = task("a", &attempts("a"), AT_ONCE) + &task("b", "echo ran > b", "after = [\"a\"]");
-    fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
-    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
-    let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(read(&crew, "b"), "ran\n");
-}
-
-#[test]
-fn task_that_cannot_be_added_leaves_the_run_as_it_is() {
-    let crew = Crew::new(&(task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE)));
-    let mut run = crew.start(&DB);
-    run.line_with("b | up");
-    poll("the end of a", || state(&crew, "a") == "completed");
-    crew.crash(run);
-    let added = task("late", "echo ran > late", "parent = \"a\"");
-    let plan = task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE) + &added;
-    fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
-    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
-    let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
-    assert_eq!(done.code, Some(1), "{done:?}");
-    assert!(
-        done.stderr.contains("task \"late\" was not accepted"),
-        "{done:?}"
-    );
-
-    assert_eq!(crew.run(&RESUME).code, Some(0));
-    assert_eq!(read(&crew, "b"), "1\n2\n", "no attempt was used up");
 }
 
 #[test]
