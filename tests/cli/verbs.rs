@@ -182,6 +182,7 @@ fn wait_tells_each_end_once_also_of_those_that_ended_before() {
         crew.say(&["wait", "quick"]).stdout,
         "lead/quick completed\n"
     );
+    assert_eq!(crew.say(&["wait", "bad"]).stdout, "lead/bad failed\n");
     let bad = crew.say(&["wait", "bad", "quick", "bad"]);
     assert_eq!(bad.code, Some(1));
     assert_eq!(bad.stdout, "lead/bad failed\nlead/quick completed\n");
