@@ -111,14 +111,15 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Gives everything back, as of the newest commit.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be read.
+    /// [`StoreError::Unavailable`] when it cannot be read now, [`StoreError::Damaged`] when never.
     fn load(&self) -> Result<Loaded, StoreError>;
 
     /// The oldest events still kept that come after a number: at most `limit`, and never more than
     /// [`EVENTS_PAGE_MAX`]. When older ones are gone, the first number given is above `after + 1`.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when they cannot be read.
+    /// [`StoreError::Unavailable`] when they cannot be read now, [`StoreError::Damaged`] when
+    /// never.
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
 
     /// How long a commit may take; always the same answer.
@@ -129,10 +130,17 @@ pub trait Store: Debug + Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It cannot work now: a full disk, a broken file, a lost connection. The same call may be
+    /// It cannot work now: a full disk, a lost connection. The same call may be
     /// made again later.
     #[error("the store is not available; nothing was kept, the same call may be made again")]
     Unavailable {
+        /// What is wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It does not hold what was written to it: no call can succeed until it is mended.
+    #[error("the store is damaged; nothing was kept, put a copy in its place")]
+    Damaged {
         /// What is wrong.
         #[source]
         source: Box<dyn Error + Send + Sync>,

@@ -245,6 +245,11 @@ pub(super) fn spec_checksum(task: &str, body: &str) -> u32 {
     Checksum::default().text(task).text(body).end()
 }
 
+/// The checksum of the row of a closed scope.
+pub(super) fn scope_checksum(scope: &str) -> u32 {
+    Checksum::default().text(scope).end()
+}
+
 impl TaskRow {
     /// The row of a record whose spec has that number.
     pub(super) fn write(record: &Record, spec: i64) -> Self {
@@ -316,7 +321,7 @@ impl EventRow {
     }
 }
 
-const CHECKSUM: &str = "its checksum does not match";
+pub(super) const CHECKSUM: &str = "its checksum does not match";
 
 /// As SQLite has no unsigned numbers, the bits are kept.
 const fn micros(at: Timestamp) -> i64 {

@@ -7,11 +7,17 @@
 //!
 //! *Not here*: what the rows mean (`codec`), which are written (`pen`), their tables (`schema`).
 
+#[cfg(any(test, feature = "testing"))]
+mod aside;
+mod generation;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(test)]
+use rusqlite::types::Value;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, TransactionBehavior, params,
 };
@@ -36,15 +42,25 @@ impl Trouble {
         let Self(error) = self;
         matches!(
             error.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            Some(
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    // What we write keeps every constraint when what is there is what we wrote.
+                    | ErrorCode::ConstraintViolation
+            )
         ) || error.sqlite_error_code().is_none()
     }
 }
 
 impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
+        let is_damage = trouble.is_damage();
         let source: Box<dyn Error + Send + Sync> = Box::new(trouble);
-        Self::Unavailable { source }
+        if is_damage {
+            Self::Damaged { source }
+        } else {
+            Self::Unavailable { source }
+        }
     }
 }
 
@@ -96,11 +112,16 @@ impl Database {
         })
     }
 
-    /// Says how the writer works.
-    pub(super) fn prepare(&self, is_synced: bool) -> Result<(), Trouble> {
+    /// Says how the writer works, and tells how the file is written, which should be with a log
+    /// (`wal`).
+    pub(super) fn prepare(&self, is_synced: bool) -> Result<String, Trouble> {
         // The first one counts for a new file only, and before its first table.
         self.0.pragma_update(None, "auto_vacuum", "incremental")?;
-        self.0.pragma_update(None, "journal_mode", "wal")?;
+        let mode = "PRAGMA journal_mode = wal";
+        let mode = self.0.query_row(mode, [], |row| row.get(0))?;
+        // Where a sync leaves it in a cache of the disk, the disk is told as well.
+        self.0.pragma_update(None, "fullfsync", true)?;
+        self.0.pragma_update(None, "checkpoint_fullfsync", true)?;
         let synchronous = if is_synced { "full" } else { "normal" };
         self.0.pragma_update(None, "synchronous", synchronous)?;
         // A checkpoint stands in the way of the commit that begins it, so it is rare; the keeper
@@ -110,7 +131,7 @@ impl Database {
         self.0.pragma_update(None, "cache_size", -65_536)?;
         // A mapped file that shrinks is a bus error.
         self.0.pragma_update(None, "mmap_size", 0)?;
-        Ok(())
+        Ok(mode)
     }
 
     /// Brings the tables from a version to the newest one, all of it or nothing.
@@ -139,26 +160,6 @@ impl Database {
         let mut fresh = Self(Connection::open_in_memory()?);
         fresh.migrate(0)?;
         fresh.schema()
-    }
-
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn set_pages_max(&self, pages: u32) -> Result<(), Trouble> {
-        let sql = format!("PRAGMA max_page_count = {pages}");
-        Ok(self.0.query_row(&sql, [], |_| Ok(()))?)
-    }
-
-    /// Whether each commit waits for the disk: 1 is no, 2 is yes.
-    #[cfg(test)]
-    pub(super) fn synchronous(&self) -> i64 {
-        let level = self.0.query_row("PRAGMA synchronous", [], |row| row.get(0));
-        level.expect("it is whole")
-    }
-
-    #[cfg(test)]
-    pub(super) fn set_identity(&self, application: i32, version: i64) {
-        let set = |name, value| self.0.pragma_update(None, name, value);
-        set("application_id", i64::from(application)).expect("it is ours");
-        set("user_version", version).expect("it is ours");
     }
 
     /// Does all of `work` or nothing, and waits for the disk as this connection does.
@@ -253,11 +254,15 @@ impl Rows<'_> {
         self.first(sql, params![task], |row| spec_row(row, 0))
     }
 
-    /// The specs of which nothing tells any more.
+    /// Forgets the specs of a task of which nothing tells any more: those that are older than the
+    /// one of its oldest event, as a task and its events go from one spec to a later one.
     pub(super) fn forget_specs(&self, task: &str) -> Result<(), Trouble> {
-        let sql = "DELETE FROM spec WHERE task = ?1
-            AND NOT EXISTS (SELECT 1 FROM task WHERE id = ?1)
-            AND NOT EXISTS (SELECT 1 FROM event WHERE task = ?1)";
+        let sql = "WITH used AS (
+                SELECT spec FROM (SELECT spec FROM event WHERE task = ?1 ORDER BY seq LIMIT 1)
+                UNION ALL SELECT spec FROM task WHERE id = ?1
+            )
+            DELETE FROM spec WHERE task = ?1
+                AND id < coalesce((SELECT min(spec) FROM used), 9223372036854775807)";
         self.run(sql, params![task]).map(drop)
     }
 
@@ -312,13 +317,19 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// How many tasks there are, as the index of their ids has it and as their table has it.
-    pub(super) fn count_tasks(&self) -> Result<(i64, i64), Trouble> {
-        let number = |sql| self.0.query_row(sql, [], |row| row.get(0));
-        Ok((
-            number("SELECT count(*) FROM task INDEXED BY sqlite_autoindex_task_1 WHERE id > ''")?,
-            number("SELECT count(*) FROM task NOT INDEXED")?,
-        ))
+    /// How many rows a table with a text as its key has: in the index of that, and in itself.
+    pub(super) fn counts(&self, table: &str, key: &str) -> Result<(i64, i64), Trouble> {
+        let number = |sql: &str| self.0.query_row(sql, [], |row| row.get(0));
+        let index = format!("sqlite_autoindex_{table}_1");
+        let by_index = format!("SELECT count(*) FROM {table} INDEXED BY {index} WHERE {key} > ''");
+        let by_table = format!("SELECT count(*) FROM {table} NOT INDEXED");
+        Ok((number(&by_index)?, number(&by_table)?))
+    }
+
+    /// How many events there are, as the index of their tasks has it.
+    pub(super) fn count_events(&self) -> Result<i64, Trouble> {
+        let sql = "SELECT count(*) FROM event INDEXED BY event_by_task WHERE task > ''";
+        Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// A page of tasks, the newest first: of a scope, in a state, older than `before`.
@@ -406,6 +417,22 @@ impl Rows<'_> {
         let tasks = self.all(sql, params![up_to], |row| row.get(0))?;
         self.run("DELETE FROM event WHERE seq <= ?", params![up_to])?;
         Ok(tasks)
+    }
+
+    /// The scopes that are closed, each with its checksum.
+    pub(super) fn closed(&self) -> Result<Vec<(String, u32)>, Trouble> {
+        let sql = "SELECT scope, checksum FROM closed";
+        self.all(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    pub(super) fn close(&self, scope: &str, checksum: u32) -> Result<(), Trouble> {
+        let sql = "INSERT OR IGNORE INTO closed (scope, checksum) VALUES (?, ?)";
+        self.run(sql, params![scope, checksum]).map(drop)
+    }
+
+    pub(super) fn reopen(&self, scope: &str) -> Result<(), Trouble> {
+        let sql = "DELETE FROM closed WHERE scope = ?";
+        self.run(sql, params![scope]).map(drop)
     }
 
     pub(super) fn fact(&self, key: &str) -> Result<Option<String>, Trouble> {

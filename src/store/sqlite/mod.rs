@@ -134,7 +134,11 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It is not what was written. Nothing was changed.
-    #[error("{} is damaged: put a copy in its place, or begin with a new file", path.display())]
+    #[error(
+        "{} is damaged: put a copy in its place and remove what lies beside it (-wal and -shm, \
+         unless the copy has its own), or begin with a new file",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -204,11 +208,13 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`] says what to do; the file is as it was.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let place = Place::take(path.as_ref())?;
+        let mut place = Place::take(path.as_ref())?;
         let path = place.path().to_owned();
         let error = |error: ReadError| OpenError::of(&path, error);
         let is_synced = options.durability == Durability::Synced;
-        let database = open_database(&path, is_synced)?;
+        check_generation(&place)?;
+        let mut database = open_database(&path, is_synced)?;
+        begin_generation(&mut database, &mut place);
         let pen = Pen::new(database, options.history_max);
         let mut pen = pen.map_err(|trouble| error(trouble.into()))?;
         let loaded = Mutex::new(Some(pen.load().map_err(error)?));
@@ -245,12 +251,46 @@ impl SqliteStore {
     }
 }
 
+/// Whether the log beside the file is its own: with the log of another one, a file is a mixture of
+/// several points in time.
+fn check_generation(place: &Place) -> Result<(), OpenError> {
+    let (true, Some(noted)) = (place.has_log(), place.generation()) else {
+        return Ok(());
+    };
+    match Database::generation_without_log(place.path()) {
+        // It is noted after it is in the file.
+        Some(found) if found != noted && found != noted + 1 => Err(OpenError::damaged(
+            place.path(),
+            "its log (-wal) belongs to another copy of it; to use this copy, remove -wal and -shm",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Notes which file the log belongs to from now on. Without that a mixture is not seen, which is
+/// no reason not to open the file.
+fn begin_generation(database: &mut Database, place: &mut Place) {
+    let generation = database.next_generation().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the file has no new generation");
+        None
+    });
+    if let Err(error) = place.note(generation) {
+        tracing::warn!(%error, "the generation of the file was not noted");
+    }
+}
+
 /// Opens the file for writing and brings it to the newest version.
 fn open_database(path: &Path, is_synced: bool) -> Result<Database, OpenError> {
     let error = |trouble: Trouble| OpenError::of(path, trouble.into());
     let mut database = Database::open(path, Access::Write).map_err(error)?;
     let version = check_identity(&database, path)?;
-    database.prepare(is_synced).map_err(error)?;
+    let mode = database.prepare(is_synced).map_err(error)?;
+    if mode != "wal" {
+        return Err(OpenError::Unavailable {
+            path: path.to_owned(),
+            source: format!("it is written with the journal mode {mode} instead of wal").into(),
+        });
+    }
     if version < schema::STEPS.len() {
         database.migrate(version).map_err(error)?;
     }

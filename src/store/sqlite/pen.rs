@@ -17,8 +17,6 @@ use crate::store::{Batch, EVENTS_PAGE_MAX, Loaded, StoreError, check_order, chec
 
 /// Most events that one commit removes beside those that it adds.
 const FORGET_AT_ONCE: u64 = 1_000;
-/// The fact that says which scopes are closed.
-const CLOSED_SCOPES: &str = "closed_scopes";
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +38,13 @@ impl ReadError {
 
 impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
+        let is_damage = error.is_damage();
         let source = Box::new(error);
-        Self::Unavailable { source }
+        if is_damage {
+            Self::Damaged { source }
+        } else {
+            Self::Unavailable { source }
+        }
     }
 }
 
@@ -54,6 +57,8 @@ pub(super) struct Pen {
     oldest: u64,
     newest: Seq,
     specs: Specs,
+    /// The scopes that are closed in the file; only what differs from them is written.
+    closed: BTreeSet<Scope>,
 }
 
 /// The newest specs of tasks that have not settled, with their numbers.
@@ -69,17 +74,19 @@ impl Pen {
             oldest: oldest.cast_unsigned(),
             newest: Seq(newest.cast_unsigned()),
             specs: HashMap::new(),
+            closed: BTreeSet::new(),
         })
     }
 
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let newest = check_order(self.newest, &batch.events)?;
         let keep_from = self.keep_from(newest);
-        let known = &self.specs;
+        let (known, closed) = (&self.specs, &self.closed);
         let found = self.database.atomically(|rows| {
             let mut sheet = Sheet {
                 rows,
                 known,
+                closed,
                 found: Specs::new(),
             };
             sheet.write(batch)?;
@@ -96,6 +103,9 @@ impl Pen {
         }
         for id in &batch.removed {
             self.specs.remove(id);
+        }
+        if let Some(closed) = &batch.closed {
+            self.closed.clone_from(closed);
         }
         Ok(())
     }
@@ -121,6 +131,7 @@ impl Pen {
             Ok::<_, ReadError>((loaded, specs))
         })?;
         self.specs = specs;
+        self.closed.clone_from(&loaded.closed);
         Ok(loaded)
     }
 
@@ -137,6 +148,7 @@ impl Pen {
 struct Sheet<'a> {
     rows: &'a Rows<'a>,
     known: &'a Specs,
+    closed: &'a BTreeSet<Scope>,
     found: Specs,
 }
 
@@ -159,7 +171,13 @@ impl Sheet<'_> {
             self.rows.forget_specs(&id)?;
         }
         if let Some(closed) = &batch.closed {
-            self.rows.set_fact(CLOSED_SCOPES, &codec::json(closed))?;
+            for scope in closed.difference(self.closed) {
+                let checksum = codec::scope_checksum(scope.as_str());
+                self.rows.close(scope.as_str(), checksum)?;
+            }
+            for scope in self.closed.difference(closed) {
+                self.rows.reopen(scope.as_str())?;
+            }
         }
         Ok(())
     }
@@ -226,24 +244,47 @@ pub(super) fn load(
         records.push(Arc::new(record));
         Ok::<_, ReadError>(())
     })?;
-    let (by_index, by_table) = rows.count_tasks()?;
-    if by_index != by_table {
-        let why = format!("{by_table} rows, but {by_index} in its index");
-        return Err(Damage::new("task", &"(all)", &why).into());
+    let seq = newest_event(rows)?;
+    if let Some(record) = records.iter().find(|record| record.seq > seq) {
+        let why = format!("event {} of it is missing", record.seq);
+        return Err(Damage::new("task", &record.id, &why).into());
     }
-    let (_, newest) = rows.log_ends()?.unwrap_or((1, 0));
+    for (table, key) in [("task", "id"), ("closed", "scope"), ("meta", "key")] {
+        let (by_index, by_table) = rows.counts(table, key)?;
+        check_count(table, by_table, by_index)?;
+    }
     Ok(Loaded {
-        seq: Seq(newest.cast_unsigned()),
+        seq,
         records,
         closed: closed_scopes(rows)?,
     })
 }
 
+/// A page that lost rows looks like a smaller one; what else counts them tells.
+fn check_count(table: &'static str, found: i64, in_index: i64) -> Result<(), Damage> {
+    if found == in_index {
+        return Ok(());
+    }
+    let why = format!("{found} rows, but {in_index} in its index");
+    Err(Damage::new(table, &"(all)", &why))
+}
+
+/// The number of the newest event, of a log that has lost none at its ends. What is missing between
+/// them is seen when it is read.
+fn newest_event(rows: &Rows<'_>) -> Result<Seq, ReadError> {
+    let (oldest, newest) = rows.log_ends()?.unwrap_or((1, 0));
+    check_count("event", newest - oldest + 1, rows.count_events()?)?;
+    Ok(Seq(newest.cast_unsigned()))
+}
+
 fn closed_scopes(rows: &Rows<'_>) -> Result<BTreeSet<Scope>, ReadError> {
-    let Some(text) = rows.fact(CLOSED_SCOPES)? else {
-        return Ok(BTreeSet::new());
-    };
-    codec::parse(&text).map_err(|why| Damage::new("meta", &CLOSED_SCOPES, &why).into())
+    let scopes = rows.closed()?.into_iter().map(|(name, checksum)| {
+        if checksum != codec::scope_checksum(&name) {
+            return Err(Damage::new("closed", &name, &codec::CHECKSUM));
+        }
+        Scope::new(name.as_str()).map_err(|why| Damage::new("closed", &name, &why))
+    });
+    Ok(scopes.collect::<Result<_, _>>()?)
 }
 
 /// The oldest events after a number, at most [`EVENTS_PAGE_MAX`].
@@ -255,12 +296,14 @@ pub(super) fn events(
     // Numbers beyond those of SQLite have no events.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     let events = read_events(&rows.events_after(after, page(limit))?)?;
-    let numbers = events.windows(2);
-    if let Some(gap) = numbers
-        .into_iter()
-        .find(|two| two[0].seq.next() != two[1].seq)
-    {
-        return Err(Damage::new("event", &gap[0].seq.next(), &"it is missing").into());
+    let (oldest, _) = rows.log_ends()?.unwrap_or((1, 0));
+    // Only what is before the oldest one may be missing.
+    let mut wanted = Seq(after.cast_unsigned().max(oldest.cast_unsigned() - 1)).next();
+    for event in &events {
+        if event.seq != wanted {
+            return Err(Damage::new("event", &wanted, &"it is missing").into());
+        }
+        wanted = wanted.next();
     }
     Ok(events)
 }
@@ -279,6 +322,10 @@ pub(super) fn read_events(rows: &[(EventRow, SpecRow)]) -> Result<Vec<Arc<Event>
             Some(shared) => Arc::clone(shared),
             None => spec.read()?,
         };
+        if row.task != spec.task {
+            let why = format!("its spec is one of {}", spec.task);
+            return Err(Damage::new("event", &row.seq, &why).into());
+        }
         specs.insert(spec.id, Arc::clone(&shared));
         events.push(Arc::new(row.read(shared)?));
     }

@@ -23,6 +23,8 @@ const HEADER_BYTES: u64 = 512;
 pub(super) struct Place {
     path: PathBuf,
     lock: File,
+    /// Which generation of the file its log belongs to, if that is known.
+    generation: Option<u64>,
 }
 
 impl Place {
@@ -35,6 +37,7 @@ impl Place {
         let folder = folder_of(path);
         check_folder(&folder)?;
         check_file(path)?;
+        let log = beside(path, "-wal");
         let lock_path = beside(path, ".lock");
         check_file(&lock_path)?;
         let lock = ours(OpenOptions::new().read(true).write(true).create(true));
@@ -44,14 +47,17 @@ impl Place {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let path = path.to_owned();
-                let pid = holder(&mut lock);
+                let pid = noted(&mut lock).0;
                 return Err(OpenError::InUse { path, pid });
             }
             Err(TryLockError::Error(source)) => return Err(error(source)),
         }
-        let written = lock.set_len(0).and_then(|()| lock.rewind());
-        let written = written.and_then(|()| writeln!(lock, "{}", std::process::id()));
-        written.map_err(error)?;
+        check_log(path)?;
+        let (_, generation) = noted(&mut lock);
+        write_note(&mut lock, Some(std::process::id()), generation).map_err(error)?;
+        // What a process that was killed had written and not synced could be read now, and told,
+        // and still be lost with the next power cut.
+        sync_log(&log).map_err(error)?;
         let mut options = OpenOptions::new();
         match ours(options.write(true).create_new(true)).open(path) {
             // So that nobody else can read it from its first byte on.
@@ -63,18 +69,41 @@ impl Place {
         check_file(path)?;
         check_size(path)?;
         let path = path.to_owned();
-        Ok(Self { path, lock })
+        Ok(Self {
+            path,
+            lock,
+            generation,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which generation of the file its log belongs to, if that is known.
+    pub(super) fn generation(&self) -> Option<u64> {
+        self.generation
+    }
+
+    /// Notes that for the next one.
+    pub(super) fn note(&mut self, generation: Option<u64>) -> io::Result<()> {
+        self.generation = None;
+        write_note(&mut self.lock, Some(std::process::id()), generation)?;
+        self.lock.sync_data()?;
+        self.generation = generation;
+        Ok(())
+    }
+
+    /// Whether there is something in the log.
+    pub(super) fn has_log(&self) -> bool {
+        bytes(&beside(&self.path, "-wal")) > 0
     }
 }
 
 impl Drop for Place {
     /// Whoever looks into the lock from now on finds nobody.
     fn drop(&mut self) {
-        if let Err(error) = self.lock.set_len(0) {
+        if let Err(error) = write_note(&mut self.lock, None, self.generation) {
             tracing::debug!(%error, "the lock still names this process");
         }
     }
@@ -101,11 +130,52 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Who wrote its number into the lock.
-fn holder(lock: &mut File) -> Option<u32> {
+/// Who wrote its number into the lock, and which generation the log belongs to.
+fn noted(lock: &mut File) -> (Option<u32>, Option<u64>) {
     let mut text = String::new();
-    lock.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    if lock.read_to_string(&mut text).is_err() {
+        return (None, None);
+    }
+    let mut lines = text.lines();
+    let pid = lines.next().and_then(|line| line.parse().ok());
+    (pid, lines.next().and_then(|line| line.parse().ok()))
+}
+
+fn write_note(lock: &mut File, pid: Option<u32>, generation: Option<u64>) -> io::Result<()> {
+    let text = |number: Option<u64>| number.map(|it| it.to_string()).unwrap_or_default();
+    let note = format!("{}\n{}\n", text(pid.map(u64::from)), text(generation));
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(note.as_bytes())
+}
+
+/// How long a file is; nothing when it is not there.
+fn bytes(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// SQLite begins anew where there is no file, and removes the log that is left of it.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    if bytes(path) == 0 && bytes(&beside(path, "-wal")) > 0 {
+        let why = "its log (-wal) is there, and it is not; without it, the log is of no use";
+        return Err(OpenError::damaged(path, why));
+    }
+    Ok(())
+}
+
+fn sync_log(log: &Path) -> io::Result<()> {
+    match File::open(log) {
+        Ok(log) => log.sync_data(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Who reads needs the same place as who writes.
+pub(super) fn check_to_read(path: &Path) -> Result<(), OpenError> {
+    check_folder(&folder_of(path))?;
+    check_file(path)?;
+    check_log(path)
 }
 
 /// A new file is in its folder when the folder is on the disk, too.
@@ -147,9 +217,14 @@ pub(super) fn check_folder(folder: &Path) -> Result<(), OpenError> {
         let advice = "choose a path in a folder".to_owned();
         return Err(refuse(folder, "is no folder", advice));
     }
-    if mode(&metadata) & 0o002 != 0 {
+    let mode = mode(&metadata);
+    if mode & 0o002 != 0 {
         let advice = "make a folder of your own for it (mkdir -m 700)".to_owned();
         return Err(refuse(folder, "can be written by everybody", advice));
+    }
+    if mode & 0o020 != 0 {
+        let advice = format!("take that away: chmod g-w {}", folder.display());
+        return Err(refuse(folder, "can be written by a group", advice));
     }
     Ok(())
 }
@@ -174,6 +249,14 @@ pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
         let advice = "choose another path".to_owned();
         return Err(refuse(path, "is no file", advice));
     }
+    if links(&metadata) > 1 {
+        let advice = "keep one of its names, with the -wal beside that, and remove the others";
+        return Err(refuse(
+            path,
+            "has several names (hard links)",
+            advice.into(),
+        ));
+    }
     if mode(&metadata) & 0o077 != 0 {
         let advice = format!("take that away: chmod 600 {}", path.display());
         return Err(refuse(path, "can be read or written by others", advice));
@@ -183,8 +266,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
 
 /// SQLite takes what is too short to be a file of its own for a new one.
 fn check_size(path: &Path) -> Result<(), OpenError> {
-    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    if !(1..HEADER_BYTES).contains(&bytes) {
+    if !(1..HEADER_BYTES).contains(&bytes(path)) {
         return Ok(());
     }
     if has_header(path) {
@@ -197,6 +279,16 @@ fn check_size(path: &Path) -> Result<(), OpenError> {
 #[cfg(unix)]
 fn mode(metadata: &fs::Metadata) -> u32 {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions())
+}
+
+#[cfg(unix)]
+fn links(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(not(unix))]
+fn links(_metadata: &fs::Metadata) -> u64 {
+    1
 }
 
 #[cfg(not(unix))]

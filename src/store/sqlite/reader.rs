@@ -41,7 +41,7 @@ impl Reader {
     /// [`OpenError`] says what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        place::check_file(path)?;
+        place::check_to_read(path)?;
         let error = |error: ReadError| OpenError::of(path, error);
         let database = Database::open(path, Access::Read);
         let database = database.map_err(|trouble| error(trouble.into()))?;
@@ -58,7 +58,7 @@ impl Reader {
     /// Everything that is in it.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be read.
+    /// [`StoreError::Unavailable`] when it cannot be read now, [`StoreError::Damaged`] when never.
     pub fn load(&self) -> Result<Loaded, StoreError> {
         Ok(self.database().read(|rows| pen::load(rows, |_, _| {}))?)
     }
@@ -66,7 +66,7 @@ impl Reader {
     /// The task of this id.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be read.
+    /// [`StoreError::Unavailable`] when it cannot be read now, [`StoreError::Damaged`] when never.
     pub fn get(&self, id: TaskId) -> Result<Option<Arc<Record>>, StoreError> {
         let found = self.database().read(|rows| {
             let Some((row, spec)) = rows.task(&id.to_string())? else {
@@ -81,7 +81,7 @@ impl Reader {
     /// page before.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be read.
+    /// [`StoreError::Unavailable`] when it cannot be read now, [`StoreError::Damaged`] when never.
     pub fn page(
         &self,
         scope: Option<&Scope>,
@@ -105,7 +105,7 @@ impl Reader {
     /// The tasks right below one, the oldest first.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be read.
+    /// [`StoreError::Unavailable`] when it cannot be read now, [`StoreError::Damaged`] when never.
     pub fn children(&self, parent: TaskId) -> Result<Vec<Arc<Record>>, StoreError> {
         let children = self.database().read(|rows| {
             let children = rows.children(&parent.to_string())?;
@@ -122,7 +122,8 @@ impl Reader {
     /// [`EVENTS_PAGE_MAX`](crate::store::EVENTS_PAGE_MAX).
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when they cannot be read.
+    /// [`StoreError::Unavailable`] when they cannot be read now, [`StoreError::Damaged`] when
+    /// never.
     pub fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         Ok(self
             .database()
@@ -132,7 +133,8 @@ impl Reader {
     /// The same, about one task.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when they cannot be read.
+    /// [`StoreError::Unavailable`] when they cannot be read now, [`StoreError::Damaged`] when
+    /// never.
     pub fn events_of(
         &self,
         task: TaskId,

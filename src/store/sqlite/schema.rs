@@ -49,7 +49,13 @@ CREATE TABLE event (
 );
 CREATE INDEX event_by_task ON event (task);
 
--- Facts about the manager.
+-- The scopes that take no tasks any more.
+CREATE TABLE closed (
+    scope TEXT PRIMARY KEY NOT NULL,
+    checksum INTEGER NOT NULL
+);
+
+-- Facts about the file.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY NOT NULL,
     value TEXT NOT NULL

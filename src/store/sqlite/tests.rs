@@ -6,12 +6,13 @@ mod dice;
 mod fixtures;
 mod place;
 mod power;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
-use crate::kernel::{Record, Scope, Spec, State};
+use crate::kernel::{Payload, Record, Scope, Spec, State};
 use crate::sample;
 use crate::store::contract;
 
@@ -177,4 +178,72 @@ fn spec_is_written_once_and_again_when_it_changes() {
     let log = store.events(Seq(0), 10).expect("the file is whole");
     assert_eq!(log.len(), 4);
     assert!(log.iter().all(|event| event.spec.scope.as_str() == "store"));
+}
+
+#[test]
+fn specs_of_an_id_that_lives_on_are_forgotten_with_its_events() {
+    let folder = Folder::new();
+    let store = folder.open_with(Options::default().history_max(10));
+    for life in 1..=1_000_u32 {
+        let mut spec = sample::spec("store");
+        spec.input = Some(Payload::from_json(life.to_string()));
+        let seq = u64::from(life);
+        let record = sample::record(sample::id(1), &Arc::new(spec), State::Completed, seq);
+        let record = Arc::new(Record {
+            incarnation: life,
+            ..Record::clone(&record)
+        });
+        let batch = Batch {
+            events: vec![sample::event(seq, &record)],
+            records: vec![record],
+            ..Batch::default()
+        };
+        store.commit(&batch).expect("there is room");
+    }
+    let count = store.pen().database.ask("SELECT count(*) FROM spec");
+    let count: u32 = count[0][0]
+        .as_ref()
+        .expect("it is one")
+        .parse()
+        .expect("it is one");
+    assert!((10..=20).contains(&count), "{count} specs are kept");
+    drop(store);
+
+    let store = folder.open();
+    assert_eq!(store.load().expect("it is whole").seq, Seq(1_000));
+    assert!(store.events(Seq(0), 100).expect("it is whole").len() >= 10);
+}
+
+#[test]
+fn close_of_a_scope_writes_that_scope_alone() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let scopes = |names: &[&str]| {
+        let scopes = names.iter().map(|name| Scope::new(*name));
+        scopes.map(|scope| scope.expect("it is valid")).collect()
+    };
+    let close = |names: &[&str]| {
+        let closed = Some(scopes(names));
+        let batch = Batch {
+            closed,
+            ..Batch::default()
+        };
+        let changes = || store.pen().database.changes();
+        let before = changes();
+        store.commit(&batch).expect("there is room");
+        changes() - before
+    };
+    assert_eq!(close(&["a", "b", "c"]), 3);
+    assert_eq!(close(&["a", "b", "c", "d"]), 1);
+    assert_eq!(close(&["b", "c", "d"]), 1);
+    assert_eq!(
+        store.load().expect("it is whole").closed,
+        scopes(&["b", "c", "d"])
+    );
+    store
+        .pen()
+        .database
+        .change("UPDATE closed SET scope = 'x' WHERE scope = 'b'");
+    let error = store.load().expect_err("a scope has another name");
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
 }

@@ -66,7 +66,8 @@ impl Book {
     /// Whether a process writes the file: the lock beside it says which.
     fn is_written(&self) -> bool {
         let holder = std::fs::read_to_string(beside(&self.path, ".lock")).unwrap_or_default();
-        let holder = holder.trim().parse().ok().and_then(Pid::from_raw);
+        let holder = holder.lines().next().and_then(|line| line.parse().ok());
+        let holder = holder.and_then(Pid::from_raw);
         holder.is_some_and(|pid| match test_kill_process(pid) {
             Ok(()) => true,
             // It is there, and somebody else's.

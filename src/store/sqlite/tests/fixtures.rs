@@ -25,6 +25,7 @@ fn write(path: &Path) {
         let mut event = dice.event();
         let mut record = dice.record();
         record.id = sample::id(u128::from(seq));
+        record.seq = Seq(seq);
         event.task = record.id;
         event.seq = Seq(seq);
         let batch = Batch {

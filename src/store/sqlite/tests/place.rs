@@ -47,7 +47,8 @@ fn lock_that_a_dead_process_left_behind_holds_nobody() {
     let lock = beside(folder.as_ref(), ".lock");
     fs::write(&lock, "4194304\n").expect("it is ours");
     drop(folder.open());
-    assert_eq!(fs::read_to_string(lock).expect("it is ours"), "");
+    let text = fs::read_to_string(lock).expect("it is ours");
+    assert!(text.starts_with('\n'), "it names nobody: {text:?}");
 }
 
 #[test]
@@ -229,6 +230,13 @@ fn links_and_folders_of_everybody_are_refused() {
     assert!(error.contains(&home.display().to_string()), "{error}");
     fs::remove_dir_all(link.parent().expect("it has one")).expect("it is ours");
 
+    allow(home, 0o770);
+    for error in [
+        refusal(folder.as_ref()),
+        Reader::open(&folder).expect_err("it is refused"),
+    ] {
+        assert!(error.to_string().contains("chmod g-w"), "{error}");
+    }
     allow(home, 0o777);
     let error = refusal(folder.as_ref()).to_string();
     assert!(
@@ -240,4 +248,19 @@ fn links_and_folders_of_everybody_are_refused() {
     fs::create_dir(&inner).expect("it can be made");
     let error = refusal(&inner).to_string();
     assert!(error.contains("is no file"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn file_with_two_names_is_refused_by_both() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let other = folder.as_ref().with_file_name("other.db");
+    fs::hard_link(&folder, &other).expect("it can be made");
+    for path in [folder.as_ref(), &other] {
+        let error = refusal(path).to_string();
+        assert!(error.contains("hard links"), "{error}");
+    }
+    fs::remove_file(&other).expect("it is ours");
+    drop(folder.open());
 }

@@ -118,12 +118,20 @@ fn file_shrinks_when_most_of_it_was_removed() {
 fn commits_wait_for_the_disk_unless_a_loss_window_is_asked_for() {
     let folder = Folder::new();
     let store = folder.open();
-    assert_eq!(store.pen().database.synchronous(), 2);
+    let pragma = |store: &SqliteStore, name| store.pen().database.pragma(name);
+    for (name, wanted) in [
+        ("synchronous", "2"),
+        ("journal_mode", "wal"),
+        ("fullfsync", "1"),
+        ("checkpoint_fullfsync", "1"),
+    ] {
+        assert_eq!(pragma(&store, name), wanted, "{name}");
+    }
     drop(store);
 
     let window = |loss_window| Options::default().durability(Durability::Relaxed { loss_window });
     let store = folder.open_with(window(Duration::from_millis(10)));
-    assert_eq!(store.pen().database.synchronous(), 1);
+    assert_eq!(pragma(&store, "synchronous"), "1");
     for seq in 1..=3 {
         let before = store.keeper.syncs();
         store
