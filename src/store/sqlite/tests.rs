@@ -219,7 +219,7 @@ fn close_of_a_scope_writes_that_scope_alone() {
     let folder = Folder::new();
     let store = folder.open();
     let scopes = |names: &[&str]| {
-        let scopes = names.iter().map(|name| Scope::new(*name));
+        let scopes = names.iter().map(|name| Scope::new(name));
         scopes.map(|scope| scope.expect("it is valid")).collect()
     };
     let close = |names: &[&str]| {

@@ -24,7 +24,9 @@ impl Database {
         match value.expect("it is whole") {
             Value::Text(text) => text,
             Value::Integer(number) => number.to_string(),
-            other => panic!("{other:?} is no setting"),
+            other @ (Value::Null | Value::Real(_) | Value::Blob(_)) => {
+                panic!("{other:?} is no setting")
+            }
         }
     }
 
@@ -52,7 +54,9 @@ impl Database {
                     Value::Null => None,
                     Value::Integer(number) => Some(number.to_string()),
                     Value::Text(text) => Some(text),
-                    other => panic!("{other:?} is not for people"),
+                    other @ (Value::Real(_) | Value::Blob(_)) => {
+                        panic!("{other:?} is not for people")
+                    }
                 })
             };
             (0..columns).map(text).collect()
