@@ -297,6 +297,10 @@ impl Gate {
         self.tell(Input::CallbackOver { id, epoch, failure });
     }
 
+    pub(super) fn hooks_begun(&self, id: TaskId, turn: Seq) {
+        self.tell(Input::HooksBegun { id, turn });
+    }
+
     pub(super) fn hooks_over(&self, id: TaskId, turn: Seq, failures: Vec<Arc<str>>) {
         self.tell(Input::HooksOver { id, turn, failures });
     }

@@ -7,6 +7,8 @@
 //! 2. A call is given up when its time is over, when the task has settled without it, and when the
 //!    actors go.
 //! 3. Each call runs in a tokio task of its own.
+//! 4. The time of a call begins with it, however long the store took before, but for a task of a
+//!    tree whose end was promised; the kernel is told.
 //!
 //! *Not here*: what the kernel makes of it (`kernel/supervisor/hook.rs`).
 
@@ -121,7 +123,10 @@ impl Settlements {
             turn,
             outcome,
             until,
+            time,
         } = call;
+        hub.gate.hooks_begun(id, turn);
+        let until = time.map_or(until, |time| hub.clock.now().after(time));
         let Some(record) = hub.index.get(id) else {
             return;
         };

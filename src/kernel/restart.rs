@@ -3,19 +3,23 @@
 //!
 //! # Invariants
 //! 1. A task is never restarted more often than its intensity within the period.
+//! 2. Both are within their bounds, also those of a policy that was stored.
 //!
 //! *Not here*: waiting for the delay (`supervisor/alarm.rs`), attempts of a task that has an end of
 //! its own (`retry`).
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::retry::Retry;
 use super::time::Timestamp;
 
 /// Most restarts within the period of a policy.
 pub const INTENSITY_MAX: u32 = 100;
+/// The shortest period within which restarts are counted: a shorter one would count none, and a
+/// body that fails at once would be started for ever.
+const PERIOD_MIN: Duration = Duration::from_millis(100);
 
 /// After which ends of its body a long-lived task is started again, how often at most, and after
 /// which delay.
@@ -26,7 +30,9 @@ pub const INTENSITY_MAX: u32 = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartPolicy {
     after: After,
+    #[serde(deserialize_with = "capped")]
     intensity: u32,
+    #[serde(deserialize_with = "not_too_short")]
     period: Duration,
     delays: Retry,
 }
@@ -71,10 +77,11 @@ impl RestartPolicy {
         }
     }
 
-    /// Sets how many restarts there are at most (100 is the most) within which period.
+    /// Sets how many restarts there are at most (100 is the most) within which period (100 ms is
+    /// the shortest).
     pub fn intensity(mut self, restarts: u32, period: Duration) -> Self {
         self.intensity = restarts.min(INTENSITY_MAX);
-        self.period = period;
+        self.period = period.max(PERIOD_MIN);
         self
     }
 
@@ -139,4 +146,12 @@ impl RestartPolicy {
         };
         format!("{times}; then: {ended}")
     }
+}
+
+fn capped<'de, D: Deserializer<'de>>(stored: D) -> Result<u32, D::Error> {
+    u32::deserialize(stored).map(|intensity| intensity.min(INTENSITY_MAX))
+}
+
+fn not_too_short<'de, D: Deserializer<'de>>(stored: D) -> Result<Duration, D::Error> {
+    Duration::deserialize(stored).map(|period| period.max(PERIOD_MIN))
 }

@@ -233,6 +233,7 @@ impl Supervisor {
                 word,
             } => self.external(ticket, id, incarnation, word),
             Input::CallbackOver { id, epoch, failure } => self.callback_over(id, epoch, failure),
+            Input::HooksBegun { id, turn } => self.hooks_begun(id, turn),
             Input::HooksOver { id, turn, failures } => self.hooks_over(id, turn, failures),
             Input::HookFailed { record, why } => self.tell_late(&record, What::HookFailed(why)),
             Input::Hosts(hosts) => self.host(hosts),

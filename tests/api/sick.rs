@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use understory::store::{FaultyStore, Latency, MemoryStore};
 use understory::{
-    Cancel, CancelError, Context, Failure, Manager, Part, Seq, ShutdownError, Since, SpawnError,
-    State, TaskId,
+    Cancel, CancelError, Context, Event, Failure, Manager, Part, Seq, ShutdownError, Since,
+    SpawnError, State, TaskHooks, TaskId,
 };
 
-use crate::stage::{has_no_gap, reaches, settle_down, soon, until, until_cancelled};
+use crate::stage::{has_no_gap, reaches, sees, settle_down, soon, until, until_cancelled};
 
 async fn nothing(_: Context) -> Result<(), Failure> {
     Ok(())
@@ -118,6 +118,36 @@ async fn p20_request_to_stop_that_waits_for_the_store_abandons_nobody() {
     for (task, state) in [(task, State::Cancelled), (timed, State::TimedOut)] {
         let record = soon(task.settled()).await.unwrap();
         assert_eq!((record.state, record.is_abandoned()), (state, false));
+    }
+}
+
+/// Their time begins with their call, which waits for the store.
+#[tokio::test(start_paused = true)]
+async fn p26_hooks_have_their_time_when_the_store_works_again() {
+    for latency in [Latency::Instant, Latency::Blocking] {
+        let store = Arc::new(FaultyStore::new(MemoryStore::default()).with_latency(latency));
+        let manager = over(&store);
+        let mut feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
+        let slow = TaskHooks::new().before_settle(|_| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(())
+        });
+        let task = manager.scope("s").task("t").hooks(slow);
+        let worker = task.spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) });
+        let worker = worker.await.unwrap();
+        let id = worker.id();
+        reaches(&manager, id, State::Running).await;
+        store.fail_until_healed();
+        worker.send("end").await.unwrap();
+        until(|| manager.store_trouble().is_some()).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+
+        store.heal();
+
+        assert!(soon(worker).await.unwrap());
+        let told = |name: &'static str| move |event: &Event| event.what.name() == name;
+        let is_over = |event: &Event| told("hook_failed")(event) || told("settled")(event);
+        assert_eq!(sees(&mut feed, is_over).await.what.name(), "settled");
     }
 }
 

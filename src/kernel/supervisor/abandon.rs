@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. Only a task that was asked to stop is given up. Its body stays fenced, and its slot, name and
 //!    key held, until that has stopped (K6).
-//! 2. What lives below is given up first, so that what is above can settle in the same step.
+//! 2. What lives below is given up first, so that what is above can settle in the same step. For
+//!    that nobody waits for hooks either.
 //!
 //! *Not here*: giving up because the time is over (`alarm`), what a request to stop means
 //! (`cancel`).
@@ -44,7 +45,8 @@ impl Supervisor {
         }
         let at = self.now;
         let request = Arc::new(AbandonRequest { reason, by, at });
-        let mut given_up: Vec<_> = self.forest.subtree(id);
+        let below = self.forest.subtree(id);
+        let mut given_up = below.clone();
         given_up.retain(|below| self.holds_up(*below));
         for task in &given_up {
             let record = self.edit(*task);
@@ -59,6 +61,7 @@ impl Supervisor {
             self.emit(*task, What::AbandonAsked(Arc::clone(&request)));
         }
         self.give_up(given_up.iter().copied());
+        self.give_up_hooks(&below);
         Ok(given_up)
     }
 

@@ -183,7 +183,7 @@ impl Supervisor {
                 }
             },
             (Alarm::Abort, State::CancelRequested) => self.abandon(id),
-            (Alarm::Hook, State::Waiting | State::CancelRequested) => self.hooks_late(id),
+            (Alarm::Hook, State::Waiting | State::CancelRequested) => self.hooks_due(id),
             (Alarm::Backoff, State::Pending) => {
                 if matches!(self.task(id).record.wait, Some(Wait::Backoff(_))) {
                     self.set_wait(id, None);

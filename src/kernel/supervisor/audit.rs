@@ -180,10 +180,11 @@ impl Supervisor {
         let waits = record
             .parent
             .is_some_and(|above| self.has_not_started(above));
-        ensure(
-            !waits || task.awaits_parent || record.state == State::CancelRequested,
-            || "it does not wait for its parent, which has not started".to_owned(),
-        )
+        // What has concluded starts no more.
+        let is_over = record.conclusion.is_some() || record.state == State::CancelRequested;
+        ensure(!waits || task.awaits_parent || is_over, || {
+            "it does not wait for its parent, which has not started".to_owned()
+        })
     }
 
     fn audit_pending(&self, id: TaskId, task: &Task) -> Verdict {

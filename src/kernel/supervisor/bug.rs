@@ -48,6 +48,10 @@ pub(crate) enum Bug {
     GraceIgnored,
     /// A task is restarted however often it was.
     RestartedTooOften,
+    /// The late word of a body that was given up counts while its task waits for its children.
+    GivenUpRunsAgain,
+    /// Hooks are called when their time is over.
+    HooksGetNoTime,
 }
 
 impl Supervisor {

@@ -9,6 +9,7 @@
 use super::super::id::TaskId;
 use super::super::record::Cause;
 use super::super::state::State;
+use super::super::time::Timestamp;
 use super::Bug;
 use super::Supervisor;
 use super::close::CloseReport;
@@ -23,6 +24,8 @@ pub(super) struct Watch {
     ticket: Ticket,
     remaining: usize,
     report: CancelReport,
+    /// Until when hooks may hold up the answer, if that was promised: of whole trees.
+    until: Option<Timestamp>,
     /// What else the answer says, when a scope was closed.
     close: Option<CloseReport>,
 }
@@ -64,7 +67,7 @@ impl Supervisor {
         }
         match target {
             Target::One(id) | Target::OneFor(_, id) => {
-                self.watch(ticket, &[*id], None);
+                self.watch(ticket, &[*id], None, None);
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
                 if ask.now {
                     self.give_up([*id]);
@@ -147,7 +150,10 @@ impl Supervisor {
             meant.reverse();
         }
         let tasks: Vec<_> = meant.iter().map(|(id, _)| *id).collect();
-        self.watch(ticket, &tasks, close);
+        let graces = tasks.iter().map(|id| self.grace_of(*id, ask.grace()));
+        let longest = graces.max().unwrap_or_default();
+        let until = self.hooks_until(self.now.after(longest));
+        self.watch(ticket, &tasks, Some(until), close);
         for (id, root) in meant {
             let cause = if id == root {
                 cause
@@ -162,7 +168,20 @@ impl Supervisor {
         }
     }
 
-    fn watch(&mut self, ticket: Ticket, tasks: &[TaskId], close: Option<CloseReport>) {
+    /// When the first of the trees that a task is part of is to be over, if one is waited for.
+    pub(super) fn promised(&self, id: TaskId) -> Option<Timestamp> {
+        let watches = self.tasks[id].watches.iter();
+        let watches = watches.filter_map(|key| self.watches.get(key));
+        watches.filter_map(|watch| watch.until).min()
+    }
+
+    fn watch(
+        &mut self,
+        ticket: Ticket,
+        tasks: &[TaskId],
+        until: Option<Timestamp>,
+        close: Option<CloseReport>,
+    ) {
         if tasks.is_empty() {
             self.answer(ticket, Reply::Cancelled(CancelReport::default()));
             return;
@@ -179,6 +198,7 @@ impl Supervisor {
                 ticket,
                 remaining,
                 report,
+                until,
                 close,
             },
         );

@@ -6,6 +6,9 @@
 //! 2. While they run the task has no live child and takes none; it keeps its name, key and flight.
 //! 3. They hold a task for at most [`HOOKS_MAX`], and one that was cancelled not past the time in
 //!    which its cancel is to be answered.
+//! 4. Their time begins when they are called: until the shell says so it is only held against them
+//!    if the cancel of a tree waits.
+//! 5. Only then may they have less than [`HOOKS_AFTER_STOP`] when they are called.
 //!
 //! After a crash the conclusion stands, and the hooks run again.
 //!
@@ -40,8 +43,20 @@ pub struct HookCall {
     pub turn: Seq,
     /// How it is going to end.
     pub outcome: Arc<Outcome>,
-    /// When they should be over.
+    /// When they should be over, if they are called now.
     pub until: Timestamp,
+    /// How long they have from their call on, whenever that is. Without it the above holds.
+    pub time: Option<Duration>,
+}
+
+/// The call of its hooks that keeps a task from settling.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calling {
+    turn: Seq,
+    /// When it is given up.
+    late: Timestamp,
+    /// How long it may take from its beginning on, if that was not told.
+    time: Option<Duration>,
 }
 
 impl Supervisor {
@@ -72,58 +87,95 @@ impl Supervisor {
     fn call_hooks(&mut self, id: TaskId, outcome: Arc<Outcome>) {
         let now = self.now;
         let stop = self.tasks[id].record.stop.as_deref();
-        let (until, late) = match stop.filter(|stop| !stop.cause.is_timeout()) {
-            Some(stop) => self.hooks_until(stop.grace_until),
-            None => (now.after(HOOKS_MAX), now.after(HOOKS_MAX).after(SLACK)),
-        };
+        let cancel = stop.filter(|stop| !stop.cause.is_timeout());
+        let grace_until = cancel.map(|stop| stop.grace_until);
+        let promised = self.promised(id);
+        let mut until = now.after(HOOKS_MAX);
+        if let Some(grace_until) = grace_until {
+            // Whoever was cancelled long ago, or before a crash, has some time all the same. Of a
+            // tree that is waited for, those above have what those below left: when nothing is
+            // left, they are called and nobody waits for them.
+            let soon = now.after(HOOKS_AFTER_STOP);
+            let soon = promised.map_or(soon, |promised| soon.min(promised));
+            until = until.min(self.hooks_until(grace_until).max(soon));
+        }
+        if self.planted(Bug::HooksGetNoTime) {
+            until = now;
+        }
+        let late = until.after(SLACK).max(now);
+        let until = until.max(now);
+        let time = promised.is_none().then(|| until.since(now));
         self.disarm_all(id);
         self.shift(id, Trigger::AwaitChildren);
         self.set_wait(id, Some(Wait::Hook));
         self.emit(id, What::Waiting(Wait::Hook));
         let turn = self.seq;
-        self.task(id).hook = Some((turn, late));
+        self.task(id).hook = Some(Calling { turn, late, time });
         self.arm(id, late, Alarm::Hook);
         self.out.effects.push(Effect::BeforeSettle(HookCall {
             id,
             turn,
             outcome,
             until,
+            time,
         }));
     }
 
-    /// Until when hooks may run after a stop with this grace, and when they are given up. Of a
-    /// tree that is stopped, those of the tasks above have what those below left; when nothing is
-    /// left, they are called and nobody waits for them.
-    fn hooks_until(&self, grace_until: Timestamp) -> (Timestamp, Timestamp) {
-        let now = self.now;
+    /// Until when hooks may run after a stop with this grace.
+    pub(super) fn hooks_until(&self, grace_until: Timestamp) -> Timestamp {
         let body = grace_until.after(self.bounds.abort_window);
-        let until = body.after(HOOKS_AFTER_STOP).min(now.after(HOOKS_MAX));
-        (until.max(now), until.after(SLACK).max(now))
+        body.after(HOOKS_AFTER_STOP)
     }
 
-    /// A task that is about to settle is asked to stop: it settles as it was going to, but soon.
-    pub(super) fn hurry_hook(&mut self, id: TaskId, ask: &StopAsk) {
-        let grace = self.grace_of(id, ask.grace());
-        let (_, late) = self.hooks_until(self.now.after(grace));
-        if let Some((_, before)) = &mut self.task(id).hook
-            && late < *before
+    /// The shell has called the hooks: their time begins.
+    pub(super) fn hooks_begun(&mut self, id: TaskId, turn: Seq) {
+        let now = self.now;
+        if let Some(task) = self.tasks.get_mut(id)
+            && let Some(calling) = &mut task.hook
+            && calling.turn == turn
+            && let Some(time) = calling.time.take()
         {
-            *before = late;
+            calling.late = now.after(time).after(SLACK);
+            self.rearm_hook(id);
+        }
+    }
+
+    /// The time of the hooks is over, unless they have not been called yet.
+    pub(super) fn hooks_due(&mut self, id: TaskId) {
+        let now = self.now;
+        match self.tasks.get_mut(id).and_then(|task| task.hook.as_mut()) {
+            Some(calling) if calling.time.is_some() => {
+                // What calls them waits for the store.
+                calling.late = now.after(HOOKS_MAX);
+                self.rearm_hook(id);
+            }
+            Some(_) | None => self.hooks_late(id),
+        }
+    }
+
+    fn rearm_hook(&mut self, id: TaskId) {
+        if let Some(Calling { late, .. }) = self.task(id).hook {
             self.disarm(id, Alarm::Hook);
             self.arm(id, late, Alarm::Hook);
         }
     }
 
-    /// The body of a task that was given up has stopped before its hooks are over.
-    pub(super) fn stops_during_hook(&mut self, id: TaskId) {
-        self.emit(id, What::Waiting(Wait::Hook));
-        self.give_back_slot(id);
+    /// A task that is about to settle is asked to stop: it settles as it was going to, but soon.
+    pub(super) fn hurry_hook(&mut self, id: TaskId, ask: &StopAsk) {
+        let grace = self.grace_of(id, ask.grace());
+        let late = self.hooks_until(self.now.after(grace)).after(SLACK);
+        if let Some(calling) = &mut self.task(id).hook {
+            // From now on it is the stop that says until when, also if they were not called yet.
+            calling.time = None;
+            calling.late = calling.late.min(late);
+            self.rearm_hook(id);
+        }
     }
 
     /// The hooks are over, or those of an earlier call are.
     pub(super) fn hooks_over(&mut self, id: TaskId, turn: Seq, failures: Vec<Arc<str>>) {
         let hook = self.tasks.get(id).and_then(|task| task.hook);
-        if hook.is_none_or(|(current, _)| current != turn) {
+        if hook.is_none_or(|calling| calling.turn != turn) {
             return;
         }
         for why in failures {

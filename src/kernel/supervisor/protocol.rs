@@ -209,6 +209,13 @@ pub enum Input {
         /// Why it failed, if it did.
         failure: Option<Arc<str>>,
     },
+    /// The hooks of a task that is about to settle are called now.
+    HooksBegun {
+        /// The task.
+        id: TaskId,
+        /// That of the call.
+        turn: Seq,
+    },
     /// The hooks that ran before a task settles are over.
     HooksOver {
         /// The task.
@@ -352,7 +359,8 @@ pub enum Effect {
         /// Why and by whom.
         interrupt: Arc<Interrupt>,
     },
-    /// Run the hooks of a task that is about to settle, and answer with [`Input::HooksOver`].
+    /// Run the hooks of a task that is about to settle, and answer with [`Input::HooksBegun`]
+    /// and [`Input::HooksOver`].
     BeforeSettle(HookCall),
     /// The task has settled: close its inbox.
     Close(TaskId),

@@ -130,7 +130,8 @@ impl Supervisor {
         task.awaits_parent = awaits_parent && record.state == State::Pending;
         self.tasks.insert(id, Box::new(task));
         if record.body == Body::Live && !outlives_process(record) {
-            self.edit(id).body = Body::Absent;
+            let lost = self.edit(id);
+            (lost.body, lost.suspension) = (Body::Absent, None);
             if record.conclusion.is_some() {
                 // It was given up and only waits for its children or hooks; now its body has
                 // stopped, too.

@@ -4,6 +4,8 @@
 //! 1. Only the newest epoch is heard (K3); the body of an abandoned task only frees what it held.
 //! 2. A conclusion waits until no child lives (K5).
 //! 3. After a cancel there is no further attempt.
+//! 4. Of a task that was given up and only waits for its children or hooks, the conclusion stands:
+//!    its body frees what it held, and its late word is nothing.
 
 use std::sync::Arc;
 
@@ -50,8 +52,7 @@ impl Supervisor {
         let record = self.edit(id);
         record.body = Body::Absent;
         record.undelivered = undelivered;
-        if self.has_hook(id) {
-            self.stops_during_hook(id);
+        if self.stops_late(id) {
             return;
         }
         self.disarm_run(id);
@@ -73,6 +74,19 @@ impl Supervisor {
         // Only now, so that no child that ends with its parent takes the turn of its scope for
         // nothing.
         self.give_back_slot(id);
+    }
+
+    /// Whether the body that has stopped is one of a task that was given up and waits.
+    fn stops_late(&mut self, id: TaskId) -> bool {
+        let is_planted = self.planted(Bug::GivenUpRunsAgain) && !self.has_hook(id);
+        let record = &self.task(id).record;
+        if record.conclusion.is_none() || is_planted {
+            return false;
+        }
+        let wait = record.wait.clone().unwrap_or(Wait::Children);
+        self.emit(id, What::Waiting(wait));
+        self.give_back_slot(id);
+        true
     }
 
     fn suspend(&mut self, id: TaskId, payload: Payload) {

@@ -149,6 +149,7 @@ impl Supervisor {
     /// Gives up on a body that does not stop: its task settles without it.
     pub(super) fn abandon(&mut self, id: TaskId) {
         let conclusion = Conclusion::Settle(Arc::new(self.stopped(id)));
+        self.edit(id).suspension = None;
         self.hold(id, conclusion, Ending::Badly);
     }
 

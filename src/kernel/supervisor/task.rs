@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use super::super::admission::{self, ClassSet};
-use super::super::id::{Epoch, Seq, TaskId};
+use super::super::id::{Epoch, TaskId};
 use super::super::record::Record;
 use super::super::spec::Spec;
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::alarm::Alarm;
+use super::hook::Calling;
 
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
@@ -29,8 +30,8 @@ pub(super) struct Task {
     /// Tasks that come after this one.
     pub(super) dependents: Vec<TaskId>,
     pub(super) alarms: Vec<(Timestamp, Alarm)>,
-    /// The call of its hooks that keeps it from settling, and when that is given up.
-    pub(super) hook: Option<(Seq, Timestamp)>,
+    /// The call of its hooks that keeps it from settling.
+    pub(super) hook: Option<Calling>,
     /// Requests that are answered when this task has settled.
     pub(super) watches: Vec<u64>,
     pub(super) park_turn: u64,

@@ -3,7 +3,8 @@
 use super::bed::{Bed, SECOND, answers, ask, done, id, json, starts};
 use crate::kernel::{
     AbandonRefusal, Body, Bounds, CancelReport, Class, Control, Controlled, Effect, End, Input,
-    OnParentEnd, Outcome, Reply, Requester, State, StopPolicy, Target, TaskId, What,
+    LateSuccess, Limit, OnParentEnd, Origin, Outcome, Reply, Requester, RestartPolicy, Retry, Spec,
+    State, StopPolicy, Target, TaskId, Wait, What,
 };
 
 fn bed() -> Bed {
@@ -217,6 +218,118 @@ fn what_is_given_up_ends_beside_its_body_only_once() {
     other.end(1, done());
     let late = Err(AbandonRefusal::NotStopping(State::Cancelled));
     assert_eq!(given_up(&other.abandon(1)), late);
+}
+
+/// A child that its parent waits for, whatever happens.
+fn child_of_one(bed: &mut Bed) {
+    bed.spawn(2, |spec| {
+        spec.parent = Some(id(1));
+        spec.on_parent_end = Some(OnParentEnd::Wait);
+    });
+}
+
+#[test]
+fn what_is_given_up_while_a_child_lives_never_runs_again() {
+    let again: [fn(&mut Spec); 2] = [
+        |spec| spec.retry = Retry::fixed(1, SECOND),
+        |spec| spec.restart = Some(RestartPolicy::permanent()),
+    ];
+    for again in again {
+        for is_asked in [true, false] {
+            let mut bed = Bed::new(Bounds::default());
+            bed.spawn(1, |spec| {
+                again(spec);
+                spec.timeout = Some(SECOND);
+            });
+            child_of_one(&mut bed);
+            bed.pass(SECOND);
+            if is_asked {
+                assert_eq!(given_up(&bed.abandon(1)), Ok(vec![id(1)]));
+            } else {
+                // The time for force passes as well.
+                bed.pass(60 * SECOND);
+                bed.pass(60 * SECOND);
+            }
+
+            bed.end(1, End::Aborted);
+            assert_eq!(bed.record(1).body, Body::Absent);
+            bed.end(2, done());
+
+            let limit = Limit::Attempt;
+            let late_result = None;
+            let ended = Outcome::TimedOut { limit, late_result };
+            assert_eq!(bed.record(1).outcome.as_deref(), Some(&ended));
+            assert!(!bed.told(1).contains(&"attempt_failed"));
+        }
+    }
+}
+
+#[test]
+fn late_value_of_what_was_given_up_completes_nothing() {
+    let mut bed = Bed::new(Bounds::default());
+    bed.spawn(1, |spec| spec.late_success = LateSuccess::Completed);
+    child_of_one(&mut bed);
+    now(&mut bed, Target::One(id(1)));
+
+    bed.end(1, done());
+    bed.end(2, done());
+
+    assert_eq!(bed.state(1), State::Cancelled);
+}
+
+#[test]
+fn slot_of_what_was_given_up_is_free_when_its_body_has_stopped() {
+    let mut bed = bed();
+    bed.spawn(1, |_| {});
+    bed.park(1, 1, Some(Wait::Parked));
+    child_of_one(&mut bed);
+    bed.park(1, 2, None);
+    bed.spawn(3, |_| {});
+    now(&mut bed, Target::One(id(1)));
+    bed.end(2, done());
+    assert_eq!(bed.state(3), State::Pending);
+    assert_eq!(starts(&bed.end(1, done())), [id(3)]);
+}
+
+#[test]
+fn nobody_waits_for_the_hooks_of_what_is_given_up() {
+    let mut bed = Bed::new(Bounds::default());
+    for (number, parent) in [(1, None), (2, Some(id(1)))] {
+        bed.spawn(number, |spec| {
+            spec.before_settle = true;
+            spec.timeout = Some(SECOND);
+            spec.parent = parent;
+        });
+    }
+    bed.pass(SECOND);
+    bed.end(2, End::Aborted);
+    assert_eq!(bed.record(2).wait, Some(Wait::Hook));
+
+    bed.abandon(1);
+
+    assert_eq!([bed.state(1), bed.state(2)], [State::TimedOut; 2]);
+    assert!(bed.told(1).contains(&"hook_failed"));
+}
+
+#[test]
+fn suspension_is_over_with_a_run_that_is_given_up_or_lost() {
+    let resumed = |origin| {
+        let mut bed = Bed::new(Bounds::default());
+        bed.spawn(1, |spec| spec.origin = origin);
+        bed.end(1, End::Suspended(json("7")));
+        bed.resume(1, "1");
+        assert_eq!(bed.record(1).suspension, Some(json("7")));
+        bed
+    };
+    let mut given_up = resumed(Origin::Closure);
+    now(&mut given_up, Target::One(id(1)));
+    assert_eq!(given_up.state(1), State::Cancelled);
+    assert_eq!(given_up.record(1).suspension, None);
+
+    let mut lost = resumed(Origin::Closure);
+    lost.crash();
+    assert_eq!(lost.state(1), State::Interrupted);
+    assert_eq!(lost.record(1).suspension, None);
 }
 
 #[test]

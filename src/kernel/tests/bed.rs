@@ -64,6 +64,8 @@ pub(super) struct Bed {
     pub(super) checks: Checks,
     pub(super) records: BTreeMap<TaskId, Arc<Record>>,
     pub(super) events: Vec<Arc<Event>>,
+    /// Whether hooks are not called although they should be.
+    pub(super) holds_hooks: bool,
 }
 
 impl Bed {
@@ -76,6 +78,7 @@ impl Bed {
             tickets: 0,
             records: BTreeMap::new(),
             events: Vec::new(),
+            holds_hooks: false,
         }
     }
 
@@ -88,7 +91,19 @@ impl Bed {
         self.checks.before(self.now, &input);
         let kept = Some(input.clone());
         let step = self.kernel.step(self.now, input);
-        self.keep(kept.as_ref(), step)
+        let effects = self.keep(kept.as_ref(), step);
+        self.begin_hooks(&effects);
+        effects
+    }
+
+    /// Hooks are called as soon as they are to be, unless their calls are held.
+    fn begin_hooks(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let (Effect::BeforeSettle(call), false) = (effect, self.holds_hooks) {
+                let (id, turn) = (call.id, call.turn);
+                self.step(Input::HooksBegun { id, turn });
+            }
+        }
     }
 
     fn keep(&mut self, input: Option<&Input>, step: Step) -> Vec<Effect> {
@@ -126,7 +141,9 @@ impl Bed {
         crashed.expect("nothing that was promised is lost");
         let (kernel, step) = Supervisor::recover(self.bounds.clone(), 1, self.now, seq, records);
         self.kernel = kernel;
-        self.keep(None, step)
+        let effects = self.keep(None, step);
+        self.begin_hooks(&effects);
+        effects
     }
 
     /// Spawns an executor's task of scope `s`; `edit` says what is special about it.

@@ -7,6 +7,7 @@
 //! *Not here*: the kernel seen from within (`supervisor/audit.rs`).
 
 mod events;
+mod in_time;
 mod outside;
 mod replies;
 mod slots;
@@ -38,6 +39,7 @@ pub(super) struct Checks {
     now: Timestamp,
     key_window: Duration,
     abort_window: Duration,
+    grace: Duration,
     hooked: Hooked,
     closing: bool,
     open: BTreeMap<Ticket, Asked>,
@@ -61,6 +63,7 @@ impl Checks {
             now: Timestamp::default(),
             key_window: bounds.key_window,
             abort_window: bounds.abort_window,
+            grace: bounds.grace,
             hooked: bounds.hooked.clone(),
             closing: false,
             open: BTreeMap::new(),
@@ -149,6 +152,7 @@ impl Checks {
             | Input::Shutdown { .. }
             | Input::External { .. }
             | Input::CallbackOver { .. }
+            | Input::HooksBegun { .. }
             | Input::HooksOver { .. }
             | Input::HookFailed { .. }
             | Input::Hosts(_)
@@ -170,6 +174,8 @@ impl Checks {
             Input::Said { id, epoch, .. }
             | Input::Active { id, epoch, .. }
             | Input::Stuck { id, epoch, .. } => run(id, *epoch).is_none_or(Seen::is_settled),
+            // What it moves is a deadline.
+            Input::HooksBegun { .. } => true,
             Input::HooksOver { id, turn, .. } => {
                 let seen = self.view.tasks.get(id);
                 let hook = seen.and_then(|seen| seen.hook.as_ref());
@@ -240,6 +246,7 @@ impl Checks {
                 | Input::Undelivered { .. }
                 | Input::Control { .. }
                 | Input::Resume { .. }
+                | Input::HooksBegun { .. }
                 | Input::HooksOver { .. }
                 | Input::HookFailed { .. }
                 | Input::Hosts(_)
@@ -326,6 +333,7 @@ impl Checks {
             })?;
             seen.parent = record.parent;
             seen.record = Arc::clone(record);
+            seen.note_last_word();
         }
         Ok(())
     }

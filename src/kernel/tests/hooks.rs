@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::bed::{Bed, SECOND, answers, done, fault, id, json, starts};
 use crate::kernel::{
-    Body, Bounds, Effect, End, FaultKind, Hooked, Kind, LateSuccess, Origin, Outcome, Reply, Retry,
-    Seq, Spec, State, StopPolicy, Visibility, Wait,
+    Body, Bounds, Effect, End, FaultKind, Hooked, Kind, LateSuccess, OnParentEnd, Origin, Outcome,
+    Reply, Retry, Seq, Spec, State, StopPolicy, Visibility, Wait,
 };
 
 const LONGEST: Duration = Duration::from_millis(5_100);
@@ -223,6 +223,82 @@ fn p4_hooks_of_a_tree_hang_and_its_cancel_is_answered_in_time() {
         [1, 2, 3].map(|number| bed.state(number)),
         [State::Cancelled; 3]
     );
+    assert_eq!(answers(&effects).len(), 1);
+}
+
+/// Whether in the next process or after a long wait: hooks have some time.
+#[test]
+fn hooks_of_a_task_that_was_cancelled_long_ago_have_time_all_the_same() {
+    let mut bed = bed();
+    bed.spawn(1, hooked);
+    bed.cancel(crate::kernel::Target::Tree(id(1)), Some(Duration::ZERO));
+    bed.end(1, End::Aborted);
+    bed.now = bed.now.after(10 * SECOND);
+    let effects = bed.crash();
+    assert_eq!(time_of_hooks(&bed, &effects), Some(300));
+
+    let mut waits = self::bed();
+    waits.spawn(1, hooked);
+    waits.spawn(2, |spec| {
+        spec.parent = Some(id(1));
+        spec.on_parent_end = Some(OnParentEnd::Wait);
+    });
+    waits.cancel_one(1);
+    waits.end(1, End::Aborted);
+    waits.pass(60 * SECOND);
+    let effects = waits.end(2, done());
+    assert_eq!(time_of_hooks(&waits, &effects), Some(300));
+}
+
+/// A tree that is cancelled waits for nobody's hooks beyond what it was promised.
+#[test]
+fn p4_hooks_of_a_task_that_was_cancelled_before_its_tree_have_what_the_tree_has() {
+    let mut bed = bed();
+    bed.spawn(1, hooked);
+    bed.spawn(2, |spec| {
+        spec.parent = Some(id(1));
+        spec.on_parent_end = Some(OnParentEnd::Wait);
+        spec.stop_policy = StopPolicy::Cooperative;
+    });
+    bed.cancel_one(1);
+    bed.end(1, End::Aborted);
+    bed.pass(60 * SECOND);
+    bed.cancel_tree(1);
+    bed.pass(2 * SECOND);
+    assert_eq!(bed.record(1).wait, Some(Wait::Hook));
+    let effects = bed.pass(Duration::from_millis(400));
+    assert_eq!(answers(&effects).len(), 2, "both cancels are");
+}
+
+#[test]
+fn time_of_hooks_begins_when_they_are_called() {
+    let mut bed = bed();
+    bed.holds_hooks = true;
+    bed.spawn(1, hooked);
+    bed.end(1, done());
+    bed.pass(6 * SECOND);
+    bed.pass(60 * SECOND);
+    assert_eq!(bed.state(1), State::Waiting, "they were not called yet");
+    let (id, turn) = (id(1), bed.hook_turn(1));
+    let begin = crate::kernel::Input::HooksBegun { id, turn };
+    bed.step(begin.clone());
+    bed.pass(Duration::from_millis(5_099));
+    assert!(bed.step(begin).is_empty(), "it begins once");
+    assert_eq!(bed.state(1), State::Waiting);
+    bed.pass(Duration::from_millis(1));
+    assert_eq!(bed.state(1), State::Completed);
+}
+
+/// Whether they were called or not: the cancel is answered in its time.
+#[test]
+fn p4_tree_that_is_cancelled_waits_for_no_call_of_hooks() {
+    let mut bed = bed();
+    bed.holds_hooks = true;
+    bed.spawn(1, hooked);
+    bed.end(1, done());
+    bed.pass(60 * SECOND);
+    bed.cancel(crate::kernel::Target::Tree(id(1)), Some(Duration::ZERO));
+    let effects = bed.pass(Duration::from_millis(900));
     assert_eq!(answers(&effects).len(), 1);
 }
 

@@ -61,6 +61,8 @@ planted! {
     p14_the_world_still_sees_restarted_too_often: kernel(Bug::RestartedTooOften);
     p1_the_world_still_sees_message_lost: kernel(Bug::MessageLost);
     p26_the_world_still_sees_hook_skipped: kernel(Bug::HookSkipped);
+    p2_the_world_still_sees_given_up_runs_again: kernel(Bug::GivenUpRunsAgain);
+    p26_the_world_still_sees_hooks_get_no_time: kernel(Bug::HooksGetNoTime);
     p18_the_world_still_sees_grace_ignored: kernel(Bug::GraceIgnored);
     p1_the_world_still_sees_answer_before_durable: shell(ShellBug::AnswerBeforeDurable);
     p3_the_world_still_sees_event_before_record: shell(ShellBug::EventBeforeRecord);

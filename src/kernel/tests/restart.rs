@@ -60,6 +60,26 @@ fn temporary_task_is_never_restarted() {
 }
 
 #[test]
+fn p14_period_of_zero_ends_in_a_failure_all_the_same() {
+    let none = RestartPolicy::permanent().intensity(3, Duration::ZERO);
+    let stored = r#"{"after":"any","intensity":100000,"period":{"secs":0,"nanos":0},"delays":"#;
+    let delays = serde_json::to_string(&Retry::never()).expect("it is a record");
+    let stored: RestartPolicy =
+        serde_json::from_str(&format!("{stored}{delays}}}")).expect("it was stored");
+    assert_eq!(stored.most().0, 100);
+    assert_eq!(stored.most().1, none.most().1);
+    for (policy, most) in [(none, 3), (stored, 100)] {
+        let mut bed = bed(policy);
+        for _ in 0..most {
+            bed.end(1, done());
+            assert!(starts_again(&mut bed));
+        }
+        bed.end(1, done());
+        assert_eq!(bed.state(1), State::Failed);
+    }
+}
+
+#[test]
 fn p14_more_restarts_than_the_intensity_within_the_period_are_a_failure_that_says_so() {
     let mut bed = bed(RestartPolicy::permanent().intensity(2, 10 * SECOND));
     for _ in 0..2 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Checks;
 use super::replies::ensure;
-use super::view::{Seen, is_cancel};
+use super::view::{LastWord, Seen, is_cancel};
 use crate::kernel::{
     Cause, Effect, Epoch, Event, FaultKind, Limit, MessageId, Outcome, Record, RestartPolicy, Seq,
     State, Step, Stop, StopPolicy, TaskId, Wait, What,
@@ -61,7 +61,7 @@ impl Checks {
                     format!("P2: {outcome:?} settles as {}", event.state)
                 })?;
                 self.hooks_have_run(id, outcome)?;
-                self.settled(id, *abandoned)?;
+                self.settled(id, event.state, *abandoned)?;
                 if event.state == State::Completed {
                     self.completed.insert(id);
                 }
@@ -174,6 +174,9 @@ impl Checks {
         ensure(!seen.is_live, || {
             format!("P14: {id} starts while a body of it runs")
         })?;
+        ensure(seen.last_word == LastWord::None, || {
+            format!("P2: {id} starts, and it had its last word")
+        })?;
         let spec = seen.spec();
         let is_first = seen.record.started_at.is_none();
         if let (Some(parent), true) = (seen.parent, is_first) {
@@ -258,7 +261,8 @@ impl Checks {
         Ok(())
     }
 
-    /// P26: whether this is a call of hooks, which have five seconds at most.
+    /// P26: whether this is a call of hooks, which have five seconds at most, and 300 ms at least
+    /// unless the end of a tree was promised for earlier.
     fn hooks_called(&mut self, event: &Event, step: &Step) -> Verdict {
         let id = event.task;
         for effect in &step.effects {
@@ -267,8 +271,10 @@ impl Checks {
             {
                 let seen = self.view.tasks.get_mut(&id).expect("it was there above");
                 seen.hook = Some((call.turn, Arc::clone(&call.outcome)));
+                let least = if self.is_promised(id) { 0 } else { 300 };
+                let least = self.now.after(Duration::from_millis(least));
                 let longest = self.now.after(Duration::from_secs(5));
-                ensure(call.until <= longest, || {
+                ensure(least <= call.until && call.until <= longest, || {
                     format!("P26: the hooks of {id} have {call:?}")
                 })?;
             }
@@ -299,8 +305,12 @@ impl Checks {
         })
     }
 
-    fn settled(&mut self, id: TaskId, abandoned: bool) -> Verdict {
+    fn settled(&mut self, id: TaskId, to: State, abandoned: bool) -> Verdict {
         let seen = &self.view.tasks[&id];
+        let given_up = seen.last_word == LastWord::GivenUp;
+        ensure(!given_up || to != State::Completed, || {
+            format!("P2: {id} was given up and is completed")
+        })?;
         ensure(seen.children == 0, || {
             format!("P5: {id} settles before its children")
         })?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Checks;
+use super::in_time::Deadlines;
 use super::view::Seen;
 use crate::kernel::{
     Accepted, AskRefusal, CancelReport, Conclusion, DURABLE_BYTES_MAX, DURABLE_MAX, Epoch, Input,
@@ -34,6 +35,8 @@ pub(super) enum Asked {
     Cancel {
         target: Target,
         meant: BTreeSet<TaskId>,
+        /// The grace that was asked for.
+        grace: Option<Duration>,
         /// When the longest grace is over, and when force is.
         deadlines: Deadlines,
     },
@@ -47,17 +50,6 @@ pub(super) enum Talk {
     Interrupted(Result<(), InterruptRefusal>),
     Message(Result<(), MessageRefusal>),
     Acknowledged(Result<(), AskRefusal>),
-}
-
-/// How far the stop of a tree has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Deadlines {
-    /// Nobody was promised an end in time.
-    None,
-    /// Force follows at the first tick after this.
-    Grace(Timestamp),
-    /// All is over at the first tick after this.
-    Force(Timestamp),
 }
 
 type Verdict = Result<(), String>;
@@ -113,34 +105,16 @@ impl Checks {
             } => (*ticket, Asked::Talk(self.message(*id, message))),
             Input::Acknowledge {
                 ticket, id, epoch, ..
-            } => {
-                let seen = self.view.tasks.get(id);
-                let is_run = seen.is_some_and(|seen| seen.is_run(*epoch) && !seen.is_settled());
-                let right = if is_run {
-                    Ok(())
-                } else {
-                    Err(AskRefusal::Stale)
-                };
-                (*ticket, Asked::Talk(Talk::Acknowledged(right)))
-            }
-            Input::Cancel { ticket, target, .. } => {
-                let asked = Asked::Cancel {
-                    target: target.clone(),
-                    meant: self.view.meant(target),
-                    deadlines: Deadlines::None,
-                };
-                (*ticket, asked)
-            }
+            } => (*ticket, Asked::Talk(self.acknowledge(*id, *epoch))),
+            Input::Cancel {
+                ticket,
+                target,
+                ask,
+            } => (*ticket, self.asked_cancel(target, ask)),
             Input::Control { ticket, .. } => (*ticket, Asked::Control),
-            Input::Shutdown { ticket, .. } => {
+            Input::Shutdown { ticket, ask } => {
                 self.closing = true;
-                let target = Target::All;
-                let asked = Asked::Cancel {
-                    meant: self.view.meant(&target),
-                    target,
-                    deadlines: Deadlines::None,
-                };
-                (*ticket, asked)
+                (*ticket, self.asked_cancel(&Target::All, ask))
             }
             Input::Report { .. }
             | Input::Parked { .. }
@@ -150,6 +124,7 @@ impl Checks {
             | Input::Undelivered { .. }
             | Input::External { .. }
             | Input::CallbackOver { .. }
+            | Input::HooksBegun { .. }
             | Input::HooksOver { .. }
             | Input::HookFailed { .. }
             | Input::Hosts(_)
@@ -162,6 +137,16 @@ impl Checks {
             }
         }
         self.open.insert(ticket, asked);
+    }
+
+    fn acknowledge(&self, id: TaskId, epoch: Epoch) -> Talk {
+        let seen = self.view.tasks.get(&id);
+        let is_run = seen.is_some_and(|seen| seen.is_run(epoch) && !seen.is_settled());
+        Talk::Acknowledged(if is_run {
+            Ok(())
+        } else {
+            Err(AskRefusal::Stale)
+        })
     }
 
     fn ask(&self, id: TaskId, epoch: Epoch, key: &Key) -> Talk {
@@ -249,56 +234,6 @@ impl Checks {
         };
         let bound = self.view.tasks.values().find(holds)?;
         Some((bound.record.id, bound.spec().difference(spec)))
-    }
-
-    /// P4: what a cancel means ends in time; by when, its own records tell.
-    pub(super) fn note_deadline(&mut self, ticket: Ticket) {
-        let Some(Asked::Cancel {
-            target,
-            meant,
-            deadlines,
-        }) = self.open.get_mut(&ticket)
-        else {
-            return;
-        };
-        let mut latest = self.now;
-        for id in &*meant {
-            if let Some(seen) = self.view.tasks.get(id) {
-                let stop = seen.record.stop.as_ref();
-                latest = latest.max(stop.map_or(self.now, |stop| stop.grace_until));
-            }
-        }
-        if !matches!(target, Target::One(_) | Target::OneFor(..)) {
-            *deadlines = Deadlines::Grace(latest);
-        }
-    }
-
-    /// P4: a tree is over when its grace, and after that the time for force, are over.
-    pub(super) fn stops_in_time(&mut self) -> Verdict {
-        for (ticket, asked) in &mut self.open {
-            let Asked::Cancel {
-                deadlines, meant, ..
-            } = asked
-            else {
-                continue;
-            };
-            match *deadlines {
-                Deadlines::Grace(at) if at <= self.now => {
-                    // Hooks have some time beyond that of bodies.
-                    let tasks = &self.view.tasks;
-                    let mut meant = meant.iter().filter_map(|id| tasks.get(id));
-                    let is_hooked = meant.any(|seen| self.hooked.covers(&seen.record.spec));
-                    let hooks = Duration::from_millis(if is_hooked { 400 } else { 0 });
-                    let force = self.now.after(self.abort_window).after(hooks);
-                    *deadlines = Deadlines::Force(force);
-                }
-                Deadlines::Force(at) if at <= self.now => {
-                    return Err(format!("P4: {ticket:?} is not answered in time: {asked:?}"));
-                }
-                Deadlines::None | Deadlines::Grace(_) | Deadlines::Force(_) => {}
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Verdict {

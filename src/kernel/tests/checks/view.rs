@@ -4,9 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::kernel::{
-    Cause, Conclusion, Epoch, Grant, Outcome, Record, Scope, Seq, Spec, State, Target, TaskId,
-    Timestamp,
+    Body, Cause, Conclusion, Epoch, Grant, Outcome, Record, Scope, Seq, Spec, State, Target,
+    TaskId, Timestamp,
 };
+
+/// What is known of the last word of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LastWord {
+    /// It may start again.
+    None,
+    /// It waits for others to settle, and never starts again.
+    Said,
+    /// As before, and it was given up.
+    GivenUp,
+}
 
 /// A task as its records and events have told of it.
 #[derive(Clone, Debug)]
@@ -33,6 +44,7 @@ pub(super) struct Seen {
     pub(super) classes: u32,
     /// The number of its newest event.
     pub(super) last: Seq,
+    pub(super) last_word: LastWord,
     /// The call of its hooks that it waits for, and what they were shown.
     pub(super) hook: Option<(Seq, Arc<Outcome>)>,
 }
@@ -43,7 +55,7 @@ impl Seen {
             .stop
             .as_ref()
             .is_some_and(|stop| is_cancel(stop.cause));
-        Self {
+        let mut seen = Self {
             state: record.state,
             parent: record.parent,
             born,
@@ -55,9 +67,23 @@ impl Seen {
             grace_until: None,
             classes,
             last: record.seq,
+            last_word: LastWord::None,
             hook: None,
             record,
-        }
+        };
+        seen.note_last_word();
+        seen
+    }
+
+    /// Notes what its newest record says of its last word.
+    pub(super) fn note_last_word(&mut self) {
+        let record = &self.record;
+        let word = match (&record.conclusion, record.body) {
+            (Some(_), Body::Live) => LastWord::GivenUp,
+            (Some(Conclusion::Settle(_)), Body::Absent) => LastWord::Said,
+            (Some(Conclusion::Retry(_)) | None, _) => LastWord::None,
+        };
+        self.last_word = self.last_word.max(word);
     }
 
     pub(super) fn is_settled(&self) -> bool {

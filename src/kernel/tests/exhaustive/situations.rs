@@ -12,7 +12,7 @@ use crate::kernel::{
 type Situation = (&'static str, fn(&mut Bed), char);
 
 /// One column of the grid each: what it is, how it is reached, and its state.
-pub(super) const SITUATIONS: [Situation; 33] = [
+pub(super) const SITUATIONS: [Situation; 34] = [
     ("waits for a dependency", after, 'p'),
     ("waits for its parent", parent, 'p'),
     ("waits for a slot", queued, 'p'),
@@ -34,6 +34,7 @@ pub(super) const SITUATIONS: [Situation; 33] = [
     ("is being cancelled", stopping, 'q'),
     ("is being cancelled and parked", stopping_parked, 'q'),
     ("is timing out, attempts left", timing_out, 'q'),
+    ("is timing out, with a child", timing_out_over, 'q'),
     (
         "timed out, to be retried, its child lives",
         timed_out_above,
@@ -53,7 +54,7 @@ pub(super) const SITUATIONS: [Situation; 33] = [
 ];
 
 /// The state of each situation after the process died and came back.
-pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpwssXXTpXXXqCFTXIXX";
+pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpwssXXTTpXXXqCFTXIXX";
 
 pub(super) fn bed() -> Bed {
     let mut bounds = Bounds {
@@ -213,6 +214,11 @@ fn stopping_parked(bed: &mut Bed) {
 
 fn timing_out(bed: &mut Bed) {
     runs(bed);
+    bed.pass(Duration::from_mins(30));
+}
+
+fn timing_out_over(bed: &mut Bed) {
+    runs_above(bed);
     bed.pass(Duration::from_mins(30));
 }
 

@@ -163,6 +163,7 @@ impl World {
 
     /// Hooks end sooner or later, or never.
     pub(in crate::kernel_tests) fn hooks_run(&mut self, id: TaskId, turn: Seq) {
+        self.wire.push(Input::HooksBegun { id, turn });
         if self.dice.percent(20) {
             return;
         }
