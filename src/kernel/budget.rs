@@ -24,6 +24,7 @@ pub type Budgets = BTreeMap<Counter, Budget>;
 
 /// How much of one counter a task and all below it may use, and have used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The most that may be used.
     pub limit: u64,
@@ -51,6 +52,7 @@ impl Budget {
 
 /// One charge and the budget that it met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Charge {
     /// What was counted.
     pub counter: Counter,

@@ -49,6 +49,7 @@ pub struct Event {
 /// What happened to a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum What {
     /// It was accepted; if it cannot start at once, this is what it waits for.
     Accepted(Option<Wait>),

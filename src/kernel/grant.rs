@@ -15,6 +15,7 @@ pub const GRANTS_MAX: usize = 64;
 /// before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Grant {
     /// It may look at it and wait for it.
     See,

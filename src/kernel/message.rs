@@ -49,6 +49,7 @@ impl FromStr for MessageId {
 
 /// A message that its task has not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeptMessage {
     /// Its identity, the same at each delivery.
     pub id: MessageId,

@@ -25,6 +25,7 @@ pub type Questions = BTreeMap<Key, Question>;
 
 /// A question of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Question {
     /// What was asked.
     pub asked: Payload,
@@ -36,6 +37,7 @@ pub struct Question {
 
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Answer {
     /// What was answered.
     pub value: Payload,
@@ -62,6 +64,7 @@ impl Record {
 
 /// Word to a running body that it shall look up from its work. It is no request to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interrupt {
     /// Why, in the words of who interrupts.
     pub reason: Arc<str>,

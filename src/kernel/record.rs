@@ -127,6 +127,7 @@ impl Record {
 /// Whether a body may still be polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Body {
     /// None runs.
     Absent,
@@ -137,6 +138,7 @@ pub enum Body {
 /// What a task that does not run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Wait {
     /// Pending until this many dependencies have completed.
     After(u32),
@@ -199,6 +201,7 @@ impl Wait {
 /// What a body's end leads to once no child lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Conclusion {
     /// The task settles so.
     Settle(Arc<Outcome>),
@@ -208,6 +211,7 @@ pub enum Conclusion {
 
 /// A request to stop: the first one decided, or a cancel that replaced a timeout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stop {
     /// What kind of request it is.
     pub cause: Cause,
@@ -223,6 +227,7 @@ pub struct Stop {
 
 /// A request to give up on a task that is being stopped: its body is no longer waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AbandonRequest {
     /// Why, in the words of who asked.
     pub reason: Arc<str>,
@@ -235,6 +240,7 @@ pub struct AbandonRequest {
 /// What kind of request to stop it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Cause {
     /// Somebody asked for a cancel.
     Asked,
@@ -272,6 +278,7 @@ impl Cause {
 /// Which time limit was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Limit {
     /// The time of one attempt.
     Attempt,
@@ -331,6 +338,7 @@ impl Limit {
 /// Who asked for a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Requester {
     /// The program that holds the manager.
     Host,
@@ -345,6 +353,7 @@ pub enum Requester {
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Outcome {
     /// Its body returned this value.
     Completed(Payload),
@@ -392,6 +401,7 @@ impl Outcome {
 
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// What kind of failure it was.
     pub kind: FaultKind,
@@ -415,6 +425,7 @@ impl fmt::Display for Fault {
 /// What kind of failure ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum FaultKind {
     /// The body returned an error.
     Error,

@@ -28,6 +28,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(100);
 /// of the whole task and a failure that is [permanent](crate::Failure::permanent), also by its
 /// classifier, end the task whatever the policy says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RestartPolicy {
     after: After,
     #[serde(deserialize_with = "capped")]

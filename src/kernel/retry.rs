@@ -18,6 +18,7 @@ pub const DELAY_DEFAULT: Duration = Duration::from_millis(500);
 /// The n-th delay is `delay * factor^(n-1)`, at most `cap`; with jitter it is drawn evenly between
 /// zero and that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retry {
     attempts_max: u32,
     delay: Duration,
@@ -29,6 +30,7 @@ pub struct Retry {
 /// How the delay between attempts is spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Jitter {
     /// The delay is exactly what the policy says.
     None,

@@ -40,6 +40,7 @@ impl fmt::Debug for Payload {
 /// What becomes of a live child when its parent's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum OnParentEnd {
     /// The parent waits for it.
     Wait,
@@ -52,6 +53,7 @@ pub enum OnParentEnd {
 /// What becomes of a live task when its scope is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum OnScopeClose {
     /// It goes on.
     Keep,
@@ -64,6 +66,7 @@ pub enum OnScopeClose {
 /// What happens to a body that has not stopped when its grace is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum StopPolicy {
     /// It is dropped at its next `.await`.
     #[default]
@@ -75,6 +78,7 @@ pub enum StopPolicy {
 /// What a body's success means when it arrives after a cancel was asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum LateSuccess {
     /// The task is cancelled; the value is kept as its late result.
     #[default]
@@ -86,6 +90,7 @@ pub enum LateSuccess {
 /// Where the body of a task comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Origin {
     /// A closure of this process: it cannot outlive it.
     Closure,
@@ -98,6 +103,7 @@ pub enum Origin {
 /// Whether a task is shown to users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Visibility {
     /// It is.
     #[default]
@@ -109,6 +115,7 @@ pub enum Visibility {
 /// What at most one live task does at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Flight {
     /// By a key that its asker chose.
     Canonical(Key),
@@ -124,6 +131,7 @@ pub enum Flight {
 /// How far a single flight reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum Reach {
     /// One task of the scope.
     #[default]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
 pub enum State {
     /// Accepted, not running: it waits for dependencies, its parent, a slot or a delay.
     Pending,

@@ -18,6 +18,7 @@ const PARENT_BYTES: usize = 55;
 
 /// A trace, and the place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Trace {
     parent: Arc<str>,
     state: Option<Arc<str>>,

@@ -28,17 +28,40 @@ use crate::kernel::{
 
 /// A row that cannot be what was written.
 #[derive(Debug, thiserror::Error)]
-#[error("{table} {key} is damaged: {why}")]
+#[error(
+    "{table} {key} {}: {why}",
+    if *is_newer { "is of a newer version" } else { "is damaged" }
+)]
 pub(super) struct Damage {
     table: &'static str,
     key: String,
     why: String,
+    is_newer: bool,
 }
 
 impl Damage {
     pub(super) fn new(table: &'static str, key: &dyn ToString, why: &dyn ToString) -> Self {
         let (key, why) = (key.to_string(), why.to_string());
-        Self { table, key, why }
+        Self {
+            table,
+            key,
+            why,
+            is_newer: false,
+        }
+    }
+
+    /// Of a row that is as it was written: what is not known in it is of a newer program.
+    fn of_json(table: &'static str, key: &dyn ToString, error: &serde_json::Error) -> Self {
+        let mut damage = Self::new(table, key, error);
+        // serde tells these from other mistakes by their texts only.
+        let unknown = ["unknown field", "unknown variant"];
+        damage.is_newer = unknown.iter().any(|text| damage.why.starts_with(text));
+        damage
+    }
+
+    /// Whether nothing is wrong with it, but that a newer program wrote it.
+    pub(super) fn is_newer(&self) -> bool {
+        self.is_newer
     }
 }
 
@@ -85,12 +108,13 @@ macro_rules! written {
     ) => {
         $(#[$doc])*
         #[derive(Serialize)]
-        struct $borrowed<'a> {
+        pub(super) struct $borrowed<'a> {
             $($field: &'a $type,)*
             $(#[serde(skip_serializing_if = "is_default")] $opt: &'a $opt_type,)*
         }
 
         #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
         struct $owned {
             $($field: $type,)*
             $(#[serde(default)] $opt: $opt_type,)*
@@ -234,7 +258,8 @@ impl SpecRow {
         if self.checksum != spec_checksum(&self.task, &self.body) {
             return Err(damage(&CHECKSUM));
         }
-        let owned: OwnedSpec = parse(&self.body).map_err(|why| damage(&why))?;
+        let owned: OwnedSpec =
+            parse(&self.body).map_err(|why| Damage::of_json("spec", &self.id, &why))?;
         Ok(Arc::new(owned.beside()))
     }
 }
@@ -273,8 +298,16 @@ impl TaskRow {
         if self.checksum != self.sum() {
             return Err(damage(&CHECKSUM));
         }
-        let owned: OwnedRecord = parse(&self.body).map_err(|why| damage(&why))?;
+        let owned: OwnedRecord =
+            parse(&self.body).map_err(|why| Damage::of_json("task", &self.id, &why))?;
         Ok(owned.beside(spec))
+    }
+
+    /// A row that was changed, with the checksum of what it is now.
+    #[cfg(test)]
+    pub(super) fn sealed(mut self) -> Self {
+        self.checksum = self.sum();
+        self
     }
 
     fn sum(&self) -> u32 {
@@ -307,7 +340,8 @@ impl EventRow {
         if self.checksum != self.sum() {
             return Err(damage(&CHECKSUM));
         }
-        let owned: OwnedEvent = parse(&self.body).map_err(|why| damage(&why))?;
+        let owned: OwnedEvent =
+            parse(&self.body).map_err(|why| Damage::of_json("event", &self.seq, &why))?;
         let seq = Seq(self.seq.cast_unsigned());
         let at = Timestamp::from_micros(self.at.cast_unsigned());
         let task = TaskId::from_str(&self.task).map_err(|why| damage(&why))?;

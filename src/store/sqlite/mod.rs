@@ -110,7 +110,8 @@ pub enum OpenError {
     },
     /// It was written by a newer version of understory.
     #[error(
-        "{} has the version {found} and this program knows versions up to {known}: update it",
+        "{} was written by a newer program (version {found}; this one knows versions up to \
+         {known}, and not every name in them): update this one",
         path.display()
     )]
     Newer {
@@ -160,7 +161,12 @@ pub enum OpenError {
 impl OpenError {
     fn of(path: &Path, error: ReadError) -> Self {
         let path = path.to_owned();
-        if error.is_damage() {
+        if error.is_newer() {
+            // Of this version, with names that this program does not know.
+            let known = schema::STEPS.len();
+            let found = i64::try_from(known).expect("there are few versions");
+            Self::Newer { path, found, known }
+        } else if error.is_damage() {
             let source = Box::new(error);
             Self::Damaged { path, source }
         } else {

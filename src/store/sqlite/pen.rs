@@ -34,6 +34,13 @@ impl ReadError {
             Self::Damage(_) => true,
         }
     }
+
+    pub(super) fn is_newer(&self) -> bool {
+        match self {
+            Self::Trouble(_) => false,
+            Self::Damage(damage) => damage.is_newer(),
+        }
+    }
 }
 
 impl From<ReadError> for StoreError {

@@ -6,6 +6,7 @@ mod dice;
 mod fixtures;
 mod place;
 mod power;
+mod shapes;
 mod views;
 
 use std::path::{Path, PathBuf};

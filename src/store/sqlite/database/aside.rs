@@ -5,6 +5,8 @@
 #[cfg(test)]
 use super::Value;
 use super::{Database, Trouble};
+#[cfg(test)]
+use super::{Rows, params};
 
 impl Database {
     #[cfg(any(test, feature = "testing"))]
@@ -70,5 +72,18 @@ impl Database {
         let set = |name, value| self.0.pragma_update(None, name, value);
         set("application_id", i64::from(application)).expect("it is ours");
         set("user_version", version).expect("it is ours");
+    }
+}
+
+#[cfg(test)]
+impl Rows<'_> {
+    pub(in crate::store::sqlite) fn change_spec(
+        &self,
+        id: i64,
+        body: &str,
+        checksum: u32,
+    ) -> Result<(), Trouble> {
+        let sql = "UPDATE spec SET body = ?, checksum = ? WHERE id = ?";
+        self.run(sql, params![body, checksum, id]).map(drop)
     }
 }
