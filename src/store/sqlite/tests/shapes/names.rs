@@ -24,9 +24,8 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn leaf(self, what: &str) -> Result<(), Refused> {
+    fn leaf(self, what: &str) {
         self.found.insert(format!("{}: {what}", self.at));
-        Ok(())
     }
 
     fn below(&mut self, name: &str) -> Names<'_> {
@@ -45,7 +44,8 @@ impl Names<'_> {
 macro_rules! leaves {
     ($($method:ident($type:ty) $what:literal)*) => {
         $(fn $method(self, _value: $type) -> Result<(), Refused> {
-            self.leaf($what)
+            self.leaf($what);
+            Ok(())
         })*
     };
 }
@@ -138,11 +138,13 @@ impl<'a> Serializer for Names<'a> {
     }
 
     fn serialize_unit(self) -> Result<(), Refused> {
-        self.leaf("null")
+        self.leaf("null");
+        Ok(())
     }
 
     fn serialize_none(self) -> Result<(), Refused> {
-        self.leaf("null")
+        self.leaf("null");
+        Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
@@ -155,7 +157,8 @@ impl<'a> Serializer for Names<'a> {
         _index: u32,
         variant: &'static str,
     ) -> Result<(), Refused> {
-        self.moved(format!("{name}::{variant}")).leaf("itself")
+        self.moved(format!("{name}::{variant}")).leaf("itself");
+        Ok(())
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
