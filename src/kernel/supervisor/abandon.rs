@@ -16,6 +16,7 @@ use super::super::id::TaskId;
 use super::super::record::{AbandonRequest, Body, Requester, Stop};
 use super::super::spec::{Origin, StopPolicy};
 use super::super::state::State;
+use super::Bug;
 use super::Supervisor;
 use super::alarm::Alarm;
 use super::protocol::Effect;
@@ -48,6 +49,9 @@ impl Supervisor {
         let below = self.forest.subtree(id);
         let mut given_up = below.clone();
         given_up.retain(|below| self.holds_up(*below));
+        if self.planted(Bug::BelowNotGivenUp) {
+            given_up.truncate(1);
+        }
         for task in &given_up {
             let record = self.edit(*task);
             record.abandon.get_or_insert_with(|| Arc::clone(&request));

@@ -13,6 +13,7 @@ use super::super::record::{Body, Cause, Limit, Requester, Wait};
 use super::super::spec::{Origin, StopPolicy};
 use super::super::state::State;
 use super::super::time::Timestamp;
+use super::Bug;
 use super::Supervisor;
 use super::protocol::{Effect, StopAsk};
 use super::stop::Below;
@@ -172,7 +173,9 @@ impl Supervisor {
             (Alarm::Grace, State::CancelRequested) if spec.origin == Origin::External => {
                 self.emit(id, What::Aborted);
                 self.out.effects.push(Effect::Abort { id, epoch });
-                self.callback_over(id, epoch, None);
+                if !self.planted(Bug::CallbackAwaited) {
+                    self.callback_over(id, epoch, None);
+                }
             }
             (Alarm::Grace, State::CancelRequested) => match spec.stop_policy {
                 StopPolicy::Cooperative => self.abandon(id),

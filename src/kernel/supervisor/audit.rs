@@ -197,7 +197,9 @@ impl Supervisor {
         let deps: BTreeSet<_> = record.spec.after.iter().copied().collect();
         let is_unmet = |dependency: &&TaskId| {
             let found = self.tasks.get(**dependency);
-            found.is_some_and(|found| !found.record.state.is_terminal())
+            // A later life of a dependency that has completed is nothing to it.
+            let counts = |of: &Task| of.record.incarnation == 1 || of.dependents.contains(&id);
+            found.is_some_and(|found| !found.record.state.is_terminal() && counts(found))
         };
         let unmet = deps.iter().filter(is_unmet).count();
         let listed = |dependency: &&TaskId| {

@@ -52,6 +52,36 @@ pub(crate) enum Bug {
     GivenUpRunsAgain,
     /// Hooks are called when their time is over.
     HooksGetNoTime,
+    /// A root is moved to another scope and what is below it is not.
+    FamilyTorn,
+    /// A body that is moved takes no slot of its new scope.
+    SlotNotMoved,
+    /// A scope that is closed takes tasks.
+    ClosedTakesMore,
+    /// A scope is closed and tasks follow no policy but their own.
+    PolicyNotHandedDown,
+    /// The next life of an id counts its runs from the start.
+    EpochsStartAgain,
+    /// A flight is not remembered.
+    FlightNotTaken,
+    /// The window that a task wishes for its key is not heard.
+    WindowIgnored,
+    /// A run that was cancelled takes tasks.
+    RunTakesMore,
+    /// A request to stop at once waits for bodies.
+    NowWaits,
+    /// Who is given up leaves what is below to its grace.
+    BelowNotGivenUp,
+    /// Records are removed before their time is over.
+    RemovedEarly,
+    /// The time of a record is not watched.
+    KeptTooLong,
+    /// An external task whose grace is over waits for its callback.
+    CallbackAwaited,
+    /// What is said of an earlier life of an external task counts.
+    EarlierLifeHeard,
+    /// Tasks start whether or not their executor is here.
+    HostIgnored,
 }
 
 impl Supervisor {

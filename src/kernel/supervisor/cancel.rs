@@ -162,7 +162,7 @@ impl Supervisor {
             };
             self.ask_stop_within(id, cause, ask);
         }
-        if ask.now {
+        if ask.now && !self.planted(Bug::NowWaits) {
             self.give_up(tasks.iter().copied());
             self.give_up_hooks(&tasks);
         }

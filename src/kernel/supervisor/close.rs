@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use super::super::id::{Epoch, Scope, TaskId};
 use super::super::record::Cause;
 use super::super::spec::{OnScopeClose, Spec};
+use super::Bug;
 use super::Supervisor;
 use super::control::Controlled;
 use super::protocol::{Refusal, StopAsk, Ticket};
@@ -73,16 +74,22 @@ impl Supervisor {
         self.out.closed = Some(self.closed.clone());
         let mut plan = Plan::default();
         for root in roots {
-            self.plan_tree(root, &mut plan);
+            self.plan_from(vec![(root, OnScopeClose::Keep)], &mut plan);
         }
         for (id, to) in std::mem::take(&mut plan.transfers) {
-            match self.transfer(&[id], &to) {
-                Ok(done) => {
+            let refusal = match self.transfer(&[id], &to) {
+                Ok(done) if !done.moved.is_empty() => {
                     let moved = done.moved.into_iter().map(|id| (id, to.clone()));
                     plan.report.transferred.extend(moved);
+                    continue;
                 }
-                Err(refusal) => plan.report.refused.push((id, refusal)),
-            }
+                // It was to go where it is, which takes nothing any more.
+                Ok(_) => TransferRefusal::ScopeClosed(to),
+                Err(refusal) => refusal,
+            };
+            plan.report.refused.push((id, refusal));
+            let below = self.forest.children(id).map(|id| (id, OnScopeClose::Keep));
+            self.plan_from(below.collect(), &mut plan);
         }
         plan.report.revoked = self.revoke_all(scope);
         let mut orphaned = self.unreferenced(&BTreeSet::new());
@@ -107,7 +114,8 @@ impl Supervisor {
         by: Option<(TaskId, Epoch)>,
     ) -> Result<(), Refusal> {
         let is_child = by.is_some() && spec.parent.is_some();
-        if !self.closed.contains(&spec.scope) || is_child {
+        let is_planted = self.planted(Bug::ClosedTakesMore);
+        if !self.closed.contains(&spec.scope) || is_child || is_planted {
             return Ok(());
         }
         Err(Refusal::ScopeClosed(spec.scope.clone()))
@@ -119,11 +127,17 @@ impl Supervisor {
         self.forest.roots().rev().filter(is_in_scope).collect()
     }
 
-    /// A task without a policy follows the one above it; a root is kept.
-    fn plan_tree(&self, root: TaskId, plan: &mut Plan) {
-        let mut stack = vec![(root, OnScopeClose::Keep)];
+    /// A task without a policy follows the one above it; a root is kept, and so is what may not
+    /// move.
+    fn plan_from(&self, mut stack: Vec<(TaskId, OnScopeClose)>, plan: &mut Plan) {
         while let Some((id, above)) = stack.pop() {
             let record = &self.tasks[id].record;
+            let is_planted = self.planted(Bug::PolicyNotHandedDown);
+            let above = if is_planted {
+                OnScopeClose::Cancel
+            } else {
+                above
+            };
             let policy = record.spec.on_scope_close.clone().unwrap_or(above);
             let below = match (policy, record.parent) {
                 (OnScopeClose::Cancel, _) => {

@@ -15,6 +15,7 @@ use super::super::id::{Epoch, TaskId};
 use super::super::record::{Body, Cause, Conclusion, Outcome, Record, Requester, Wait};
 use super::super::spec::Origin;
 use super::super::state::{State, Trigger};
+use super::Bug;
 use super::Supervisor;
 use super::alarm::Alarm;
 use super::protocol::{End, Note, Reply, StopAsk, Ticket};
@@ -74,7 +75,7 @@ impl Supervisor {
             return Err(settled.map_or(unknown, |it| ExternalRefusal::NotRunning(it.state)));
         };
         let record = &task.record;
-        if record.incarnation != incarnation {
+        if record.incarnation != incarnation && !self.planted(Bug::EarlierLifeHeard) {
             return Err(ExternalRefusal::Unknown(id));
         }
         if record.spec.origin != Origin::External {
@@ -136,6 +137,7 @@ impl Supervisor {
             now: false,
         };
         let stop = Arc::new(ask.decide(Cause::Asked, self.now, Duration::ZERO));
+        self.disarm(id, Alarm::Lifetime);
         self.shift(id, Trigger::AskStop);
         let record = self.edit(id);
         record.stop = Some(Arc::clone(&stop));
@@ -147,7 +149,8 @@ impl Supervisor {
     fn unregister(&mut self, id: TaskId) {
         self.emit(id, What::Unregistered);
         self.edit(id).body = Body::Absent;
-        self.disarm_all(id);
+        // The limit of the whole task goes on while its children end.
+        self.disarm_run(id);
         let evidence = "its holder let go of it".into();
         let outcome = if self.state(id) == Some(State::CancelRequested) {
             self.stopped(id)

@@ -10,6 +10,7 @@ use super::super::event::What;
 use super::super::id::TaskId;
 use super::super::record::Wait;
 use super::super::state::State;
+use super::Bug;
 use super::Supervisor;
 use super::alarm::Alarm;
 
@@ -34,11 +35,17 @@ impl Supervisor {
 
     /// Lets a task that is ready wait for its executor, if that is not here.
     pub(super) fn lacks_executor(&mut self, id: TaskId) -> bool {
-        if self.bounds.hosts.runs(&self.tasks[id].record.spec) {
+        let runs_here = self.bounds.hosts.runs(&self.tasks[id].record.spec);
+        if runs_here || self.planted(Bug::HostIgnored) {
             return false;
         }
         self.await_executor(id);
         true
+    }
+
+    /// Whether a task waits for its executor, which may be registered for another scope.
+    pub(super) fn awaits_executor(&self, id: TaskId) -> bool {
+        self.tasks[id].record.wait == Some(Wait::Executor)
     }
 
     fn await_executor(&mut self, id: TaskId) {

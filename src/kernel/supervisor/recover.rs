@@ -177,15 +177,7 @@ impl Supervisor {
         if record.state != State::Pending || record.started_at.is_some() {
             return;
         }
-        let mut unmet = BTreeSet::new();
-        for dependency in &record.spec.after {
-            let settled = self.settled.get(*dependency).map(|settled| settled.state);
-            if self.tasks.contains(*dependency) {
-                unmet.insert(*dependency);
-            } else if settled.is_some_and(|state| state != State::Completed) {
-                self.stops.push_back((id, Cause::Dependency(*dependency)));
-            }
-        }
+        let unmet = self.still_unmet(&record);
         self.link_after(id, &unmet);
         if let Some(wait) = self.wait_to_start(id)
             && record.wait.as_ref() != Some(&wait)
@@ -193,6 +185,27 @@ impl Supervisor {
             self.set_wait(id, Some(wait.clone()));
             self.emit(id, What::Pending(wait));
         }
+    }
+
+    /// The dependencies that the record still waits for. One that has completed may have another
+    /// life since, which is nothing to the task.
+    fn still_unmet(&mut self, record: &Record) -> BTreeSet<TaskId> {
+        let Some(Wait::After(left)) = record.wait else {
+            return BTreeSet::new();
+        };
+        let mut live = BTreeSet::new();
+        for dependency in &record.spec.after {
+            let settled = self.settled.get(*dependency).map(|settled| settled.state);
+            if let Some(task) = self.tasks.get(*dependency) {
+                live.insert((task.record.created_at, *dependency));
+            } else if settled.is_some_and(|state| state != State::Completed) {
+                self.stops
+                    .push_back((record.id, Cause::Dependency(*dependency)));
+            }
+        }
+        let unmet = live.into_iter().map(|(_, dependency)| dependency);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        unmet.filter(|it| *it != record.id).take(left).collect()
     }
 
     /// Decides what becomes of a task, given its stored record, in a process where no body runs.

@@ -178,6 +178,10 @@ impl Supervisor {
             self.emit(id, What::Undelivered(count));
             return;
         }
+        if !record.state.is_terminal() {
+            // It was read when this life of the id had just begun, and speaks of an earlier one.
+            return;
+        }
         let record = self.newest_settled(record);
         let undelivered = record.undelivered + count;
         let record = Record {

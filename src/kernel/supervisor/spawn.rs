@@ -132,6 +132,7 @@ impl Supervisor {
         }
         if let Some(run) = spec.labels.get(RUN_LABEL)
             && self.runs.has(run)
+            && !self.planted(Bug::RunTakesMore)
         {
             return Err(Refusal::RunCancelled(Arc::clone(run)));
         }
@@ -223,14 +224,18 @@ impl Supervisor {
             self.granted.forget(id);
         }
         self.forest.insert(id, spec.parent);
-        self.names.take_off(&spec, id);
+        if !self.planted(Bug::FlightNotTaken) {
+            self.names.take_off(&spec, id);
+        }
         if let Some(name) = &spec.name {
             self.names.reserve(&spec.scope, name, id);
         }
         if let Some(key) = &spec.key
             && !self.planted(Bug::KeyNotBound)
         {
-            let window = spec.key_window.unwrap_or(self.bounds.key_window);
+            let is_planted = self.planted(Bug::WindowIgnored);
+            let window = spec.key_window.filter(|_| !is_planted);
+            let window = window.unwrap_or(self.bounds.key_window);
             let until = self.now.after(window);
             self.names.bind_key(key, id, &spec, until);
             self.alarms.insert((until, id, Alarm::Key));
@@ -274,7 +279,9 @@ impl Supervisor {
             wait: None,
             incarnation: earlier.map_or(1, |earlier| earlier.incarnation + 1),
             // Bodies of an earlier life stay fenced: the numbers of runs go on.
-            epoch: earlier.map_or(Epoch::default(), |earlier| earlier.epoch),
+            epoch: earlier
+                .filter(|_| !self.planted(Bug::EpochsStartAgain))
+                .map_or(Epoch::default(), |earlier| earlier.epoch),
             attempt: 0,
             restarts: 0,
             restarted_at: Vec::new(),

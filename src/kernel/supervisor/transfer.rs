@@ -12,6 +12,7 @@ use super::super::admission::{ClassFull, ClassSet};
 use super::super::event::What;
 use super::super::id::{Name, Scope, TaskId};
 use super::super::spec::Spec;
+use super::Bug;
 use super::Supervisor;
 use super::task::Slot;
 
@@ -61,6 +62,7 @@ impl Supervisor {
         let wanted: BTreeSet<_> = tops.iter().copied().collect();
         for top in tops {
             match self.forest.parent(top) {
+                None if self.planted(Bug::FamilyTorn) => report.moved.push(top),
                 None => report.moved.extend(self.forest.subtree(top)),
                 // It goes with the one above it that is moved, too.
                 Some(_) if self.above(top).any(|above| wanted.contains(&above)) => {}
@@ -72,7 +74,7 @@ impl Supervisor {
         let waits: Vec<_> = report
             .moved
             .iter()
-            .map(|id| self.leave_queue(*id))
+            .map(|id| self.leave_queue(*id) || self.awaits_executor(*id))
             .collect();
         for (id, waits) in report.moved.iter().zip(waits) {
             self.carry_over(*id, to);
@@ -183,7 +185,7 @@ impl Supervisor {
         self.emit(id, What::Transferred { from, to });
         self.admission.join(&classes);
         let left = std::mem::replace(&mut self.task(id).classes, classes.clone());
-        if self.task(id).slot == Slot::Held {
+        if self.task(id).slot == Slot::Held && !self.planted(Bug::SlotNotMoved) {
             self.admission.take(&without(&classes, &left));
             self.release_slots(&without(&left, &classes));
         }

@@ -139,6 +139,7 @@ impl Bed {
         let seq = self.events.last().map_or(Seq(0), |event| event.seq);
         let crashed = self.checks.crashed(self.now, &records, seq);
         crashed.expect("nothing that was promised is lost");
+        self.checks.recovers_with(&self.bounds);
         let (kernel, step) = Supervisor::recover(self.bounds.clone(), 1, self.now, seq, records);
         self.kernel = kernel;
         let effects = self.keep(None, step);

@@ -6,8 +6,12 @@
 //!
 //! *Not here*: the kernel seen from within (`supervisor/audit.rs`).
 
+mod elsewhere;
 mod events;
+mod identity;
 mod in_time;
+mod kept;
+mod moves;
 mod outside;
 mod replies;
 mod slots;
@@ -18,9 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::{
-    Body, Bounds, Effect, Hooked, Input, MessageId, Payload, Record, Reply, Scope, Seq, State,
-    Step, Supervisor, TaskId, Ticket, Timestamp,
+    Body, Bounds, Control, Effect, Hooked, Input, MessageId, Payload, Record, Removed, Reply,
+    Scope, Seq, State, Step, Supervisor, TaskId, Ticket, Timestamp, Wait,
 };
+use identity::Gates;
 use outside::Outside;
 pub(super) use outside::Released;
 use replies::{Asked, ensure};
@@ -41,6 +46,8 @@ pub(super) struct Checks {
     abort_window: Duration,
     grace: Duration,
     hooked: Hooked,
+    bounds: Bounds,
+    gates: Gates,
     closing: bool,
     open: BTreeMap<Ticket, Asked>,
     resumes: BTreeMap<Ticket, (TaskId, Payload)>,
@@ -51,6 +58,12 @@ pub(super) struct Checks {
     clock_went_back: bool,
     /// Whether the input at hand is one that must change nothing.
     stale: bool,
+    /// What the step at hand moved, and where to.
+    moved: BTreeMap<TaskId, Scope>,
+    /// How many records it removed.
+    removed: Removed,
+    /// How many events it told.
+    told: usize,
 }
 
 impl Checks {
@@ -65,6 +78,8 @@ impl Checks {
             abort_window: bounds.abort_window,
             grace: bounds.grace,
             hooked: bounds.hooked.clone(),
+            bounds: bounds.clone(),
+            gates: Gates::new(bounds),
             closing: false,
             open: BTreeMap::new(),
             resumes: BTreeMap::new(),
@@ -72,6 +87,9 @@ impl Checks {
             restarts: BTreeMap::new(),
             clock_went_back: false,
             stale: false,
+            moved: BTreeMap::new(),
+            removed: Removed::new(),
+            told: 0,
         }
     }
 
@@ -122,20 +140,20 @@ impl Checks {
             return;
         }
         match input {
-            Input::Report { id, .. } => {
-                let seen = self.view.tasks.get_mut(id).expect("it is not stale");
-                seen.is_live = false;
-                let (classes, lent) = (seen.classes, std::mem::take(&mut seen.lent));
-                self.slots.change(classes, if lent { 0 } else { -1 });
-            }
+            Input::Report { id, .. } | Input::CallbackOver { id, .. } => self.body_is_over(*id),
             Input::Parked { id, turn, on, .. } => {
                 let seen = self.view.tasks.get_mut(id).expect("it is not stale");
-                let (before, after) = (seen.lent, on.is_some());
-                (seen.turn, seen.lent) = (*turn, after);
-                let classes = seen.classes;
-                self.slots
-                    .change(classes, i64::from(before) - i64::from(after));
+                seen.turn = *turn;
+                self.lends(*id, on.is_some());
             }
+            Input::External {
+                ticket, id, word, ..
+            } => {
+                if matches!(self.open.get(ticket), Some(Asked::External(Ok(())))) {
+                    self.heard(*id, word);
+                }
+            }
+            Input::Hosts(hosts) => self.gates.hosts = hosts.clone(),
             Input::Spawn { .. }
             | Input::Cancel { .. }
             | Input::Said { .. }
@@ -150,12 +168,9 @@ impl Checks {
             | Input::Acknowledge { .. }
             | Input::Interrupt { .. }
             | Input::Shutdown { .. }
-            | Input::External { .. }
-            | Input::CallbackOver { .. }
             | Input::HooksBegun { .. }
             | Input::HooksOver { .. }
             | Input::HookFailed { .. }
-            | Input::Hosts(_)
             | Input::Tick => {}
         }
     }
@@ -168,6 +183,9 @@ impl Checks {
         };
         match input {
             Input::Report { id, epoch, .. } => run(id, *epoch).is_none(),
+            Input::CallbackOver { id, epoch, .. } => {
+                run(id, *epoch).is_none_or(|seen| !Self::awaits_callback(seen))
+            }
             Input::Parked {
                 id, epoch, turn, ..
             } => run(id, *epoch).is_none_or(|seen| seen.turn >= *turn),
@@ -193,7 +211,6 @@ impl Checks {
             | Input::Interrupt { .. }
             | Input::Shutdown { .. }
             | Input::External { .. }
-            | Input::CallbackOver { .. }
             | Input::HookFailed { .. }
             | Input::Hosts(_)
             | Input::Tick => false,
@@ -207,8 +224,11 @@ impl Checks {
         ensure(!self.stale || is_quiet, || {
             format!("P13: {input:?} is stale and led to {step:?}")
         })?;
+        (self.moved, self.removed) = (BTreeMap::new(), Removed::new());
+        self.told = step.events.len();
         let mut told = BTreeMap::new();
         for event in &step.events {
+            self.follow_external(event.task, step);
             self.event(event, step, &mut told)?;
         }
         self.starts(step)?;
@@ -219,23 +239,32 @@ impl Checks {
             })?;
         }
         self.records(step)?;
+        self.families_stay_together()?;
+        self.removals(input, step)?;
+        if let Some(Input::Control { ticket, .. }) = input {
+            self.scope_closed(*ticket);
+        }
         for effect in &step.effects {
             if let Effect::Answer { ticket, reply } = effect {
                 self.reply(*ticket, reply)?;
             }
         }
-        for id in &step.removed {
-            let seen = self.view.tasks.remove(id);
-            ensure(seen.is_some_and(|seen| !seen.is_held()), || {
-                format!("P2: {id} is no longer kept and is not over")
-            })?;
-        }
+        self.forget_removed(input, step)?;
+        self.closed_as_told(step)?;
         match input {
-            Some(Input::Cancel { ticket, .. } | Input::Shutdown { ticket, .. }) => {
+            Some(
+                Input::Cancel { ticket, .. }
+                | Input::Shutdown { ticket, .. }
+                | Input::Control {
+                    ticket,
+                    ask: Control::Close { .. },
+                },
+            ) => {
                 self.note_deadline(*ticket);
-                Ok(())
+                self.is_answered_at_once(input)
             }
             Some(Input::Tick) => self.stops_in_time(),
+            Some(Input::Hosts(_)) => self.hosts_changed(),
             Some(
                 Input::Spawn { .. }
                 | Input::Report { .. }
@@ -249,7 +278,6 @@ impl Checks {
                 | Input::HooksBegun { .. }
                 | Input::HooksOver { .. }
                 | Input::HookFailed { .. }
-                | Input::Hosts(_)
                 | Input::Ask { .. }
                 | Input::Respond { .. }
                 | Input::Message { .. }
@@ -312,6 +340,11 @@ impl Checks {
             if !is_newest {
                 continue;
             }
+            let (waits, hosts) = (&record.wait, &self.gates.hosts);
+            let is_here = *waits == Some(Wait::Executor) && hosts.runs(&record.spec);
+            ensure(!is_here, || {
+                format!("liveness: {record:?} waits for an executor that is here")
+            })?;
             let is_live = record.body == Body::Live;
             let fits = (record.state, record.seq, is_live) == (seen.state, seen.last, seen.is_live);
             ensure(fits, || {
@@ -371,6 +404,8 @@ impl Checks {
         self.outside.crashed(durable)?;
         self.view = View::rebuild(durable, |record| self.slots.of(record));
         self.slots.clear();
+        self.recall_external(durable);
+        self.gates.recall(durable);
         self.open.clear();
         self.resumes.clear();
         self.recall_restarts(durable);
@@ -379,8 +414,14 @@ impl Checks {
         (self.closing, self.stale) = (false, false);
         let (view, outside) = (&self.view, &self.outside);
         self.completed
-            .retain(|id| view.state(*id) == Some(State::Completed) || outside.is_removed(*id));
+            .retain(|id| view.may_have_completed(*id) || outside.is_removed(*id));
         Ok(())
+    }
+
+    /// The bounds that the next life begins with.
+    pub(super) fn recovers_with(&mut self, bounds: &Bounds) {
+        self.gates.closed.clone_from(&bounds.closed_scopes);
+        self.gates.hosts.clone_from(&bounds.hosts);
     }
 
     /// Liveness: nobody waits for an answer.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::bed::{Bed, SECOND, done, fault, id};
-use crate::kernel::{Bounds, Class, FaultKind, Hosts, Kind, Origin, Retry, Spec, State, Wait};
+use super::bed::{Bed, SECOND, done, fault, id, scope};
+use crate::kernel::{
+    Bounds, Class, Control, FaultKind, Hosts, Input, Kind, Origin, Retry, Spec, State, Wait,
+};
 
 fn kind(text: &str) -> Kind {
     Kind::new(text).expect("the test wrote a kind")
@@ -86,4 +88,19 @@ fn closures_need_no_executor_but_a_producer_takes_none() {
     bed.host(Hosts::Nothing);
     bed.spawn(2, closure);
     assert!(!bed.records.contains_key(&id(2)));
+}
+
+#[test]
+fn task_that_waits_for_its_executor_starts_when_it_is_moved_to_where_that_is() {
+    let there = (Some(scope("t")), kind("k"));
+    let mut bed = bed(Hosts::Registered([there].into()));
+    bed.spawn(1, of_kind);
+    assert_eq!(bed.record(1).wait, Some(Wait::Executor));
+
+    let (ticket, ids) = (bed.ticket(), vec![id(1)]);
+    let to = scope("t");
+    let ask = Control::Transfer { ids, to };
+    bed.step(Input::Control { ticket, ask });
+
+    assert_eq!(bed.state(1), State::Running);
 }

@@ -1,5 +1,6 @@
 //! Ids that are chosen, used again, and asked for twice; flights and keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::bed::{Bed, SECOND, done, id, key, scope};
@@ -243,4 +244,41 @@ fn flight_reaches_as_far_as_it_says() {
         answer(&bed.spawn(4, far("t"))),
         Ok(Accepted::Existing(id(3)))
     );
+}
+
+#[test]
+fn next_life_of_a_dependency_that_has_completed_is_nothing_to_who_came_after_it() {
+    let mut bed = Bed::new(Bounds {
+        global: Some(Class::queue(1)),
+        ..Bounds::default()
+    });
+    bed.spawn(1, |_| {});
+    bed.end(1, done());
+    bed.spawn(2, |_| {});
+    bed.spawn(3, |spec| spec.after = vec![id(1)]);
+    bed.reuse(1);
+
+    bed.crash();
+
+    assert_eq!(bed.state(2), State::Interrupted);
+    assert_eq!(
+        (bed.state(3), bed.state(1)),
+        (State::Running, State::Pending)
+    );
+}
+
+#[test]
+fn messages_left_by_an_earlier_life_do_not_bring_the_next_one_back() {
+    let mut bed = bed();
+    bed.spawn(1, |_| {});
+    bed.end(1, done());
+    bed.reuse(1);
+    // Whoever closes the inbox of the first life reads the record of the second one.
+    let (record, count) = (Arc::new(bed.record(1).clone()), 1);
+    bed.end(1, done());
+
+    let effects = bed.step(Input::Undelivered { record, count });
+
+    assert!(effects.is_empty());
+    assert_eq!(bed.state(1), State::Completed);
 }

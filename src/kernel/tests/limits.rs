@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::bed::{Bed, SECOND, done, fault, id, json, starts};
 use crate::kernel::{
-    Bounds, Cause, Class, ClassName, End, FaultKind, Limit, Outcome, Retry, Spec, State, Timestamp,
-    Wait,
+    Bounds, Cause, Class, ClassName, End, ExternalWord, FaultKind, Input, Limit, OnParentEnd,
+    Origin, Outcome, Retry, Spec, State, Timestamp, Wait,
 };
 
 const TICK: Duration = Duration::from_micros(1);
@@ -235,4 +235,29 @@ fn limits_begin_anew_where_the_clock_went_back() {
     bed.pass(10 * SECOND);
 
     assert_eq!(limit_of(&bed, 1), Some(Limit::Suspension));
+}
+
+#[test]
+fn p18_lifetime_goes_on_while_the_children_of_what_was_let_go_end() {
+    let mut bed = Bed::new(Bounds::default());
+    bed.spawn(1, |spec| {
+        spec.origin = Origin::External;
+        spec.lifetime = Some(10 * SECOND);
+    });
+    bed.spawn(2, |spec| {
+        spec.parent = Some(id(1));
+        spec.on_parent_end = Some(OnParentEnd::Wait);
+    });
+    let (ticket, word) = (bed.ticket(), ExternalWord::Unregistered);
+    bed.step(Input::External {
+        ticket,
+        id: id(1),
+        incarnation: 1,
+        word,
+    });
+    assert_eq!(bed.state(1), State::Waiting);
+
+    bed.pass(10 * SECOND);
+
+    assert_eq!(bed.state(1), State::CancelRequested);
 }

@@ -9,6 +9,7 @@ mod bed;
 mod checks;
 mod control;
 mod counts;
+mod drawn;
 mod exhaustive;
 mod external;
 mod hooks;

@@ -1,6 +1,7 @@
 //! The world run: every seed that ever found something, then fresh ones for as long as there is
 //! time.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ pub(super) struct Ran {
     pub(super) result: Result<(), String>,
     pub(super) trace: Vec<String>,
     pub(super) lives: Vec<Life>,
+    pub(super) drawn: BTreeMap<String, u64>,
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -46,6 +48,7 @@ pub(super) fn run(seed: u64, options: Options) -> Ran {
         result,
         trace: std::mem::take(&mut world.trace),
         lives: std::mem::take(&mut world.lives),
+        drawn: std::mem::take(&mut world.drawn),
     }
 }
 

@@ -10,20 +10,27 @@
 
 mod asks;
 mod bodies;
+mod control;
 mod dice;
 mod disk;
+mod elsewhere;
 mod ends;
+mod rarer;
 mod rates;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::{Checks, Released};
+use super::drawn;
 use crate::kernel::{Bounds, Bug, Effect, Input, Record, Seq, Spec, Step, Supervisor, Timestamp};
 pub(super) use bodies::Body;
 pub(super) use dice::Dice;
 use disk::Disk;
+use elsewhere::Holder;
+use rarer::Rarer;
 use rates::{Action, Rates};
 
 /// A mistake of the shell, planted to see that the world notices.
@@ -38,6 +45,10 @@ pub(super) enum ShellBug {
 }
 
 /// What a world may do beside running.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is asked for by itself, by name"
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     /// A bug of the kernel.
@@ -50,6 +61,8 @@ pub(super) struct Options {
     pub(super) trace: bool,
     /// Whether inputs and steps are kept, for replay.
     pub(super) record: bool,
+    /// Whether it is counted what goes in and comes out.
+    pub(super) count: bool,
 }
 
 /// One life of a process: what it started from, what went in and what came out.
@@ -79,6 +92,8 @@ pub(super) struct World {
     kernel: Supervisor,
     disk: Disk,
     bodies: Vec<Body>,
+    /// Who tells of the tasks whose bodies are elsewhere.
+    holders: Vec<Holder>,
     /// Reports and requests on their way to the kernel.
     wire: Vec<Input>,
     /// Copies of delivered ones, which may come again.
@@ -90,13 +105,17 @@ pub(super) struct World {
     pub(super) steps: u64,
     pub(super) trace: Vec<String>,
     pub(super) lives: Vec<Life>,
+    /// How often what went in and came out, by its name.
+    pub(super) drawn: BTreeMap<String, u64>,
 }
 
 impl World {
     pub(super) fn new(seed: u64, options: Options) -> Self {
         let mut dice = Dice::new(seed);
-        let bounds = rates::bounds(&mut dice);
-        let rates = Rates::draw(&mut dice);
+        let mut bounds = rates::bounds(&mut dice);
+        let rarer = Rarer::draw(seed);
+        rarer.bound(seed, &mut bounds);
+        let rates = Rates::draw(&mut dice, rarer);
         let mut kernel = Supervisor::new(bounds.clone(), seed);
         kernel.bug = options.bug;
         let life = Life {
@@ -115,6 +134,7 @@ impl World {
             kernel,
             disk: Disk::default(),
             bodies: Vec::new(),
+            holders: Vec::new(),
             wire: Vec::new(),
             copies: Vec::new(),
             keyed: Vec::new(),
@@ -123,6 +143,7 @@ impl World {
             steps: 0,
             trace: Vec::new(),
             lives: vec![life],
+            drawn: BTreeMap::new(),
         }
     }
 
@@ -160,6 +181,10 @@ impl World {
             Action::Resume if self.dice.percent(30) => self.talk(),
             Action::Resume => self.resume(),
             Action::Crash => self.crash(),
+            Action::Scopes => self.change_scopes(),
+            Action::Records => self.see_to_records(),
+            Action::Holder => self.holder_speaks(),
+            Action::Hosts => self.change_hosts(),
         }
     }
 
@@ -178,6 +203,9 @@ impl World {
         });
         self.checks.after(self.now, Some(&input), &step)?;
         self.look_within()?;
+        if self.options.count {
+            drawn::count(&mut self.drawn, &input, &step);
+        }
         if self.options.record {
             let life = self.lives.last_mut().expect("there is a life");
             life.steps.push((self.now, input, format!("{step:?}")));
@@ -231,7 +259,10 @@ impl World {
             })?;
             match effect {
                 Effect::Start { id, epoch, .. } => self.body_starts(id, epoch),
-                Effect::Signal { id, epoch, .. } => self.body_is_signalled(id, epoch),
+                Effect::Signal { id, epoch, .. } => {
+                    self.body_is_signalled(id, epoch);
+                    self.callback_runs(id, epoch);
+                }
                 Effect::Abort { id, epoch } => self.body_is_aborted(id, epoch),
                 Effect::CheckIdle { id, epoch } => self.body_is_checked(id, epoch),
                 Effect::Close(id) => {

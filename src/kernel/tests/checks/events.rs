@@ -9,8 +9,8 @@ use super::Checks;
 use super::replies::ensure;
 use super::view::{LastWord, Seen, is_cancel};
 use crate::kernel::{
-    Cause, Effect, Epoch, Event, FaultKind, Limit, MessageId, Outcome, Record, RestartPolicy, Seq,
-    State, Step, Stop, StopPolicy, TaskId, Wait, What,
+    Cause, Effect, Epoch, Event, FaultKind, Limit, MessageId, Origin, Outcome, Record,
+    RestartPolicy, Scope, Seq, Spec, State, Step, Stop, StopPolicy, TaskId, Wait, What,
 };
 
 type Verdict = Result<(), String>;
@@ -68,10 +68,8 @@ impl Checks {
             }
             What::Restarting { restarts, .. } => self.restarting(id, *restarts)?,
             What::Detached => self.detached(id),
-            What::Transferred { from, .. } => {
-                ensure(seen.spec().scope == *from, || {
-                    format!("P2: {id} is moved from {from}, where it is not")
-                })?;
+            What::Transferred { from, to } => {
+                self.may_move(event, from, to)?;
                 self.transferred(id, event, step)?;
             }
             What::Charged(charge) => {
@@ -131,16 +129,17 @@ impl Checks {
 
     fn accepted(&mut self, event: &Event, step: &Step) -> Verdict {
         let (id, spec) = (event.task, &event.spec);
+        self.may_live(id, event.incarnation, spec)?;
         let earlier = self.view.tasks.get(&id);
-        let follows = earlier.is_none_or(|earlier| {
-            !earlier.is_held() && event.incarnation == earlier.record.incarnation + 1
-        });
-        ensure(follows, || format!("P2: {id} is accepted twice"))?;
         let epoch = earlier.map_or(Epoch::default(), |earlier| earlier.record.epoch);
         if let Some(parent) = spec.parent {
             let above = self.view.tasks.get(&parent);
             ensure(above.is_some_and(Seen::is_open), || {
                 format!("P5: {id} is accepted below {parent}, which is closed")
+            })?;
+            let is_there = above.is_some_and(|above| above.spec().scope == spec.scope);
+            ensure(is_there, || {
+                format!("rule 10: {id} is accepted below {parent} of another scope")
             })?;
             let is_doomed = above.is_some_and(|above| above.doomed);
             ensure(!is_doomed, || {
@@ -178,6 +177,9 @@ impl Checks {
             format!("P2: {id} starts, and it had its last word")
         })?;
         let spec = seen.spec();
+        ensure(self.gates.hosts.runs(spec), || {
+            format!("law: {id} starts, and its executor is not here")
+        })?;
         let is_first = seen.record.started_at.is_none();
         if let (Some(parent), true) = (seen.parent, is_first) {
             let above = &self.view.tasks[&parent];
@@ -285,10 +287,10 @@ impl Checks {
     /// P26: hooks are called before a task settles, and it settles as they were shown.
     fn hooks_have_run(&mut self, id: TaskId, outcome: &Outcome) -> Verdict {
         let seen = self.view.tasks.get_mut(&id).expect("it was there above");
+        let shown = seen.hook.take().map(|(_, shown)| shown);
         if !self.hooked.covers(&seen.record.spec) {
             return Ok(());
         }
-        let shown = seen.hook.take().map(|(_, shown)| shown);
         ensure(shown.as_deref() == Some(outcome), || {
             format!("P26: {id} settles as {outcome:?}; its hooks were shown {shown:?}")
         })
@@ -300,7 +302,9 @@ impl Checks {
         ensure(is_due, || {
             format!("P18: {id} is stopped by force before its grace is over")
         })?;
-        ensure(seen.spec().stop_policy == StopPolicy::Abort, || {
+        let spec = seen.spec();
+        let may_force = spec.stop_policy == StopPolicy::Abort || spec.origin == Origin::External;
+        ensure(may_force, || {
             format!("P4: {id} is stopped by force against its policy")
         })
     }
@@ -316,6 +320,9 @@ impl Checks {
         })?;
         ensure(seen.is_live == abandoned, || {
             format!("P16: {id} says that it is abandoned: {abandoned}")
+        })?;
+        ensure(!abandoned || seen.spec().origin != Origin::External, || {
+            format!("K6: {id} runs elsewhere and is abandoned")
         })?;
         if let Some(parent) = seen.parent {
             self.view.count_child(parent, -1);
@@ -350,6 +357,21 @@ impl Checks {
                 times.truncate(record.restarts as usize);
             }
         }
+    }
+
+    fn may_move(&mut self, event: &Event, from: &Scope, to: &Scope) -> Verdict {
+        let id = event.task;
+        let seen = &self.view.tasks[&id];
+        let before = Spec {
+            scope: from.clone(),
+            ..Spec::clone(&event.spec)
+        };
+        ensure(*seen.spec() == before && event.spec.scope == *to, || {
+            format!("P2: {id} is moved from {from} to {to}: {event:?}")
+        })?;
+        self.flies_alone(id, &event.spec)?;
+        self.moved.insert(id, to.clone());
+        Ok(())
     }
 
     fn transferred(&mut self, id: TaskId, event: &Event, step: &Step) -> Verdict {

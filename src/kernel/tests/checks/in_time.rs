@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Checks;
 use super::replies::Asked;
+use super::view::Seen;
 use crate::kernel::{StopAsk, Target, TaskId, Ticket, Timestamp};
 
 type Verdict = Result<(), String>;
@@ -31,6 +32,8 @@ impl Checks {
                 ask.grace
             },
             deadlines: Deadlines::None,
+            born: self.view.born,
+            closes: None,
         }
     }
 
@@ -41,6 +44,7 @@ impl Checks {
             meant,
             grace,
             deadlines,
+            ..
         }) = self.open.get_mut(&ticket)
         else {
             return;
@@ -50,7 +54,7 @@ impl Checks {
             if let Some(seen) = self.view.tasks.get(id) {
                 let stop = seen.record.stop.as_ref();
                 latest = latest.max(stop.map_or(self.now, |stop| stop.grace_until));
-                if self.hooked.covers(seen.spec()) {
+                if seen.hook.is_some() || self.hooked.covers(seen.spec()) {
                     // Hooks have what a body would have that is asked now.
                     let grace = match (seen.spec().grace, *grace) {
                         (Some(own), Some(asked)) => own.min(asked),
@@ -68,12 +72,22 @@ impl Checks {
     /// Whether an end in time was promised of trees that it is part of, or may have been.
     pub(super) fn is_promised(&self, id: TaskId) -> bool {
         self.open.values().any(|asked| match asked {
+            // Which tasks a scope that is being closed means is known after the step.
+            Asked::Cancel {
+                closes: Some(_), ..
+            } => true,
             Asked::Cancel { target, meant, .. } => {
                 !matches!(target, Target::One(_) | Target::OneFor(..)) && meant.contains(&id)
             }
-            // A scope may be being closed.
-            Asked::Control => true,
-            Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Talk(_) => false,
+            Asked::Spawn(_)
+            | Asked::Resume { .. }
+            | Asked::Control
+            | Asked::Talk(_)
+            | Asked::Transfer(_)
+            | Asked::Reopen(_)
+            | Asked::Abandon(_)
+            | Asked::Remove
+            | Asked::External(_) => false,
         })
     }
 
@@ -91,7 +105,10 @@ impl Checks {
                     // Hooks have some time beyond that of bodies.
                     let tasks = &self.view.tasks;
                     let mut meant = meant.iter().filter_map(|id| tasks.get(id));
-                    let is_hooked = meant.any(|seen| self.hooked.covers(&seen.record.spec));
+                    // One may be moved to a scope that has some.
+                    let somewhere = !self.hooked.scopes.is_empty();
+                    let covers = |seen: &Seen| self.hooked.covers(&seen.record.spec);
+                    let is_hooked = somewhere || meant.any(covers);
                     let hooks = Duration::from_millis(if is_hooked { 400 } else { 0 });
                     let force = self.now.after(self.abort_window).after(hooks);
                     *deadlines = Deadlines::Force(force);

@@ -34,7 +34,10 @@ pub(super) struct Outside {
     /// The terminal records that were durable once.
     ends: BTreeMap<TaskId, Arc<Record>>,
     removed: BTreeSet<TaskId>,
-    ended: BTreeSet<TaskId>,
+    /// With their lives.
+    ended: BTreeSet<(TaskId, u32)>,
+    /// Tasks that were moved once, whose keys tell nothing of when they were bound.
+    moved: BTreeSet<TaskId>,
     published: Seq,
 }
 
@@ -42,12 +45,16 @@ impl Outside {
     /// A batch is durable: what had ended stays as it ended.
     pub(super) fn durable(&mut self, step: &Step) -> Verdict {
         for event in &step.events {
+            if matches!(event.what, What::Transferred { .. }) {
+                self.moved.insert(event.task);
+            }
             if event.incarnation > 1 && matches!(event.what, What::Accepted(_)) {
                 self.begin_next_life(event.task);
             }
         }
         for record in &step.records {
-            if let Some(end) = self.ends.get(&record.id) {
+            let is_life = |end: &&Arc<Record>| end.incarnation == record.incarnation;
+            if let Some(end) = self.ends.get(&record.id).filter(is_life) {
                 let same = record.state == end.state
                     && record.outcome == end.outcome
                     && record.ended_at == end.ended_at
@@ -66,11 +73,7 @@ impl Outside {
     /// An id is used again: what its task did and had before counts no more, but its runs do.
     fn begin_next_life(&mut self, id: TaskId) {
         self.ends.remove(&id);
-        self.ended.remove(&id);
         self.keys.retain(|_, (task, ..)| *task != id);
-        if let Some((attempts, _)) = self.ran.get_mut(&id) {
-            *attempts = 0;
-        }
     }
 
     /// A batch is told to subscribers: numbered without a gap, after its records.
@@ -87,7 +90,7 @@ impl Outside {
                 format!("P3: event {} precedes its record", event.seq)
             })?;
             if matches!(event.what, What::Settled { .. }) {
-                ensure(self.ended.insert(id), || {
+                ensure(self.ended.insert((id, event.incarnation)), || {
                     format!("P2: {id} has two terminal events")
                 })?;
             }
@@ -102,8 +105,12 @@ impl Outside {
     ) -> Verdict {
         match released.effect {
             Effect::Start {
-                id, epoch, resume, ..
-            } => self.start(*id, *epoch, resume.as_ref(), released),
+                id,
+                epoch,
+                attempt,
+                resume,
+                ..
+            } => self.start(*id, (*epoch, *attempt), resume.as_ref(), released),
             Effect::Answer { reply, .. } => match reply {
                 Reply::Spawned(Ok(Accepted::New(id) | Accepted::Existing(id))) => {
                     self.accept(*id, released, window)
@@ -112,7 +119,10 @@ impl Outside {
                     let stopped = report.cancelled.iter().chain(&report.already_ended);
                     for id in stopped {
                         let lives = released.bodies.iter().any(|body| body.id == *id);
-                        ensure(!lives, || {
+                        // The id may have another life since.
+                        let record = released.durable.get(id);
+                        let is_next = record.is_some_and(|it| it.incarnation > 1);
+                        ensure(!lives || is_next, || {
                             format!("P4: {id} is said to have stopped, and its body runs")
                         })?;
                     }
@@ -151,9 +161,16 @@ impl Outside {
         let Some(key) = &record.spec.key else {
             return Ok(());
         };
+        if self.moved.contains(&id) {
+            return Ok(());
+        }
         let slot = (record.spec.scope.clone(), key.clone());
         let created = record.created_at;
         if let (Some((first, at, own)), Some(window)) = (self.keys.get(&slot), window) {
+            if *first != id && created < *at {
+                // It was asked for by its id, and its key has gone to another one since.
+                return Ok(());
+            }
             let window = own.unwrap_or(window);
             let holder = released.durable.get(first);
             let has_moved = holder.is_some_and(|holder| holder.spec.scope != slot.0);
@@ -179,15 +196,19 @@ impl Outside {
     fn start(
         &mut self,
         id: TaskId,
-        epoch: Epoch,
+        (epoch, attempt): (Epoch, u32),
         resume: Option<&Payload>,
         released: &Released<'_>,
     ) -> Verdict {
         let record = released.durable.get(&id);
         let Some(record) = record else {
-            return Err(format!("P1: {id} starts and is not durable"));
+            // One that is elsewhere may be over, and its record gone, before its start is told.
+            return ensure(self.removed.contains(&id), || {
+                format!("P1: {id} starts and is not durable")
+            });
         };
-        let owed = self.resumed.remove(&id);
+        let is_next_life = record.incarnation > 1 && attempt == 1 && resume.is_none();
+        let owed = self.resumed.remove(&id).filter(|_| !is_next_life);
         let owed = owed.map(|(data, _)| data);
         // A resume that was durable and never answered may be carried out, too.
         ensure(owed.is_none() || owed.as_ref() == resume, || {
@@ -200,6 +221,9 @@ impl Outside {
             format!("P13: {id} starts as {epoch:?} after {newest:?}")
         })?;
         *newest = epoch;
+        if is_next_life {
+            *attempts = 0;
+        }
         *attempts += u32::from(resume.is_none());
         let most = attempts_max(record);
         ensure(*attempts <= most, || {

@@ -4,23 +4,21 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Checks;
+use super::identity::Spawning;
 use super::in_time::Deadlines;
+use super::moves::{Closing, Moving};
 use super::view::Seen;
 use crate::kernel::{
-    Accepted, AskRefusal, CancelReport, Conclusion, DURABLE_BYTES_MAX, DURABLE_MAX, Epoch, Input,
-    InterruptRefusal, KeptMessage, Key, MessageRefusal, Payload, QUESTIONS_MAX, Questions, Refusal,
-    Reply, RespondRefusal, ResumeRefusal, Spec, State, Target, TaskId, Ticket, Timestamp,
+    AbandonRefusal, AskRefusal, CancelReport, Conclusion, Controlled, DURABLE_BYTES_MAX,
+    DURABLE_MAX, Epoch, ExternalRefusal, Input, InterruptRefusal, KeptMessage, Key, MessageRefusal,
+    Payload, QUESTIONS_MAX, Questions, Reply, RespondRefusal, ResumeRefusal, State, Target, TaskId,
+    Ticket, Timestamp,
 };
 
 /// A request that was not answered yet, and what its answer must be like.
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    Spawn {
-        id: TaskId,
-        /// The task that its key was bound to, and in which wish that was asked for differently.
-        bound: Option<(TaskId, Option<String>)>,
-        stale: bool,
-    },
+    Spawn(Spawning),
     Resume {
         id: TaskId,
         state: Option<State>,
@@ -39,7 +37,17 @@ pub(super) enum Asked {
         grace: Option<Duration>,
         /// When the longest grace is over, and when force is.
         deadlines: Deadlines,
+        /// How many lives had begun by then.
+        born: u64,
+        /// The scope that is closed with it.
+        closes: Option<Closing>,
     },
+    Transfer(Moving),
+    /// Whether the scope was closed.
+    Reopen(bool),
+    Abandon(Result<BTreeSet<TaskId>, AbandonRefusal>),
+    Remove,
+    External(Result<(), ExternalRefusal>),
 }
 
 /// The only right reply to a question, an answer or an interrupt.
@@ -63,15 +71,11 @@ impl Checks {
                 id,
                 spec,
                 by,
-                reuse: _,
-            } => {
-                let stale = by.is_some_and(|(task, epoch)| {
-                    let seen = self.view.tasks.get(&task);
-                    seen.is_none_or(|seen| !seen.is_run(epoch) || seen.is_settled())
-                });
-                let (id, bound) = (*id, self.bound(now, spec));
-                (*ticket, Asked::Spawn { id, bound, stale })
-            }
+                reuse,
+            } => (
+                *ticket,
+                Asked::Spawn(self.spawning(now, *id, spec, *by, *reuse)),
+            ),
             Input::Resume {
                 ticket,
                 id,
@@ -110,8 +114,22 @@ impl Checks {
                 ticket,
                 target,
                 ask,
-            } => (*ticket, self.asked_cancel(target, ask)),
-            Input::Control { ticket, .. } => (*ticket, Asked::Control),
+            } => {
+                if let Target::Run(run) = target {
+                    self.gates.run_cancelled(run);
+                }
+                (*ticket, self.asked_cancel(target, ask))
+            }
+            Input::Control { ticket, ask } => (*ticket, self.control_asked(ask)),
+            Input::External {
+                ticket,
+                id,
+                incarnation,
+                word,
+            } => {
+                let asked = Asked::External(self.external(*id, *incarnation, word));
+                (*ticket, asked)
+            }
             Input::Shutdown { ticket, ask } => {
                 self.closing = true;
                 (*ticket, self.asked_cancel(&Target::All, ask))
@@ -122,7 +140,6 @@ impl Checks {
             | Input::Active { .. }
             | Input::Stuck { .. }
             | Input::Undelivered { .. }
-            | Input::External { .. }
             | Input::CallbackOver { .. }
             | Input::HooksBegun { .. }
             | Input::HooksOver { .. }
@@ -221,51 +238,13 @@ impl Checks {
         })
     }
 
-    /// The task that a key must lead to: one that is held, or whose window is not over.
-    fn bound(&self, now: Timestamp, spec: &Spec) -> Option<(TaskId, Option<String>)> {
-        spec.key.as_ref()?;
-        let holds = |seen: &&Seen| {
-            let other = seen.spec();
-            let window = other.key_window.unwrap_or(self.key_window);
-            let until = seen.record.created_at.after(window);
-            let same_key = other.key == spec.key && other.scope == spec.scope;
-            let is_bound = now < until && !self.clock_went_back;
-            same_key && (seen.is_held() || is_bound)
-        };
-        let bound = self.view.tasks.values().find(holds)?;
-        Some((bound.record.id, bound.spec().difference(spec)))
-    }
-
     pub(super) fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Verdict {
         let Some(asked) = self.open.remove(&ticket) else {
             return Err(format!("{ticket:?} is answered and not open: {reply:?}"));
         };
         match (&asked, reply) {
-            (Asked::Spawn { id, bound, stale }, Reply::Spawned(result)) => {
-                self.spawn_reply(*id, bound.clone(), *stale, result)
-            }
-            (
-                Asked::Resume {
-                    id,
-                    state,
-                    is_resumed,
-                    may_wait,
-                },
-                Reply::Resumed(result),
-            ) => {
-                let expected = match state {
-                    None => Err(ResumeRefusal::Unknown(*id)),
-                    Some(State::Suspended) => Ok(()),
-                    Some(State::Pending) if *is_resumed => Err(ResumeRefusal::AlreadyResumed(*id)),
-                    Some(other) => Err(ResumeRefusal::NotSuspended(*other)),
-                };
-                let is_full = expected.is_ok()
-                    && !may_wait
-                    && matches!(result, Err(ResumeRefusal::Full(full)) if full.in_use >= full.size);
-                ensure(*result == expected || is_full, || {
-                    format!("P24: resume of a task that is {state:?}: {result:?}")
-                })
-            }
+            (Asked::Spawn(asked), Reply::Spawned(result)) => self.spawn_reply(asked, result),
+            (Asked::Resume { .. }, Reply::Resumed(result)) => resume_reply(&asked, result),
             (Asked::Talk(talk), reply) => {
                 let is_right = match (talk, reply) {
                     (Talk::Asked(right), Reply::Asked(told)) => right == told,
@@ -284,9 +263,26 @@ impl Checks {
                 };
                 ensure(is_right, || format!("{asked:?} is answered with {reply:?}"))
             }
-            (Asked::Cancel { target, meant, .. }, Reply::Cancelled(report)) => {
-                self.cancel_reply(target, meant, report)
-            }
+            (
+                Asked::Cancel {
+                    target,
+                    meant,
+                    born,
+                    closes: None,
+                    ..
+                },
+                Reply::Cancelled(report),
+            ) => self.cancel_reply(target, meant, *born, report),
+            (
+                Asked::Cancel {
+                    target,
+                    meant,
+                    born,
+                    closes: Some(closing),
+                    ..
+                },
+                Reply::Controlled(Controlled::Closed(told)),
+            ) => self.close_reply((target, meant, *born), closing, told),
             (Asked::Cancel { target, .. }, Reply::Unknown(id)) => {
                 let is_for = matches!(target, Target::OneFor(..) | Target::TreeFor(..));
                 let is_hidden = is_for && self.view.meant(target).is_empty();
@@ -295,59 +291,22 @@ impl Checks {
                     format!("{target:?} is unknown")
                 })
             }
-            (Asked::Control, Reply::Controlled(_)) => Ok(()),
-            (
-                Asked::Spawn { .. } | Asked::Resume { .. } | Asked::Cancel { .. } | Asked::Control,
-                Reply::External(_)
-                | Reply::Spawned(_)
-                | Reply::Resumed(_)
-                | Reply::Asked(_)
-                | Reply::Responded(_)
-                | Reply::Interrupted(_)
-                | Reply::Message(_)
-                | Reply::Acknowledged(_)
-                | Reply::Cancelled(_)
-                | Reply::Controlled(_)
-                | Reply::Unknown(_),
-            ) => Err(format!("{asked:?} is answered with {reply:?}")),
+            (Asked::External(right), Reply::External(told)) => {
+                let is_quiet = right.is_ok() || self.told == 0;
+                ensure(right == told && is_quiet, || {
+                    format!("K3: a word that should lead to {right:?} led to {told:?}")
+                })
+            }
+            (asked, Reply::Controlled(told)) => self.control_reply(asked, told),
+            (_, _) => Err(format!("{asked:?} is answered with {reply:?}")),
         }
     }
 
-    fn spawn_reply(
-        &mut self,
-        id: TaskId,
-        bound: Option<(TaskId, Option<String>)>,
-        stale: bool,
-        result: &Result<Accepted, Refusal>,
-    ) -> Verdict {
-        let is_new = *result == Ok(Accepted::New(id));
-        if let Some((task, differs)) = bound {
-            let expected = match differs {
-                None => Ok(Accepted::Existing(task)),
-                Some(wish) => Err(Refusal::KeyConflict(task, wish)),
-            };
-            return ensure(*result == expected, || {
-                format!("P17: a bound key led to {result:?}, not {expected:?}")
-            });
-        }
-        ensure(!is_new || !(stale || self.closing), || {
-            format!("P13: a stale or late spawn was accepted: {id}")
-        })?;
-        if let Err(Refusal::NameTaken(name, holder)) = result {
-            let seen = self.view.tasks.get(holder);
-            let holds =
-                seen.is_some_and(|seen| seen.is_held() && seen.spec().name.as_ref() == Some(name));
-            return ensure(holds, || {
-                format!("P7: {name} is refused, and {holder} does not hold it")
-            });
-        }
-        Ok(())
-    }
-
-    fn cancel_reply(
+    pub(super) fn cancel_reply(
         &self,
         target: &Target,
         meant: &BTreeSet<TaskId>,
+        born: u64,
         report: &CancelReport,
     ) -> Verdict {
         let listed: Vec<_> = [&report.cancelled, &report.already_ended, &report.abandoned]
@@ -377,8 +336,9 @@ impl Checks {
             format!("P4: {target:?} meant {expected:?} and reports {report:?}")
         })?;
         let fits = |ids: &[TaskId], test: &dyn Fn(&Seen) -> bool| {
-            let mut seen = ids.iter().filter_map(|id| self.view.tasks.get(id));
-            seen.all(test)
+            let seen = ids.iter().filter_map(|id| self.view.tasks.get(id));
+            // An id may have another life since.
+            seen.filter(|seen| seen.born <= born).all(test)
         };
         let was_settled = meant.is_empty();
         let ended = |seen: &Seen| !seen.is_live && seen.is_settled();
@@ -395,4 +355,28 @@ impl Checks {
 
 pub(super) fn ensure(holds: bool, complaint: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(complaint()) }
+}
+
+fn resume_reply(asked: &Asked, result: &Result<(), ResumeRefusal>) -> Verdict {
+    let Asked::Resume {
+        id,
+        state,
+        is_resumed,
+        may_wait,
+    } = asked
+    else {
+        return Err(format!("P24: {asked:?} is answered with {result:?}"));
+    };
+    let expected = match state {
+        None => Err(ResumeRefusal::Unknown(*id)),
+        Some(State::Suspended) => Ok(()),
+        Some(State::Pending) if *is_resumed => Err(ResumeRefusal::AlreadyResumed(*id)),
+        Some(other) => Err(ResumeRefusal::NotSuspended(*other)),
+    };
+    let is_full = expected.is_ok()
+        && !may_wait
+        && matches!(result, Err(ResumeRefusal::Full(full)) if full.in_use >= full.size);
+    ensure(*result == expected || is_full, || {
+        format!("P24: resume of a task that is {state:?}: {result:?}")
+    })
 }

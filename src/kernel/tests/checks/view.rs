@@ -235,6 +235,18 @@ impl View {
         states
     }
 
+    /// Whether a task has completed, or another life of it may have.
+    pub(super) fn may_have_completed(&self, id: TaskId) -> bool {
+        let seen = self.tasks.get(&id);
+        seen.is_some_and(|seen| seen.state == State::Completed || seen.record.incarnation > 1)
+    }
+
+    /// The tasks above one, from its parent up to its root.
+    pub(super) fn path_up(&self, id: TaskId) -> Vec<TaskId> {
+        let above = |id: &TaskId| self.tasks.get(id).and_then(|seen| seen.parent);
+        std::iter::successors(above(&id), above).collect()
+    }
+
     /// What is left of a life after a crash: the durable records.
     pub(super) fn rebuild(records: &[Arc<Record>], classes: impl Fn(&Record) -> u32) -> Self {
         let mut view = Self::default();

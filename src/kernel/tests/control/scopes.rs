@@ -162,3 +162,30 @@ fn guard_keeps_a_scope_open_in_which_tasks_live() {
     assert_eq!(close(&mut bed, true), Some(Ok(CloseReport::default())));
     assert!(!is_taken(&mut bed, 4));
 }
+
+#[test]
+fn closed_scope_keeps_what_was_to_go_to_it_and_says_so_of_all_below() {
+    let mut bed = Bed::new(Bounds::default());
+    bed.spawn(1, with(OnScopeClose::Transfer(scope("s"))));
+    bed.spawn(2, below(1));
+    bed.spawn(3, |spec| {
+        below(1)(spec);
+        with(OnScopeClose::Cancel)(spec);
+    });
+
+    assert_eq!(close(&mut bed, false), None);
+    let effects = bed.end(3, End::Aborted);
+
+    let replies = answers(&effects);
+    let [(_, Reply::Controlled(Controlled::Closed(Ok(report))))] = &replies[..] else {
+        panic!("{replies:?}");
+    };
+    let wanted = CloseReport {
+        kept: vec![id(2)],
+        cancelled: vec![id(3)],
+        refused: vec![(id(1), TransferRefusal::ScopeClosed(scope("s")))],
+        orphaned: vec![id(1)],
+        ..CloseReport::default()
+    };
+    assert_eq!(*report, wanted);
+}

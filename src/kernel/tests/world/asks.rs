@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::bed::{ask, json, key, name};
+use super::super::bed::{json, key, name};
 use super::World;
 use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
-    Control, Epoch, Grant, GrantChange, Input, KeptMessage, Key, LateSuccess, MessageId,
-    OnParentEnd, Origin, Requester, RestartPolicy, Retry, Reuse, Spec, StopPolicy, Target, TaskId,
-    Ticket,
+    Control, Epoch, Flight, Grant, GrantChange, Input, KeptMessage, Key, LateSuccess, MessageId,
+    OnParentEnd, OnScopeClose, Origin, Reach, Requester, RestartPolicy, Retry, Reuse, Spec,
+    StopPolicy, Target, TaskId, Ticket,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -31,7 +31,7 @@ impl World {
         Some(TaskId::from_u128(u128::from(number.max(1))))
     }
 
-    fn time(&mut self, longest_ms: u64) -> Duration {
+    pub(super) fn time(&mut self, longest_ms: u64) -> Duration {
         self.dice.time(Duration::from_millis(longest_ms))
     }
 
@@ -54,6 +54,7 @@ impl World {
         }
         self.limits(&mut spec);
         self.policies(&mut spec);
+        self.rarer_wishes(&mut spec);
         spec
     }
 
@@ -116,6 +117,44 @@ impl World {
         }
     }
 
+    fn rarer_wishes(&mut self, spec: &mut Spec) {
+        let rarer = self.rates.rarer.clone();
+        if self.rarely(rarer.wishes) {
+            let to = scope(self.dice.below(3));
+            let wishes = [
+                OnScopeClose::Keep,
+                OnScopeClose::Cancel,
+                OnScopeClose::Transfer(to),
+            ];
+            spec.on_scope_close = self.dice.pick(&wishes).cloned();
+        }
+        if spec.key.is_some() && self.rarely(rarer.windows) {
+            spec.key_window = Some(self.time(100));
+        }
+        if self.rarely(rarer.flights) {
+            let target = self.any_question();
+            let role = key("role");
+            spec.flight = Some(match self.dice.below(3) {
+                0 => Flight::Derived { role, target },
+                _ => Flight::Canonical(target),
+            });
+            if self.dice.percent(30) {
+                spec.flight_reach = Reach::Manager;
+            }
+        }
+        if self.rarely(rarer.runs) {
+            let run = self.any_run();
+            spec.labels.insert("run".into(), run.into());
+        }
+        if self.rarely(rarer.external) {
+            spec.origin = Origin::External;
+            spec.heartbeat_timeout = self.dice.percent(50).then(|| self.time(60));
+        }
+        if rarer.hosts > 0 && spec.origin == Origin::Executor && self.dice.percent(50) {
+            spec.kind = Some(kind());
+        }
+    }
+
     fn any_restart(&mut self) -> RestartPolicy {
         let restarts = u32::try_from(self.dice.below(4)).expect("a small number");
         let policy = match self.dice.below(5) {
@@ -159,6 +198,13 @@ impl World {
                 self.keyed.swap_remove(at);
             }
         }
+        if by.is_none()
+            && self.rarely(self.rates.rarer.reused)
+            && let Some(id) = self.any_known()
+            && self.checks.scope_of(id).is_some()
+        {
+            return self.spawn_as(id, spec);
+        }
         let newest = TaskId::from_u128(u128::from(self.ids));
         let is_known = self.checks.scope_of(newest).is_some();
         let is_late = by.is_some() && self.dice.percent(10);
@@ -182,7 +228,26 @@ impl World {
         self.feed(input)
     }
 
+    /// Somebody asks for a task by the id of another one, which may have settled.
+    fn spawn_as(&mut self, id: TaskId, spec: Arc<Spec>) -> Result<(), String> {
+        let ticket = self.next_ticket();
+        let reuse = match self.dice.below(5) {
+            0 => Reuse::Refused,
+            _ => Reuse::Allowed,
+        };
+        self.feed(Input::Spawn {
+            ticket,
+            id,
+            spec,
+            by: None,
+            reuse,
+        })
+    }
+
     pub(in crate::kernel_tests) fn cancel(&mut self) -> Result<(), String> {
+        if self.rarely(self.rates.rarer.runs) {
+            return self.cancel_run();
+        }
         let Some(id) = self.any_known() else {
             return Ok(());
         };
@@ -218,9 +283,8 @@ impl World {
     }
 
     pub(in crate::kernel_tests) fn cancel_target(&mut self, target: Target) -> Result<(), String> {
-        let has_grace = self.dice.percent(50);
-        let grace = has_grace.then(|| self.time(40));
-        let (ticket, ask) = (self.next_ticket(), ask(grace));
+        let ask = self.any_ask();
+        let ticket = self.next_ticket();
         self.feed(Input::Cancel {
             ticket,
             target,

@@ -41,6 +41,9 @@ impl Body {
 
 impl World {
     pub(in crate::kernel_tests) fn body_starts(&mut self, id: TaskId, epoch: Epoch) {
+        if self.is_held_elsewhere(id, epoch) {
+            return;
+        }
         let obeys = if self.dice.percent(self.rates.hangs) {
             Obeys::Nothing
         } else if self.dice.percent(self.rates.deaf) {
@@ -192,7 +195,13 @@ impl World {
         let body = &mut self.bodies[at];
         body.active = self.now;
         let (id, epoch) = (body.id, body.epoch);
+        let is_large = self.rarely(self.rates.rarer.large);
         let note = match self.dice.below(3) {
+            1 if is_large => Note::OutputKept {
+                bytes: 1_000_000,
+                head: "\"much".into(),
+                ticket: u64::from(epoch.0),
+            },
             0 => Note::Progress(json("\"half\"")),
             1 => Note::Output(json("\"line\"")),
             _ => Note::Emitted("found".into(), json("1")),

@@ -4,16 +4,18 @@
 //! It promises what the trait of the stores promises, and no more: a batch is there as a whole or
 //! not at all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::kernel::{Record, Seq, Step, TaskId};
+use crate::kernel::{Record, Scope, Seq, Step, TaskId};
 
 #[derive(Debug, Default)]
 pub(in crate::kernel_tests) struct Disk {
     pub(in crate::kernel_tests) records: BTreeMap<TaskId, Arc<Record>>,
     /// The newest event in the log.
     pub(in crate::kernel_tests) seq: Seq,
+    /// The scopes that were closed last.
+    pub(in crate::kernel_tests) closed: BTreeSet<Scope>,
     flight: VecDeque<Step>,
 }
 
@@ -26,6 +28,7 @@ impl Disk {
                 newest.removed.extend(step.removed);
                 newest.events.extend(step.events);
                 newest.effects.extend(step.effects);
+                newest.closed = step.closed.or(newest.closed.take());
             }
             Some(_) | None => self.flight.push_back(step),
         }
@@ -43,6 +46,9 @@ impl Disk {
         }
         for id in &step.removed {
             self.records.remove(id);
+        }
+        if let Some(closed) = &step.closed {
+            self.closed.clone_from(closed);
         }
         if let Some(event) = step.events.last() {
             self.seq = event.seq;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::bed::ask;
 use super::{Life, Start, World, trace};
-use crate::kernel::{Input, Supervisor, Target, Timestamp};
+use crate::kernel::{Hosts, Input, Supervisor, Target, Timestamp};
 
 impl World {
     /// The process dies. Any prefix of what is in flight is durable; some of it was even carried
@@ -38,7 +38,13 @@ impl World {
         let records: Vec<_> = self.disk.records.values().cloned().collect();
         let (now, seq, dice) = (self.now, self.disk.seq, self.steps);
         self.note(|_| format!("CRASH; {} records", records.len()));
+        // A part of the manager failed, or its whole process died, which opens what was closed.
+        if self.rates.rarer.scopes > 0 && self.dice.percent(30) {
+            self.disk.closed.clear();
+        }
+        self.bounds.closed_scopes.clone_from(&self.disk.closed);
         self.checks.crashed(now, &records, seq)?;
+        self.checks.recovers_with(&self.bounds);
         let (kernel, step) =
             Supervisor::recover(self.bounds.clone(), dice, now, seq, records.clone());
         self.kernel = kernel;
@@ -69,6 +75,9 @@ impl World {
 
     /// Everything that can end ends: afterwards all is settled and everybody was answered.
     pub(super) fn drain(&mut self) -> Result<(), String> {
+        if self.rates.rarer.hosts > 0 {
+            self.host(Hosts::All)?;
+        }
         // What is restarted for ever must be stopped.
         let ways = if self.rates.restarted > 0 { 2 } else { 4 };
         match self.dice.below(ways) {
@@ -76,6 +85,9 @@ impl World {
             1 => {
                 let (ticket, ask) = (self.next_ticket(), ask(None));
                 self.feed(Input::Shutdown { ticket, ask })?;
+                if self.rates.rarer.scopes > 0 {
+                    self.spawn()?;
+                }
             }
             _ => {}
         }
@@ -87,6 +99,8 @@ impl World {
                 self.deliver()?;
             } else if !self.bodies.is_empty() {
                 self.bodies_end();
+            } else if !self.checks.run_elsewhere().is_empty() {
+                self.holders_end()?;
             } else if let Some(id) = self.checks.suspended().first() {
                 self.resume_task(*id)?;
             } else if self.kernel.live() > 0 && self.kernel.next_tick().is_some() {

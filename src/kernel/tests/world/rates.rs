@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
+use super::rarer::Rarer;
 use crate::kernel::{Bounds, Class, ClassName, Counter, Kind, Scope, WhenFull};
 
 /// What can happen in a turn of the world.
@@ -21,9 +22,13 @@ pub(in crate::kernel_tests) enum Action {
     Cancel,
     Resume,
     Crash,
+    Scopes,
+    Records,
+    Holder,
+    Hosts,
 }
 
-const ACTIONS: [Action; 10] = [
+const ACTIONS: [Action; 14] = [
     Action::Spawn,
     Action::Body,
     Action::Deliver,
@@ -34,6 +39,10 @@ const ACTIONS: [Action; 10] = [
     Action::Cancel,
     Action::Resume,
     Action::Crash,
+    Action::Scopes,
+    Action::Records,
+    Action::Holder,
+    Action::Hosts,
 ];
 
 /// How often what happens; numbers are percents where nothing else is said.
@@ -63,10 +72,11 @@ pub(in crate::kernel_tests) struct Rates {
     pub(in crate::kernel_tests) trees: u32,
     pub(in crate::kernel_tests) restarted: u32,
     pub(in crate::kernel_tests) hooked: u32,
+    pub(in crate::kernel_tests) rarer: Rarer,
 }
 
 impl Rates {
-    pub(in crate::kernel_tests) fn draw(dice: &mut Dice) -> Self {
+    pub(in crate::kernel_tests) fn draw(dice: &mut Dice, rarer: Rarer) -> Self {
         let mut of = |levels: &[u32]| *dice.pick(levels).expect("there are levels");
         let weights = [
             of(&[2, 4, 8]) as usize,
@@ -79,6 +89,10 @@ impl Rates {
             of(&[0, 1, 3]) as usize,
             of(&[1, 2, 5]) as usize,
             of(&[0, 0, 1]) as usize,
+            rarer.scopes,
+            rarer.records,
+            rarer.holders,
+            rarer.hosts,
         ];
         Self {
             weights,
@@ -105,6 +119,7 @@ impl Rates {
             trees: of(&[30, 70, 100]),
             restarted: of(&[0, 0, 30]),
             hooked: of(&[0, 0, 20]),
+            rarer,
         }
     }
 
