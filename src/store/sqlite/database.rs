@@ -23,6 +23,7 @@ use rusqlite::{
 };
 
 use super::codec::{EventRow, SpecRow, TaskRow};
+use super::keeper::LOG_BYTES;
 use super::schema;
 use crate::store::StoreError;
 
@@ -127,7 +128,8 @@ impl Database {
         // A checkpoint stands in the way of the commit that begins it, so it is rare; the keeper
         // makes it before that, when nobody waits.
         self.0.pragma_update(None, "wal_autocheckpoint", 16_000)?;
-        self.0.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        self.0
+            .pragma_update(None, "journal_size_limit", LOG_BYTES.cast_signed())?;
         self.0.pragma_update(None, "cache_size", -65_536)?;
         // A mapped file that shrinks is a bus error.
         self.0.pragma_update(None, "mmap_size", 0)?;
@@ -186,10 +188,15 @@ impl Database {
         work(&Rows(&transaction))
     }
 
-    /// Moves what is in the log to the file, as far as no reader is in the way.
-    pub(super) fn checkpoint(&self) -> Result<(), Trouble> {
+    /// Moves what is in the log to the file, as far as no reader is in the way; tells whether that
+    /// was all of it.
+    pub(super) fn checkpoint(&self) -> Result<bool, Trouble> {
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        Ok(self.0.query_row(sql, [], |_| Ok(()))?)
+        let moved = self.0.query_row(sql, [], |row| {
+            let [is_busy, all, moved]: [i64; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            Ok::<_, rusqlite::Error>(is_busy == 0 && all == moved)
+        });
+        Ok(moved?)
     }
 
     /// How many pages the file has, and how many of them are not used.

@@ -1,189 +1,171 @@
-//! A thread that does for the file what no commit should wait for: it syncs, moves the log into
-//! the file, and gives unused pages back.
+//! A thread that does for the file what no commit should wait for: it moves the log into the file,
+//! and gives unused pages back.
 //!
 //! # Invariants
-//! 1. With a loss window, a commit is on the disk before that has passed.
-//! 2. It sleeps while nothing was committed, and ends with the store.
+//! 1. The log is moved when it has become long, and not again before it has become longer.
+//! 2. Between two slices of pages that are given back, whoever waits to commit has its turn.
 //! 3. What fails here fails no commit: it is logged and done again after the next one.
 //!
-//! *Not here*: the transactions (`pen`).
+//! *Not here*: the transactions (`pen`), syncing the log (`syncer`).
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use super::database::{Access, Database};
+use super::database::{Access, Database, Trouble};
 use super::pen::Pen;
-use super::{Durability, lock, place};
+use super::worker::{Bell, Worker};
+use super::{lock, place};
 
 /// How long it waits after the first commit, for more of them.
-const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// From this length on the log is moved into the file: a sixteenth of where a commit would do it.
-const LOG_BYTES: u64 = 4 << 20;
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+/// A log of more than this is moved into the file. The one that comes after it begins at its
+/// front again, and as the pragma `journal_size_limit` is this long, too, it is cut to that.
+pub(super) const LOG_BYTES: u64 = 32 << 20;
+/// How much longer a log must have become, when it could not begin at its front again.
+const LOG_STEP_BYTES: u64 = LOG_BYTES / 4;
 /// Pages that are given back while the store is held, and how many may stay unused.
 const SHRINK_PAGES: u32 = 128;
 const UNUSED_PAGES_MAX: i64 = 256;
+/// Between two slices. A mutex alone is not fair: it may go to who had it last.
+const SHRINK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The files, as far as they are kept in order.
+pub(super) trait Files: Send + 'static {
+    /// How long the log is.
+    fn log_bytes(&mut self) -> io::Result<u64>;
+    /// Moves the log into the file.
+    fn checkpoint(&mut self) -> Result<(), Trouble>;
+    /// Gives some pages back; tells whether there are more.
+    fn shrink(&mut self) -> Result<bool, Trouble>;
+}
+
+/// The file and its log.
+pub(super) struct OwnFiles {
+    path: PathBuf,
+    pen: Weak<Mutex<Pen>>,
+    /// A connection of its own, so that commits go on.
+    own: Option<Database>,
+}
+
+impl OwnFiles {
+    pub(super) fn new(path: &Path, pen: &Arc<Mutex<Pen>>) -> Self {
+        Self {
+            path: path.to_owned(),
+            pen: Arc::downgrade(pen),
+            own: None,
+        }
+    }
+}
+
+impl Files for OwnFiles {
+    fn log_bytes(&mut self) -> io::Result<u64> {
+        let log = std::fs::metadata(place::beside(&self.path, "-wal"))?;
+        Ok(log.len())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Trouble> {
+        let own = match self.own.take() {
+            Some(own) => own,
+            None => Database::open(&self.path, Access::Write)?,
+        };
+        own.checkpoint()?;
+        self.own = Some(own);
+        // What was committed meanwhile is little, and without it the log could not begin anew.
+        if let Some(pen) = self.pen.upgrade() {
+            lock(&pen).database.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn shrink(&mut self) -> Result<bool, Trouble> {
+        let Some(pen) = self.pen.upgrade() else {
+            return Ok(false);
+        };
+        let pen = lock(&pen);
+        let (all, unused) = pen.database.pages()?;
+        let is_worth_it = unused > UNUSED_PAGES_MAX.max(all / 8);
+        if is_worth_it {
+            pen.database.shrink(SHRINK_PAGES)?;
+        }
+        Ok(is_worth_it)
+    }
+}
 
 /// The thread and what it is told.
 pub(super) struct Keeper {
-    desk: Arc<Desk>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Desk {
-    orders: Mutex<Orders>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Orders {
-    is_stirred: bool,
+    worker: Worker,
     /// Whether rows were removed, so that pages may be unused.
-    has_removed: bool,
-    is_over: bool,
-    /// How often the log was synced here.
-    #[cfg(test)]
-    syncs: u64,
-}
-
-struct Work {
-    path: PathBuf,
-    pen: Weak<Mutex<Pen>>,
-    pause: Duration,
-    syncs: bool,
+    has_removed: Arc<AtomicBool>,
 }
 
 impl Keeper {
-    pub(super) fn start(
-        path: &Path,
-        pen: &Arc<Mutex<Pen>>,
-        durability: Durability,
-    ) -> io::Result<Self> {
-        let (pause, syncs) = match durability {
-            Durability::Synced => (PAUSE_MAX, false),
-            // The other half of the window is for the sync itself.
-            Durability::Relaxed { loss_window } => (loss_window / 2, true),
+    pub(super) fn start(files: impl Files, pause: Duration) -> io::Result<Self> {
+        let has_removed = Arc::new(AtomicBool::new(false));
+        let mut work = Work {
+            files,
+            has_removed: Arc::clone(&has_removed),
+            log_bytes_max: LOG_BYTES,
         };
-        let desk = Arc::new(Desk::default());
-        let (path, pen) = (path.to_owned(), Arc::downgrade(pen));
-        let work = Work {
-            path,
-            pen,
-            pause,
-            syncs,
-        };
-        let its = Arc::clone(&desk);
-        let thread = std::thread::Builder::new().name("understory-store".to_owned());
-        let thread = Some(thread.spawn(move || work.until_over(&its))?);
-        Ok(Self { desk, thread })
+        let worker = Worker::start(move |bell| work.until_over(bell, pause))?;
+        Ok(Self {
+            worker,
+            has_removed,
+        })
     }
 
     /// Something was committed.
     pub(super) fn stir(&self, has_removed: bool) {
-        let mut orders = lock(&self.desk.orders);
-        let was_stirred = std::mem::replace(&mut orders.is_stirred, true);
-        orders.has_removed |= has_removed;
-        drop(orders);
-        if !was_stirred {
-            self.desk.changed.notify_one();
+        if has_removed {
+            self.has_removed.store(true, Ordering::Release);
         }
+        self.worker.ring();
     }
 }
 
-#[cfg(test)]
-impl Keeper {
-    /// How often the log was synced here.
-    pub(super) fn syncs(&self) -> u64 {
-        lock(&self.desk.orders).syncs
-    }
+struct Work<F> {
+    files: F,
+    has_removed: Arc<AtomicBool>,
+    log_bytes_max: u64,
 }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        lock(&self.desk.orders).is_over = true;
-        self.desk.changed.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the keeper of the store panicked");
-        }
-    }
-}
-
-impl Work {
-    fn until_over(&self, desk: &Desk) {
-        while let Some(has_removed) = self.wait(desk) {
-            if self.syncs {
-                let synced = self.sync();
-                #[cfg(test)]
-                {
-                    lock(&desk.orders).syncs += u64::from(synced.is_ok());
-                }
-                if let Err(error) = synced {
-                    tracing::error!(%error, "the log of the store could not be synced");
-                }
+impl<F: Files> Work<F> {
+    fn until_over(&mut self, bell: &Bell, pause: Duration) {
+        while bell.wait(pause) {
+            self.shorten_log();
+            let mut has_more = self.has_removed.swap(false, Ordering::AcqRel);
+            while has_more && bell.rest(SHRINK_PAUSE) {
+                has_more = self.files.shrink().unwrap_or_else(|error| {
+                    tracing::debug!(%error, "the file of the store was not made smaller");
+                    // Not lost: the next commit asks for it again.
+                    self.has_removed.store(true, Ordering::Release);
+                    false
+                });
+                self.shorten_log();
             }
-            self.checkpoint();
-            while has_removed && self.shrink() && !lock(&desk.orders).is_over {}
         }
     }
 
-    /// Waits for a commit, and then for the pause; tells whether rows were removed.
-    fn wait(&self, desk: &Desk) -> Option<bool> {
-        let waits = |orders: &mut Orders| !orders.is_stirred && !orders.is_over;
-        let orders = desk.changed.wait_while(lock(&desk.orders), waits);
-        let orders = orders.unwrap_or_else(std::sync::PoisonError::into_inner);
-        let goes_on = |orders: &mut Orders| !orders.is_over;
-        let paused = desk.changed.wait_timeout_while(orders, self.pause, goes_on);
-        let (mut orders, _) = paused.unwrap_or_else(std::sync::PoisonError::into_inner);
-        if orders.is_over {
-            return None;
-        }
-        orders.is_stirred = false;
-        Some(std::mem::take(&mut orders.has_removed))
-    }
-
-    /// SQLite holds no locks on its log, so it may be opened and closed here.
-    fn sync(&self) -> io::Result<()> {
-        match File::open(place::beside(&self.path, "-wal")) {
-            Ok(log) => log.sync_data(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Moves a long log into the file, over a connection of its own, so that commits go on.
-    fn checkpoint(&self) {
-        let log = std::fs::metadata(place::beside(&self.path, "-wal"));
-        if log.is_ok_and(|log| log.len() < LOG_BYTES) {
-            return;
-        }
-        let done = Database::open(&self.path, Access::Write).and_then(|file| file.checkpoint());
-        if let Err(error) = done {
-            tracing::debug!(%error, "the log of the store was not moved into it");
-        }
-    }
-
-    /// Gives some pages back; tells whether there are more.
-    fn shrink(&self) -> bool {
-        let Some(pen) = self.pen.upgrade() else {
-            return false;
+    /// Invariant 1.
+    fn shorten_log(&mut self) {
+        let bytes = match self.files.log_bytes() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::debug!(%error, "the log of the store has no length");
+                return;
+            }
         };
-        let pen = lock(&pen);
-        let shrunk = pen.database.pages().and_then(|(all, unused)| {
-            let is_worth_it = unused > UNUSED_PAGES_MAX.max(all / 8);
-            if is_worth_it {
-                pen.database.shrink(SHRINK_PAGES)?;
+        if bytes <= LOG_BYTES {
+            self.log_bytes_max = LOG_BYTES;
+        } else if bytes > self.log_bytes_max {
+            match self.files.checkpoint() {
+                Ok(()) => self.log_bytes_max = bytes + LOG_STEP_BYTES,
+                Err(error) => {
+                    tracing::debug!(%error, "the log of the store was not moved into it");
+                }
             }
-            Ok(is_worth_it)
-        });
-        shrunk.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the file of the store was not made smaller");
-            false
-        })
+        }
     }
 }

@@ -17,8 +17,10 @@ mod pen;
 mod place;
 mod reader;
 mod schema;
+mod syncer;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::error::Error;
 use std::fmt;
@@ -29,10 +31,11 @@ use std::time::Duration;
 use super::{Batch, Latency, Loaded, Store, StoreError};
 use crate::kernel::{Event, Seq};
 use database::{Access, Database, Trouble};
-use keeper::Keeper;
+use keeper::{Keeper, OwnFiles};
 use pen::{Pen, ReadError};
 use place::Place;
 pub use reader::Reader;
+use syncer::{LogFile, Syncer};
 
 /// How many events a file keeps unless told otherwise.
 pub const HISTORY_DEFAULT: u64 = 1_000_000;
@@ -43,7 +46,8 @@ pub enum Durability {
     /// Nothing: each commit waits for the disk.
     #[default]
     Synced,
-    /// What was committed within this time; commits do not wait for the disk.
+    /// What was committed within this time; commits do not wait for the disk. When it cannot be
+    /// synced within that, commits fail until it could be.
     Relaxed {
         /// The longest time between a commit and its arrival on the disk.
         loss_window: Duration,
@@ -197,8 +201,10 @@ impl OpenError {
 /// ```
 pub struct SqliteStore {
     path: PathBuf,
-    // Ends before the pen, and the place is free last.
+    // Both end before the pen, and the place is free last.
     keeper: Keeper,
+    /// With a loss window.
+    syncer: Option<Box<Syncer>>,
     pen: Arc<Mutex<Pen>>,
     /// What was read at the opening, for the first who asks.
     loaded: Mutex<Option<Loaded>>,
@@ -225,14 +231,24 @@ impl SqliteStore {
         let mut pen = pen.map_err(|trouble| error(trouble.into()))?;
         let loaded = Mutex::new(Some(pen.load().map_err(error)?));
         let pen = Arc::new(Mutex::new(pen));
-        let keeper = Keeper::start(&path, &pen, options.durability);
-        let keeper = keeper.map_err(|source| OpenError::Unavailable {
+        let error = |source| OpenError::Unavailable {
             path: path.clone(),
             source: Box::new(source),
-        })?;
+        };
+        let keeper = Keeper::start(OwnFiles::new(&path, &pen), keeper::PAUSE);
+        let keeper = keeper.map_err(error)?;
+        let syncer = match options.durability {
+            Durability::Synced => None,
+            Durability::Relaxed { loss_window } => {
+                let log = LogFile::new(&path, &pen);
+                let syncer = Syncer::start(log, loss_window).map_err(error)?;
+                Some(Box::new(syncer))
+            }
+        };
         Ok(Self {
             path,
             keeper,
+            syncer,
             pen,
             loaded,
             _place: place,
@@ -351,11 +367,17 @@ fn check_schema(database: &Database, path: &Path) -> Result<(), OpenError> {
 
 impl Store for SqliteStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        if let Some(syncer) = &self.syncer {
+            syncer.check()?;
+        }
         let mut pen = self.pen();
         // What was read at the opening is no longer all.
         drop(lock(&self.loaded).take());
         pen.commit(batch)?;
         drop(pen);
+        if let Some(syncer) = &self.syncer {
+            syncer.stir();
+        }
         self.keeper.stir(!batch.removed.is_empty());
         Ok(())
     }

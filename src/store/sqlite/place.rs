@@ -34,6 +34,8 @@ impl Place {
             path: path.to_owned(),
             source: Box::new(source),
         };
+        // Later the process may work in another folder.
+        let path = &std::path::absolute(path).map_err(error)?;
         let folder = folder_of(path);
         check_folder(&folder)?;
         check_file(path)?;

@@ -4,6 +4,7 @@ mod codec;
 mod damage;
 mod dice;
 mod fixtures;
+mod keeping;
 mod place;
 mod power;
 mod shapes;

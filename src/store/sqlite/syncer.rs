@@ -1,0 +1,139 @@
+//! A thread that syncs the log where commits do not wait for the disk.
+//!
+//! # Invariants
+//! 1. A commit is on the disk before its loss window has passed, as long as a sync takes less than
+//!    half of it. Nothing else is done by this thread, and it syncs once more before it ends.
+//! 2. A sync that fails is made again without a further commit, and until one has succeeded no
+//!    commit is taken: more than the window would be at stake.
+//! 3. The system tells of a failed write once, so after a failure a sync alone proves nothing: what
+//!    is in the log is written again, into the file.
+//!
+//! *Not here*: commits that wait for the disk themselves; for these there is no such thread.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use super::pen::Pen;
+use super::worker::{Bell, Worker};
+use super::{lock, place};
+use crate::store::StoreError;
+
+/// How long it waits at least before it tries again.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+
+/// The files, as far as they are synced.
+pub(super) trait Log: Send + 'static {
+    /// Brings what was written to the disk.
+    fn sync(&mut self) -> io::Result<()>;
+    /// The same after a failure.
+    fn mend(&mut self) -> io::Result<()>;
+}
+
+/// The log beside the file.
+pub(super) struct LogFile {
+    path: PathBuf,
+    pen: Weak<Mutex<Pen>>,
+}
+
+impl LogFile {
+    pub(super) fn new(path: &Path, pen: &Arc<Mutex<Pen>>) -> Self {
+        let (path, pen) = (path.to_owned(), Arc::downgrade(pen));
+        Self { path, pen }
+    }
+}
+
+impl Log for LogFile {
+    /// SQLite holds no locks on its log, so it may be opened and closed here.
+    fn sync(&mut self) -> io::Result<()> {
+        File::open(place::beside(&self.path, "-wal"))?.sync_data()
+    }
+
+    fn mend(&mut self) -> io::Result<()> {
+        if let Some(pen) = self.pen.upgrade() {
+            let moved = lock(&pen).database.checkpoint();
+            if !moved.map_err(io::Error::other)? {
+                let why = "a reader is in the way of writing the log again";
+                return Err(io::Error::other(why));
+            }
+        }
+        self.sync()
+    }
+}
+
+/// What did not reach the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the log could not be synced within {within:?}: {why}")]
+struct Unsynced {
+    within: Duration,
+    why: Arc<io::Error>,
+}
+
+/// The thread, and what is wrong.
+pub(super) struct Syncer {
+    worker: Worker,
+    loss_window: Duration,
+    trouble: Arc<Mutex<Option<Arc<io::Error>>>>,
+}
+
+impl Syncer {
+    pub(super) fn start(mut log: impl Log, loss_window: Duration) -> io::Result<Self> {
+        // The other half of the window is for the sync itself.
+        let pause = loss_window / 2;
+        let trouble = Arc::new(Mutex::new(None));
+        let its = Arc::clone(&trouble);
+        let worker = Worker::start(move |bell| until_over(bell, &mut log, pause, &its))?;
+        Ok(Self {
+            worker,
+            loss_window,
+            trouble,
+        })
+    }
+
+    /// Something was committed.
+    pub(super) fn stir(&self) {
+        self.worker.ring();
+    }
+
+    /// Invariant 2.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let Some(why) = lock(&self.trouble).clone() else {
+            return Ok(());
+        };
+        let within = self.loss_window;
+        let source = Box::new(Unsynced { within, why });
+        Err(StoreError::Unavailable { source })
+    }
+
+    #[cfg(test)]
+    pub(super) const fn loss_window(&self) -> Duration {
+        self.loss_window
+    }
+}
+
+fn until_over(
+    bell: &Bell,
+    log: &mut impl Log,
+    pause: Duration,
+    trouble: &Mutex<Option<Arc<io::Error>>>,
+) {
+    loop {
+        let mut goes_on = bell.wait(pause);
+        let mut synced = log.sync();
+        while let Err(error) = synced {
+            tracing::error!(%error, "the log of the store could not be synced");
+            *lock(trouble) = Some(Arc::new(error));
+            if !goes_on {
+                return;
+            }
+            goes_on = bell.rest(pause.max(RETRY_MIN));
+            synced = log.mend();
+        }
+        lock(trouble).take();
+        if !goes_on {
+            return;
+        }
+    }
+}
