@@ -204,7 +204,7 @@ fn refuse(path: &Path, problem: &'static str, advice: String) -> OpenError {
     }
 }
 
-/// The folder is there, is one, and only who may act for us can exchange files in it.
+/// The folder is there, is one, and not everybody can exchange files in it.
 pub(super) fn check_folder(folder: &Path) -> Result<(), OpenError> {
     let metadata = fs::symlink_metadata(folder).map_err(|source| OpenError::Unavailable {
         path: folder.to_owned(),
@@ -224,10 +224,7 @@ pub(super) fn check_folder(folder: &Path) -> Result<(), OpenError> {
         let advice = "make a folder of your own for it (mkdir -m 700)".to_owned();
         return Err(refuse(folder, "can be written by everybody", advice));
     }
-    if mode & 0o020 != 0 {
-        let advice = format!("take that away: chmod g-w {}", folder.display());
-        return Err(refuse(folder, "can be written by a group", advice));
-    }
+    // That of a group passes: many systems give each user one of its own, and write for it.
     Ok(())
 }
 
