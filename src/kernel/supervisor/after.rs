@@ -78,6 +78,15 @@ impl Supervisor {
         }
     }
 
+    /// What an earlier life of a task came after is nothing to the next one.
+    pub(super) fn unlink_after(&mut self, id: TaskId, after: &[TaskId]) {
+        for dependency in after {
+            if let Some(task) = self.tasks.get_mut(*dependency) {
+                task.dependents.retain(|dependent| *dependent != id);
+            }
+        }
+    }
+
     /// What a pending task waits for before it can ask for a slot.
     pub(super) fn wait_to_start(&mut self, id: TaskId) -> Option<Wait> {
         let task = self.task(id);

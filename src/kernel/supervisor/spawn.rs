@@ -218,7 +218,8 @@ impl Supervisor {
         checked: Checked,
     ) {
         let earlier = self.settled.remove(id);
-        if earlier.is_some() {
+        if let Some(earlier) = &earlier {
+            self.unlink_after(id, &earlier.spec.after);
             // What was asked with the key before has gone with that life's record.
             self.names.free_key(id);
             self.granted.forget(id);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::bed::{Bed, SECOND, done, id, key, scope};
 use crate::kernel::{
-    Accepted, Bounds, Class, Effect, Epoch, Flight, Input, Reach, Refusal, Reply, Retry, Spec,
-    State, StopPolicy,
+    Accepted, Bounds, Class, Effect, End, Epoch, Flight, Input, Reach, Refusal, Reply, Retry,
+    Reuse, Spec, State, StopPolicy, Wait,
 };
 
 fn bed() -> Bed {
@@ -281,4 +281,31 @@ fn messages_left_by_an_earlier_life_do_not_bring_the_next_one_back() {
 
     assert!(effects.is_empty());
     assert_eq!(bed.state(1), State::Completed);
+}
+
+#[test]
+fn what_an_earlier_life_came_after_is_nothing_to_the_next_one() {
+    for end in [done(), End::Aborted] {
+        let mut bed = bed();
+        bed.spawn(1, |_| {});
+        bed.spawn(2, |_| {});
+        bed.spawn(3, |spec| spec.after = vec![id(1)]);
+        bed.cancel_one(3);
+        let mut spec = Spec::new(scope("s"));
+        spec.after = vec![id(2)];
+        let (ticket, spec) = (bed.ticket(), Arc::new(spec));
+        bed.step(Input::Spawn {
+            ticket,
+            id: id(3),
+            spec,
+            by: None,
+            reuse: Reuse::Allowed,
+        });
+
+        bed.end(1, end);
+
+        assert_eq!(bed.record(3).wait, Some(Wait::After(1)));
+        bed.end(2, done());
+        assert_eq!(bed.state(3), State::Running);
+    }
 }
