@@ -4,12 +4,16 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "testing")]
+use understory::State;
 use understory::{
-    Cancel, Context, Failure, Manager, Outcome, Refusal, Retry, Settling, SpawnError, State,
-    TaskHooks, Wait, What,
+    Cancel, Context, Failure, Manager, Outcome, Refusal, Retry, Settling, SpawnError, TaskHooks,
+    Wait, What,
 };
 
-use crate::stage::{feed_of, for_ever, reaches, sees, settle_down, soon, story, until};
+#[cfg(feature = "testing")]
+use crate::stage::reaches;
+use crate::stage::{feed_of, for_ever, sees, settle_down, soon, story, until};
 
 /// What hooks have written, in order.
 #[derive(Clone, Default)]
