@@ -67,7 +67,7 @@ impl Supervisor {
         }
         match target {
             Target::One(id) | Target::OneFor(_, id) => {
-                self.watch(ticket, &[*id], None, None);
+                self.watch(ticket, &[*id], None);
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
                 if ask.now {
                     self.give_up([*id]);
@@ -150,10 +150,7 @@ impl Supervisor {
             meant.reverse();
         }
         let tasks: Vec<_> = meant.iter().map(|(id, _)| *id).collect();
-        let graces = tasks.iter().map(|id| self.grace_of(*id, ask.grace()));
-        let longest = graces.max().unwrap_or_default();
-        let until = self.hooks_until(self.now.after(longest));
-        self.watch(ticket, &tasks, Some(until), close);
+        let watch = self.watch(ticket, &tasks, close);
         for (id, root) in meant {
             let cause = if id == root {
                 cause
@@ -162,9 +159,28 @@ impl Supervisor {
             };
             self.ask_stop_within(id, cause, ask);
         }
+        self.promise(watch, &tasks, ask);
         if ask.now && !self.planted(Bug::NowWaits) {
             self.give_up(tasks.iter().copied());
             self.give_up_hooks(&tasks);
+        }
+    }
+
+    /// Notes until when hooks may hold up the answer: within the longest grace that these tasks have,
+    /// of this request or of one before, and what follows it.
+    fn promise(&mut self, watch: u64, tasks: &[TaskId], ask: &StopAsk) {
+        let grace_until = |id: &TaskId| {
+            let stop = self.tasks.get(*id)?.record.stop.as_deref();
+            match stop {
+                Some(stop) if !self.has_hook(*id) => Some(stop.grace_until),
+                // What settles anyway has what its body would have.
+                _ => Some(self.now.after(self.grace_of(*id, ask.grace()))),
+            }
+        };
+        let longest = tasks.iter().filter_map(grace_until).max();
+        let until = self.hooks_until(longest.unwrap_or_default().max(self.now));
+        if let Some(watch) = self.watches.get_mut(&watch) {
+            watch.until = Some(until);
         }
     }
 
@@ -175,19 +191,13 @@ impl Supervisor {
         watches.filter_map(|watch| watch.until).min()
     }
 
-    fn watch(
-        &mut self,
-        ticket: Ticket,
-        tasks: &[TaskId],
-        until: Option<Timestamp>,
-        close: Option<CloseReport>,
-    ) {
-        if tasks.is_empty() {
-            self.answer(ticket, Reply::Cancelled(CancelReport::default()));
-            return;
-        }
+    fn watch(&mut self, ticket: Ticket, tasks: &[TaskId], close: Option<CloseReport>) -> u64 {
         self.watches_made += 1;
         let watch = self.watches_made;
+        if tasks.is_empty() {
+            self.answer(ticket, Reply::Cancelled(CancelReport::default()));
+            return watch;
+        }
         for id in tasks {
             self.task(*id).watches.push(watch);
         }
@@ -198,10 +208,11 @@ impl Supervisor {
                 ticket,
                 remaining,
                 report,
-                until,
+                until: None,
                 close,
             },
         );
+        watch
     }
 
     /// Tells the requests that wait for a task that it has settled.

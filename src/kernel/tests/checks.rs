@@ -14,6 +14,7 @@ mod kept;
 mod moves;
 mod outside;
 mod replies;
+mod restarts;
 mod slots;
 mod view;
 
@@ -53,7 +54,8 @@ pub(super) struct Checks {
     resumes: BTreeMap<Ticket, (TaskId, Payload)>,
     completed: BTreeSet<TaskId>,
     /// When which task was restarted by its policy.
-    restarts: BTreeMap<TaskId, Vec<Timestamp>>,
+    /// When each life of a task was restarted.
+    restarts: BTreeMap<(TaskId, u32, Timestamp), Vec<Timestamp>>,
     /// Whether a clock went back: windows tell nothing any more, but for tasks that are held.
     clock_went_back: bool,
     /// Whether the input at hand is one that must change nothing.

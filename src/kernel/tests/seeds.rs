@@ -11,6 +11,9 @@ use crate::kernel::Supervisor;
 /// How many of the last steps a failure shows.
 const STEPS_SHOWN: usize = 50;
 
+/// After how many broken worlds a run gives up.
+const BROKEN_SHOWN: usize = 12;
+
 /// What a seed came to.
 pub(super) struct Ran {
     pub(super) steps: u64,
@@ -52,23 +55,36 @@ pub(super) fn run(seed: u64, options: Options) -> Ran {
     }
 }
 
-/// Runs one world with all eyes open; on failure it is run again to tell what happened.
-fn check(seed: u64) -> u64 {
+/// Runs one world with all eyes open: how many steps it took, or what was broken.
+fn check(seed: u64) -> Result<u64, String> {
+    let ran = run(
+        seed,
+        Options {
+            audit: true,
+            ..Options::default()
+        },
+    );
+    ran.result.map(|()| ran.steps)
+}
+
+/// Tells which seeds broke something, and the last steps of the first of them.
+fn report(broken: &[(u64, String)]) {
+    let Some((first, _)) = broken.first() else {
+        return;
+    };
     let options = Options {
         audit: true,
+        trace: true,
         ..Options::default()
     };
-    let ran = run(seed, options);
-    let Err(broken) = ran.result else {
-        return ran.steps;
-    };
-    let trace = true;
-    let told = run(seed, Options { trace, ..options }).trace;
+    let told = run(*first, options).trace;
     let from = told.len().saturating_sub(STEPS_SHOWN);
+    let list = broken.iter().map(|(seed, why)| format!("{seed}: {why}"));
     panic!(
-        "seed {seed} broke a promise; add it to src/kernel/tests/seeds.txt.\n\
-         The last {STEPS_SHOWN} steps:\n{}\n{broken}",
-        told[from..].join("\n")
+        "Worlds broke a promise; add their seeds to src/kernel/tests/seeds.txt.\n\
+         The last {STEPS_SHOWN} steps of {first}:\n{}\n{}",
+        told[from..].join("\n"),
+        list.collect::<Vec<_>>().join("\n")
     );
 }
 
@@ -76,14 +92,18 @@ fn check(seed: u64) -> u64 {
 fn every_seed_that_found_something_keeps_every_promise() {
     let lines = include_str!("seeds.txt").lines();
     let seeds = lines.filter(|line| !line.starts_with('#'));
+    let mut broken = Vec::new();
 
     for line in seeds {
         let number = line.split(' ').next().unwrap_or(line);
-        check(number.parse().expect("a line begins with a seed"));
+        let seed = number.parse().expect("a line begins with a seed");
+        broken.extend(check(seed).err().map(|why| (seed, why)));
     }
+    report(&broken);
 }
 
-/// `UNDERSTORY_SEED_SECONDS` sets for how long, `UNDERSTORY_SEED` from where.
+/// `UNDERSTORY_SEED_SECONDS` sets for how long, or `UNDERSTORY_SEEDS` how many; `UNDERSTORY_SEED`
+/// from where.
 #[test]
 #[allow(
     clippy::print_stderr,
@@ -95,10 +115,20 @@ fn fresh_seeds_keep_every_promise() {
         since.expect("it is after 1970").as_secs() << 24
     });
     eprintln!("base seed {base}");
+    let count = number("UNDERSTORY_SEEDS");
     let (start, mut seeds, mut steps) = (Instant::now(), 0, 0);
+    let is_over = |seeds| match count {
+        Some(count) => seeds >= count,
+        None => start.elapsed() >= Duration::from_secs(seconds()),
+    };
+    let mut broken = Vec::new();
 
-    while start.elapsed() < Duration::from_secs(seconds()) {
-        steps += check(base + seeds);
+    while !is_over(seeds) && broken.len() < BROKEN_SHOWN {
+        let seed = base.wrapping_add(seeds);
+        match check(seed) {
+            Ok(taken) => steps += taken,
+            Err(why) => broken.push((seed, why)),
+        }
         seeds += 1;
     }
 
@@ -108,6 +138,7 @@ fn fresh_seeds_keep_every_promise() {
     )]
     let speed = steps as f64 / start.elapsed().as_secs_f64();
     eprintln!("{seeds} seeds, {steps} steps, {speed:.0} steps/s with every check");
+    report(&broken);
     assert!(steps > seeds, "worlds must do something");
 }
 

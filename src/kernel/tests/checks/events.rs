@@ -9,8 +9,8 @@ use super::Checks;
 use super::replies::ensure;
 use super::view::{LastWord, Seen, is_cancel};
 use crate::kernel::{
-    Cause, Effect, Epoch, Event, FaultKind, Limit, MessageId, Origin, Outcome, Record,
-    RestartPolicy, Scope, Seq, Spec, State, Step, Stop, StopPolicy, TaskId, Wait, What,
+    Cause, Effect, Epoch, Event, FaultKind, Limit, MessageId, Origin, Outcome, Record, Scope, Seq,
+    Spec, State, Step, Stop, StopPolicy, TaskId, Wait, What,
 };
 
 type Verdict = Result<(), String>;
@@ -156,7 +156,6 @@ impl Checks {
         let classes = self.slots.of(record);
         let mut record = Record::clone(record);
         // The step may have gone on since; as accepted it had nothing of this yet.
-        self.restarts.remove(&id);
         (record.epoch, record.attempt, record.started_at) = (epoch, 0, None);
         record.seq = Seq::default();
         self.view.insert(Arc::new(record), classes);
@@ -331,32 +330,6 @@ impl Checks {
             self.view.free_name(id);
         }
         Ok(())
-    }
-
-    /// P14: each restart is counted, and there are no more of them than the policy allows.
-    fn restarting(&mut self, id: TaskId, restarts: u32) -> Verdict {
-        let now = self.now;
-        let spec = self.view.tasks[&id].spec();
-        let policy = spec.restarts();
-        let (most, period) = policy.map_or((0, Duration::ZERO), RestartPolicy::most);
-        let times = self.restarts.entry(id).or_default();
-        times.push(now);
-        ensure(times.len() == restarts as usize, || {
-            format!("P14: restart {restarts} of {id} follows {times:?}")
-        })?;
-        let recent = times.iter().filter(|at| at.after(period) > now).count();
-        ensure(recent <= most as usize || self.clock_went_back, || {
-            format!("P14: {id} is restarted {recent} times within {period:?}, {most} are allowed")
-        })
-    }
-
-    /// Of the restarts of a process that died only those count that were written.
-    pub(super) fn recall_restarts(&mut self, durable: &[Arc<Record>]) {
-        for record in durable {
-            if let Some(times) = self.restarts.get_mut(&record.id) {
-                times.truncate(record.restarts as usize);
-            }
-        }
     }
 
     fn may_move(&mut self, event: &Event, from: &Scope, to: &Scope) -> Verdict {

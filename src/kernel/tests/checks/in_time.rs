@@ -94,20 +94,23 @@ impl Checks {
     /// P4: a tree is over when its grace, and after that the time for force, are over.
     pub(super) fn stops_in_time(&mut self) -> Verdict {
         for (ticket, asked) in &mut self.open {
-            let Asked::Cancel { deadlines, .. } = asked else {
+            let Asked::Cancel {
+                deadlines, meant, ..
+            } = asked
+            else {
                 continue;
             };
             match *deadlines {
                 Deadlines::Grace(at) if at <= self.now => {
-                    // How long hooks may hold up an end is proven by the tests of hooks alone: here
-                    // they may be those of tasks that an end waits for.
+                    // Hooks have some time beyond that of bodies.
+                    let tasks = &self.view.tasks;
+                    let mut meant = meant.iter().filter_map(|id| tasks.get(id));
+                    // One may be moved to a scope that has some.
+                    let somewhere = !self.hooked.scopes.is_empty();
                     let covers = |seen: &Seen| self.hooked.covers(&seen.record.spec);
-                    let is_hooked = self.view.tasks.values().any(covers);
-                    if is_hooked || !self.hooked.scopes.is_empty() {
-                        *deadlines = Deadlines::None;
-                        continue;
-                    }
-                    let force = self.now.after(self.abort_window);
+                    let is_hooked = somewhere || meant.any(covers);
+                    let hooks = Duration::from_millis(if is_hooked { 400 } else { 0 });
+                    let force = self.now.after(self.abort_window).after(hooks);
                     *deadlines = Deadlines::Force(force);
                 }
                 Deadlines::Force(at) if at <= self.now => {
