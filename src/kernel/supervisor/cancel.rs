@@ -7,7 +7,7 @@
 //! *Not here*: how one task stops (`stop`).
 
 use super::super::id::TaskId;
-use super::super::record::Cause;
+use super::super::record::{Body, Cause};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::Bug;
@@ -170,11 +170,16 @@ impl Supervisor {
     /// of this request or of one before, and what follows it.
     fn promise(&mut self, watch: u64, tasks: &[TaskId], ask: &StopAsk) {
         let grace_until = |id: &TaskId| {
-            let stop = self.tasks.get(*id)?.record.stop.as_deref();
-            match stop {
-                Some(stop) if !self.has_hook(*id) => Some(stop.grace_until),
-                // What settles anyway has what its body would have.
-                _ => Some(self.now.after(self.grace_of(*id, ask.grace()))),
+            let record = &self.tasks.get(*id)?.record;
+            match &record.stop {
+                Some(stop) if record.body == Body::Live && !self.has_hook(*id) => {
+                    Some(stop.grace_until)
+                }
+                // Hooks that run, or without a body, have what a body would have.
+                _ if self.bounds.hooked.covers(&record.spec) => {
+                    Some(self.now.after(self.grace_of(*id, ask.grace())))
+                }
+                _ => None,
             }
         };
         let longest = tasks.iter().filter_map(grace_until).max();

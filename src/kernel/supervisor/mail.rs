@@ -53,7 +53,10 @@ impl Supervisor {
         };
         let record = &task.record;
         let mut kept = record.unacknowledged().iter();
-        if kept.any(|kept| kept.id == message.id) {
+        if record.state.is_terminal() {
+            // Its body did not stop, and takes nothing any more.
+            Err(MessageRefusal::Ended)
+        } else if kept.any(|kept| kept.id == message.id) {
             Ok(false)
         } else if is_past_answers(record) {
             Err(MessageRefusal::Ended)

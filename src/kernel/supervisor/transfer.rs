@@ -12,9 +12,10 @@ use super::super::admission::{ClassFull, ClassSet};
 use super::super::event::What;
 use super::super::id::{Name, Scope, TaskId};
 use super::super::spec::Spec;
+use super::super::state::State;
 use super::Bug;
 use super::Supervisor;
-use super::task::Slot;
+use super::task::{Slot, Task};
 
 /// What became of each task that a transfer meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +75,9 @@ impl Supervisor {
         let waits: Vec<_> = report
             .moved
             .iter()
-            .map(|id| self.leave_queue(*id) || self.awaits_executor(*id))
+            .map(|id| {
+                self.leave_queue(*id) || self.awaits_executor(*id) || self.not_yet_started(*id)
+            })
             .collect();
         for (id, waits) in report.moved.iter().zip(waits) {
             self.carry_over(*id, to);
@@ -146,8 +149,10 @@ impl Supervisor {
     fn check_room(&self, moving: &[TaskId], to: &Scope) -> Result<(), TransferRefusal> {
         let (mut held, mut queued) = (0, 0);
         for task in moving.iter().map(|id| &self.tasks[*id]) {
-            held += u32::from(task.slot == Slot::Held && !task.record.inline);
-            queued += u32::from(task.queued.is_some() && !task.record.inline);
+            let counts = !task.record.inline;
+            let waits = task.queued.is_some() || is_admitted(task);
+            held += u32::from(task.slot == Slot::Held && counts && !waits);
+            queued += u32::from(waits && counts);
         }
         let room = self.admission.check_arrivals(to, held, queued);
         room.map_err(TransferRefusal::LimitReached)
@@ -168,6 +173,17 @@ impl Supervisor {
         let (scope, classes) = (task.record.spec.scope.clone(), task.classes.clone());
         self.admission.withdraw(&ticket, &scope, &classes);
         true
+    }
+
+    /// Takes back the slots of a task that was given them in this step and does not run yet, and
+    /// tells whether it was one: only what runs may raise a limit above its size.
+    fn not_yet_started(&mut self, id: TaskId) -> bool {
+        let waits = is_admitted(self.task(id));
+        if waits {
+            self.starts.retain(|other| *other != id);
+            self.give_back_slot(id);
+        }
+        waits
     }
 
     fn carry_over(&mut self, id: TaskId, to: &Scope) {
@@ -191,6 +207,11 @@ impl Supervisor {
         }
         self.admission.leave(&left);
     }
+}
+
+/// Whether a task holds slots with which it has not started.
+fn is_admitted(task: &Task) -> bool {
+    task.slot == Slot::Held && task.record.state == State::Pending
 }
 
 fn without(set: &ClassSet, other: &ClassSet) -> ClassSet {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::world::{Life, Options, World};
 use crate::kernel::Supervisor;
 
-/// How many of the last steps a failure shows.
-const STEPS_SHOWN: usize = 50;
+/// How many of the last lines a failure shows, unless `UNDERSTORY_STEPS` says more.
+const STEPS_SHOWN: u64 = 50;
 
 /// After how many broken worlds a run gives up.
 const BROKEN_SHOWN: usize = 12;
@@ -78,11 +78,14 @@ fn report(broken: &[(u64, String)]) {
         ..Options::default()
     };
     let told = run(*first, options).trace;
-    let from = told.len().saturating_sub(STEPS_SHOWN);
+    let shown = number("UNDERSTORY_STEPS").unwrap_or(STEPS_SHOWN);
+    let from = told
+        .len()
+        .saturating_sub(usize::try_from(shown).unwrap_or(usize::MAX));
     let list = broken.iter().map(|(seed, why)| format!("{seed}: {why}"));
     panic!(
         "Worlds broke a promise; add their seeds to src/kernel/tests/seeds.txt.\n\
-         The last {STEPS_SHOWN} steps of {first}:\n{}\n{}",
+         The last {shown} steps of {first}:\n{}\n{}",
         told[from..].join("\n"),
         list.collect::<Vec<_>>().join("\n")
     );

@@ -27,8 +27,8 @@ pub(in crate::kernel_tests) struct Released<'a> {
 pub(super) struct Outside {
     acked: BTreeSet<TaskId>,
     keys: BTreeMap<(Scope, Key), (TaskId, Timestamp, Option<Duration>)>,
-    /// Per task: how many attempts were started, and the newest epoch.
-    ran: BTreeMap<TaskId, (u32, Epoch)>,
+    /// Per task: how many attempts of which life were started, and the newest epoch.
+    ran: BTreeMap<TaskId, (u32, u32, Epoch)>,
     /// Tasks whose resume was answered, and the epoch that they had then.
     resumed: BTreeMap<TaskId, (Payload, Epoch)>,
     /// The terminal records that were durable once.
@@ -216,13 +216,14 @@ impl Outside {
         })?;
         let lives = released.bodies.iter().any(|body| body.id == id);
         ensure(!lives, || format!("P13: {id} has two bodies"))?;
-        let (attempts, newest) = self.ran.entry(id).or_default();
+        let (life, attempts, newest) = self.ran.entry(id).or_default();
         ensure(epoch > *newest, || {
             format!("P13: {id} starts as {epoch:?} after {newest:?}")
         })?;
         *newest = epoch;
-        if is_next_life {
-            *attempts = 0;
+        // The process may have died before it carried out the first start of a life.
+        if is_next_life || *life != record.incarnation {
+            (*life, *attempts) = (record.incarnation, 0);
         }
         *attempts += u32::from(resume.is_none());
         let most = attempts_max(record);

@@ -18,7 +18,8 @@ impl World {
     /// Whether a task runs elsewhere; if so, somebody tells of it from now on.
     pub(super) fn is_held_elsewhere(&mut self, id: TaskId, epoch: Epoch) -> bool {
         let record = self.disk.records.get(&id);
-        let Some(record) = record.filter(|record| record.epoch == epoch) else {
+        let Some(record) = record.filter(|record| record.epoch == epoch && record.attempt > 0)
+        else {
             // It was over, and another life may have begun, before its start was carried out.
             return true;
         };
