@@ -1,5 +1,5 @@
-//! The world run: every seed that ever found something, then fresh ones for as long as there is
-//! time.
+//! The world run: every seed that ever found something, then others: the same ones in an ordinary
+//! run of the tests, those of a base or fresh ones for as long as one likes when that is asked for.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,13 +28,36 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().expect("the variable holds a number"))
 }
 
-fn seconds() -> u64 {
-    number("UNDERSTORY_SEED_SECONDS").unwrap_or(2)
+/// How many worlds an ordinary run of the tests draws, always the same ones.
+const SEEDS: u64 = 2_000;
+
+/// Which worlds are drawn.
+struct Plan {
+    base: u64,
+    count: u64,
+    time: Duration,
+}
+
+impl Plan {
+    /// With `UNDERSTORY_SEED_SECONDS` a hunt from a fresh base for so long, otherwise
+    /// `UNDERSTORY_SEEDS` worlds; from `UNDERSTORY_SEED` on if that is given.
+    fn asked() -> Self {
+        let seconds = number("UNDERSTORY_SEED_SECONDS");
+        let since = || SystemTime::now().duration_since(UNIX_EPOCH);
+        let fresh = || since().expect("it is after 1970").as_secs() << 24;
+        let base = seconds.map_or(0, |_| fresh());
+        Self {
+            base: number("UNDERSTORY_SEED").unwrap_or(base),
+            count: number("UNDERSTORY_SEEDS").unwrap_or(seconds.map_or(SEEDS, |_| u64::MAX)),
+            time: seconds.map_or(Duration::MAX, Duration::from_secs),
+        }
+    }
 }
 
 /// Whether whoever runs the tests asked for long proofs.
 pub(super) fn has_time() -> bool {
-    seconds() >= 10
+    let plan = Plan::asked();
+    plan.count >= 10_000 && plan.time >= Duration::from_secs(10)
 }
 
 /// Runs one world. A panic of the kernel is a broken promise like any other.
@@ -105,29 +128,21 @@ fn every_seed_that_found_something_keeps_every_promise() {
     report(&broken);
 }
 
-/// `UNDERSTORY_SEED_SECONDS` sets for how long, or `UNDERSTORY_SEEDS` how many; `UNDERSTORY_SEED`
-/// from where.
+/// Which worlds, [`Plan::asked`] says.
 #[test]
 #[allow(
     clippy::print_stderr,
     reason = "the base seed and the speed are for whoever reads the log"
 )]
 fn fresh_seeds_keep_every_promise() {
-    let base = number("UNDERSTORY_SEED").unwrap_or_else(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.expect("it is after 1970").as_secs() << 24
-    });
-    eprintln!("base seed {base}");
-    let count = number("UNDERSTORY_SEEDS");
+    let plan = Plan::asked();
+    eprintln!("base seed {}", plan.base);
     let (start, mut seeds, mut steps) = (Instant::now(), 0, 0);
-    let is_over = |seeds| match count {
-        Some(count) => seeds >= count,
-        None => start.elapsed() >= Duration::from_secs(seconds()),
-    };
+    let is_over = |seeds| seeds >= plan.count || start.elapsed() >= plan.time;
     let mut broken = Vec::new();
 
     while !is_over(seeds) && broken.len() < BROKEN_SHOWN {
-        let seed = base.wrapping_add(seeds);
+        let seed = plan.base.wrapping_add(seeds);
         match check(seed) {
             Ok(taken) => steps += taken,
             Err(why) => broken.push((seed, why)),
