@@ -166,8 +166,8 @@ impl Supervisor {
         }
     }
 
-    /// Notes until when hooks may hold up the answer: within the longest grace that these tasks have,
-    /// of this request or of one before, and what follows it.
+    /// Notes until when hooks may hold up the answer: within the longest grace that these tasks
+    /// have, of this request or of one before, and what follows it.
     fn promise(&mut self, watch: u64, tasks: &[TaskId], ask: &StopAsk) {
         let grace_until = |id: &TaskId| {
             let record = &self.tasks.get(*id)?.record;
