@@ -180,6 +180,10 @@ impl Watchman {
             "an actor of the manager failed; all start again from the store"
         );
         self.dismiss().await;
+        if let Some(why) = self.hub.ruin() {
+            self.give_up(&format!("its store is damaged: {why}"));
+            return;
+        }
         let now = self.hub.clock.now();
         self.failures
             .retain(|failure| now.since(*failure) < RESTART_PERIOD);
@@ -235,6 +239,7 @@ impl Watchman {
         let loaded = match self.load_patiently().await {
             Ok(loaded) => loaded,
             Err(error) => {
+                self.hub.set_ruin(&error);
                 self.give_up(&format!("its store cannot be read: {error}"));
                 return;
             }

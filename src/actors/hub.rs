@@ -5,8 +5,9 @@
 //! 2. `lives` holds a task from the moment it is durably accepted until it has settled and stopped.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -103,6 +104,8 @@ pub(crate) struct Hub {
     pub(super) ask_host: AskHost,
     /// Why the store takes nothing, while it does not.
     sickness: RwLock<Option<Arc<str>>>,
+    /// What is wrong with a store that can never work again; the guard gives up then.
+    ruin: OnceLock<Arc<str>>,
     /// The scopes that are closed: kept here so that an actor of ours that fails opens none.
     closed: RwLock<BTreeSet<Scope>>,
     /// Whether the store has the scopes that were closed by configuration.
@@ -139,6 +142,7 @@ impl Hub {
             reviver: Reviver::default(),
             ask_host: AskHost::default(),
             sickness: RwLock::new(None),
+            ruin: OnceLock::new(),
             closed: RwLock::new(closed),
             closed_written: AtomicBool::new(false),
             incarnation: AtomicU64::new(0),
@@ -200,6 +204,26 @@ impl Hub {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What is wrong with a store that can never work again; `None` while there is hope.
+    pub(crate) fn ruin(&self) -> Option<Arc<str>> {
+        self.ruin.get().cloned()
+    }
+
+    /// Says why nothing will ever be stored again, with all causes.
+    pub(super) fn set_ruin(&self, why: &dyn Error) {
+        let mut text = why.to_string();
+        let mut cause = why.source();
+        while let Some(deeper) = cause {
+            let deeper_text = deeper.to_string();
+            if !text.ends_with(&deeper_text) {
+                text = format!("{text}: {deeper_text}");
+            }
+            cause = deeper.source();
+        }
+        tracing::error!(%text, "the store cannot work any more");
+        let _is_first = self.ruin.set(text.into()).is_ok();
     }
 
     pub(super) fn set_sickness(&self, why: Option<Arc<str>>) {

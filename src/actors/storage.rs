@@ -115,6 +115,7 @@ impl Storage {
                     result
                 };
                 let done = spawn_blocking(work).await;
+                // Whatever a store that panicked had kept, its next call tells.
                 done.unwrap_or_else(|panic| Err(unavailable(panic)))
             }
         }

@@ -16,6 +16,7 @@ use super::checks::Mismatch;
 use super::context::{self, Context};
 use super::handle::TaskRef;
 use super::manager::Manager;
+use super::payload::to_text;
 use super::wait::Parked;
 use crate::actors::Shut;
 use crate::kernel::{
@@ -143,7 +144,7 @@ impl Context {
     /// When it is dropped, the question may stay; asking again with the same key joins it.
     pub async fn ask(&self, key: &str, question: impl Serialize) -> Result<Value, AskError> {
         let key = Key::new(key)?;
-        let json = serde_json::to_string(&question)?;
+        let json = to_text(&question)?;
         drop(question);
         if json.len() > TALK_BYTES_MAX {
             return Err(AskError::TooLarge {
@@ -239,7 +240,7 @@ impl Manager {
 }
 
 fn encode(answer: impl Serialize) -> Result<Payload, RespondError> {
-    let json = serde_json::to_string(&answer)?;
+    let json = to_text(&answer)?;
     if json.len() > TALK_BYTES_MAX {
         return Err(RespondError::TooLarge {
             bytes: json.len(),

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::core::Core;
 use super::deliver::{Mail, checked, mail, receiver};
 use super::handle::TaskRef;
+use super::payload::to_text;
 use super::scope::ScopeRef;
 use super::send::{Address, SendError, SendMode};
 use crate::actors::{Clock, Shut, WakeCause};
@@ -177,7 +178,7 @@ async fn keep(core: &Core, live: &Live, id: MessageId, mail: Mail) -> Result<(),
         return Err(SendError::NoInbox { task, message });
     }
     let message = checked(core, live, mail.message)?;
-    let body = message.to_string();
+    let body = to_text(&message).map_err(SendError::Encode)?;
     if body.len() > DURABLE_BYTES_MAX {
         return Err(SendError::TooLarge {
             bytes_max: DURABLE_BYTES_MAX,

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::builder::{Once, TaskBuilder};
 use super::handle::TaskRef;
 use super::manager::Manager;
+use super::payload::to_text;
 use super::spawn::{PAYLOAD_BYTES_MAX, SpawnError};
 use crate::actors::Shut;
 use crate::engine::{CancelCall, Failure, Work, cut};
@@ -320,7 +321,7 @@ impl fmt::Debug for External {
 }
 
 fn encode(value: &impl Serialize, bytes_max: usize) -> Result<Payload, ExternalError> {
-    let json = serde_json::to_string(value);
+    let json = to_text(value);
     let json = json.map_err(|error| ExternalError::Value(error.to_string()))?;
     if json.len() > bytes_max {
         let message = format!("it has more than {bytes_max} bytes");

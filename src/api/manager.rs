@@ -75,8 +75,11 @@ impl Manager {
         self.core.hub.break_part(part);
     }
 
-    /// Why the store takes nothing at the moment; `None` when it works.
+    /// Why the store takes nothing: at the moment, or, when it is damaged, for good, in which case
+    /// the manager has ended. `None` when it works.
     pub fn store_trouble(&self) -> Option<String> {
-        self.core.hub.sickness().map(|why| why.to_string())
+        let hub = &self.core.hub;
+        let why = hub.ruin().or_else(|| hub.sickness());
+        why.map(|why| why.to_string())
     }
 }

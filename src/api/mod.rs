@@ -48,6 +48,7 @@ mod manager;
 mod note;
 #[cfg(feature = "sqlite")]
 mod open;
+mod payload;
 mod place;
 mod query;
 mod receive;

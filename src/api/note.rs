@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::checks::Mismatch;
 use super::context::Context;
+use super::payload::to_text;
 use super::spawn::PAYLOAD_BYTES_MAX;
 use crate::engine::{Due, Pace};
 use crate::kernel::{NAME_BYTES_MAX, Note, Payload};
@@ -222,7 +223,7 @@ pub(super) fn head(json: &str) -> Arc<str> {
 }
 
 fn payload(value: &impl Serialize, bytes_max: usize) -> Result<Payload, NoteError> {
-    let json = serde_json::to_string(value)?;
+    let json = to_text(value)?;
     if json.len() > bytes_max {
         return Err(NoteError::TooLarge {
             bytes: json.len(),

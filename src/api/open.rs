@@ -144,7 +144,10 @@ async fn recovered(core: &Arc<Core>) -> Result<(), BuildError> {
         match tokio::time::timeout(PATIENCE, &mut asked).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(Shut::Restarted | Shut::Sick)) => asked.set(first()),
-            Ok(Err(Shut::Closed | Shut::Dead)) => break "the manager failed".to_owned(),
+            Ok(Err(Shut::Closed | Shut::Dead)) => {
+                let why = hub.ruin().map(|why| why.to_string());
+                break why.unwrap_or_else(|| "the manager failed".to_owned());
+            }
             Err(_) => {
                 if let Some(why) = hub.sickness() {
                     break why.to_string();

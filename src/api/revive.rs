@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use super::builder::INBOX_CAPACITY_DEFAULT;
 use super::core::Core;
 use super::executor;
-use crate::engine::{Live, Work};
+use crate::engine::{Failure, Live, Verdict, Work};
 use crate::inbox::{Inbox, Overflow};
 use crate::kernel::{Origin, Record};
 
@@ -26,13 +26,27 @@ fn revive(core: &Weak<Core>, record: &Record) -> Option<Live> {
     let (work, capacity) = match (spec.origin, &spec.kind) {
         (Origin::Executor, Some(kind)) => {
             let input = spec.input.as_ref();
-            let input = input.and_then(|input| serde_json::from_str(input.as_json()).ok());
-            let input = input.unwrap_or_default();
-            let work = executor::work(&core, spec.scope.clone(), kind.clone(), input, None);
+            let input = input.map(|input| serde_json::from_str(input.as_json()));
+            let work = match input.transpose() {
+                Ok(input) => {
+                    let (scope, input) = (spec.scope.clone(), input.unwrap_or_default());
+                    executor::work(&core, scope, kind.clone(), input, None)
+                }
+                Err(error) => unreadable(&error),
+            };
             (work, INBOX_CAPACITY_DEFAULT)
         }
         (Origin::External | Origin::Closure | Origin::Executor, _) => (Work::Spent, 0),
     };
     let mail = core.hub.mail_of(Inbox::new(capacity, Overflow::default()));
     Some(Live::new(record.id, spec, mail, work))
+}
+
+/// The body never runs with another input than the one that was asked for.
+fn unreadable(error: &serde_json::Error) -> Work {
+    let message = format!("its input cannot be read: {error}");
+    Work::Many(Arc::new(move |_attempt| {
+        let failure = Failure::new(message.clone()).permanent();
+        Box::pin(async move { Verdict::Failed(failure) })
+    }))
 }

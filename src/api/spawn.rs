@@ -21,6 +21,7 @@ use super::executor;
 use super::handle::{TaskHandle, TaskRef};
 use super::hooks::LimitReached;
 use super::identity::inherit;
+use super::payload::{DEPTH_MAX, is_too_deep, to_text};
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
 use crate::inbox::{DeadBounds, DeadLetters, Inbox, Overflow};
@@ -129,6 +130,10 @@ impl<Mode> TaskBuilder<Mode> {
             let refusal = Refusal::Bound("bytes of an input", PAYLOAD_BYTES_MAX);
             return Err(SpawnError::Refused(refusal));
         }
+        if is_too_deep(payload.as_json()) {
+            let refusal = Refusal::Bound("levels of arrays and objects in an input", DEPTH_MAX);
+            return Err(SpawnError::Refused(refusal));
+        }
         let origin = kind.clone();
         let this = self.set(|spec| {
             spec.kind = Some(origin);
@@ -187,7 +192,7 @@ impl<Mode> TaskBuilder<Mode> {
             Err((Shut::Restarted, _)) => return Err(SpawnError::Unknown(id)),
             Ok(Ok(Accepted::Existing(id))) => (Some(id), None),
             Ok(Err((refusal, _))) => (None, Some(refusal.into())),
-            Err((shut, _)) => (None, Some(unavailable(shut))),
+            Err((shut, _)) => (None, Some(unavailable(shut, core.hub.ruin().is_some()))),
         };
         links.tokens.clear();
         live.discard_work();
@@ -228,9 +233,12 @@ fn discard_work(id: TaskId, work: Work) {
     .discard_work();
 }
 
-fn unavailable(shut: Shut) -> SpawnError {
+fn unavailable(shut: Shut, is_ruined: bool) -> SpawnError {
     SpawnError::Unavailable(match shut {
         Shut::Closed => "it was shut down",
+        Shut::Dead if is_ruined => {
+            "its store cannot be used any more; Manager::store_trouble says why"
+        }
         Shut::Dead => "it failed too often to be started again",
         Shut::Sick => "its store takes nothing at the moment; try again",
         Shut::Restarted => "it was started anew",
@@ -276,7 +284,7 @@ pub(super) fn encode<T: Serialize>(result: Result<T, Failure>) -> Verdict {
         Ok(value) => value,
         Err(failure) => return Verdict::Failed(failure),
     };
-    match serde_json::to_string(&value) {
+    match to_text(&value) {
         Ok(json) if json.len() <= PAYLOAD_BYTES_MAX => Verdict::Done(Payload::from_json(json)),
         Ok(json) => {
             let message = format!(

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::handle::TaskRef;
 use super::manager::Manager;
+use super::payload::to_text;
 use super::spawn::PAYLOAD_BYTES_MAX;
 use crate::actors::Shut;
 use crate::engine::Failure;
@@ -239,7 +240,7 @@ async fn resume(task: &TaskRef, data: Payload, may_wait: bool) -> Result<(), Res
 
 /// A value as the kernel carries it, if it is not too large.
 fn encode(value: impl Serialize) -> Result<Payload, ResumeError> {
-    let json = serde_json::to_string(&value)?;
+    let json = to_text(&value)?;
     if json.len() > PAYLOAD_BYTES_MAX {
         return Err(ResumeError::TooLarge {
             bytes: json.len(),

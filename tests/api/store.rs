@@ -2,6 +2,7 @@
 
 mod messages;
 mod recovery;
+mod ruin;
 #[cfg(feature = "testing")]
 mod trouble;
 
