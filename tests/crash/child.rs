@@ -1,55 +1,33 @@
-//! The process that dies: it spawns trees, cancels, sends, suspends, resumes, and tells what was
-//! acknowledged, each on a line of its own.
+//! The process that dies: it spawns trees, cancels, sends, suspends, resumes, prunes, and tells what
+//! was acknowledged, each on a line of its own. Where an answer may be lost with the process, it
+//! tells before it asks.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::abort;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use understory::store::sqlite::{Options, SqliteStore};
-use understory::store::{Batch, Latency, Loaded, Store, StoreError};
+use understory::store::sqlite::fail;
 use understory::{
-    Cancel, Context, Event, Failure, FeedItem, Manager, Retry, ScopeRef, Seq, Since, State, TaskId,
+    Cancel, Context, Failure, FeedItem, Filter, Manager, Retry, Scope, ScopeRef, Since, State,
+    TaskId,
 };
 
+use crate::End;
+
 /// How many work side by side.
-const WORKERS: u64 = 64;
+const WORKERS: u64 = 256;
 
-/// A store that ends the process around a commit of its choice.
-#[derive(Debug)]
-struct Dying {
-    inner: SqliteStore,
-    at: u64,
-    commits: AtomicU64,
-}
+/// How many lines may still be told, and how many traces left, before the process aborts.
+static LINES: AtomicU64 = AtomicU64::new(u64::MAX);
+static TRACES: AtomicU64 = AtomicU64::new(u64::MAX);
 
-impl Store for Dying {
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let number = self.commits.fetch_add(1, Ordering::SeqCst);
-        if self.at == 2 * number {
-            abort();
-        }
-        let done = self.inner.commit(batch);
-        if self.at == 2 * number + 1 {
-            abort();
-        }
-        done
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        self.inner.load()
-    }
-
-    fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
-        self.inner.events(after, limit)
-    }
-
-    fn latency(&self) -> Latency {
-        self.inner.latency()
+fn pass(left: &AtomicU64) {
+    if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        abort();
     }
 }
 
@@ -58,6 +36,7 @@ fn tell(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
+    pass(&LINES);
 }
 
 /// Leaves a trace of this attempt on the disk.
@@ -69,6 +48,7 @@ fn leave_trace(folder: &Path, id: TaskId) {
         .open(path)
         .unwrap();
     file.write_all(b"x").unwrap();
+    pass(&TRACES);
 }
 
 async fn leaf(folder: PathBuf, ctx: Context) -> Result<Value, Failure> {
@@ -77,10 +57,19 @@ async fn leaf(folder: PathBuf, ctx: Context) -> Result<Value, Failure> {
         return Err(Failure::new("every second attempt fails"));
     }
     let waits = tokio::time::timeout(Duration::from_millis(5), ctx.recv());
-    Ok(json!(waits.await.is_ok()))
+    let Ok(Some(message)) = waits.await else {
+        return Ok(json!(null));
+    };
+    if message.is_durable {
+        tell(&format!("taking {} {}", ctx.id(), message.id));
+        ctx.acknowledge(&message).await?;
+        tell(&format!("taken {} {}", ctx.id(), message.id));
+    }
+    Ok(message.body)
 }
 
-async fn lead(ctx: Context, _: Value) -> Result<Value, Failure> {
+async fn lead(folder: PathBuf, ctx: Context) -> Result<Value, Failure> {
+    leave_trace(&folder, ctx.id());
     for _ in 0..3 {
         let child = ctx
             .unnamed()
@@ -97,40 +86,53 @@ async fn sleeper(ctx: Context, _: Value) -> Result<Value, Failure> {
     }
 }
 
-/// Runs until it is killed.
-pub(crate) fn run(folder: &Path, abort_at: u64) {
+/// Runs until it is killed, or until it ends itself.
+pub(crate) fn run(folder: &Path, end: End) {
+    match end {
+        End::Killed(_) | End::Drained => {}
+        End::Fails(point, nth) => fail::arm(point, nth),
+        End::Tells(nth) => LINES.store(nth, Ordering::SeqCst),
+        End::Traces(nth) => TRACES.store(nth, Ordering::SeqCst),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = { runtime }.enable_all().worker_threads(2).build().unwrap();
     std::fs::create_dir_all(folder.join("traces")).unwrap();
-    let traces = folder.to_owned();
+    let (leaves, leads) = (folder.to_owned(), folder.to_owned());
     let builder = Manager::builder()
         .executor("leaf", move |ctx: Context, _: Value| {
-            leaf(traces.clone(), ctx)
+            leaf(leaves.clone(), ctx)
         })
-        .executor("lead", lead)
+        .executor("lead", move |ctx: Context, _: Value| {
+            lead(leads.clone(), ctx)
+        })
         .executor("sleeper", sleeper);
     let path = folder.join("tasks.db");
     runtime.block_on(async {
-        let manager = if abort_at == u64::MAX {
-            builder.open(path).await.unwrap()
-        } else {
-            let inner = SqliteStore::open(path, Options::default()).unwrap();
-            let commits = AtomicU64::new(0);
-            let dying = Dying {
-                inner,
-                at: abort_at,
-                commits,
-            };
-            builder.store(dying).build().unwrap()
-        };
+        let manager = builder.open(path).await.unwrap();
         tell("opened");
         tokio::spawn(watch(manager.clone()));
-        let scope = manager.scope("load");
-        let workers = (0..WORKERS).map(|worker| tokio::spawn(work(scope.clone(), worker)));
+        if matches!(end, End::Drained) {
+            return std::future::pending().await;
+        }
+        tokio::spawn(prune(manager.clone()));
+        let workers = (0..WORKERS).map(|worker| tokio::spawn(work(manager.clone(), worker)));
         for worker in workers.collect::<Vec<_>>() {
             worker.await.unwrap();
         }
     });
+}
+
+/// Removes what has settled in one of the scopes, again and again.
+async fn prune(manager: Manager) {
+    let chaff = Filter::all().scope(Scope::new("chaff").unwrap());
+    loop {
+        let removed = manager.prune(manager.now(), &chaff, manager.seq()).await;
+        if removed.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        } else {
+            tell("pruned");
+        }
+    }
 }
 
 /// Tells every event that it sees.
@@ -148,54 +150,68 @@ async fn watch(manager: Manager) {
     }
 }
 
-async fn work(scope: ScopeRef, worker: u64) {
+async fn work(manager: Manager, worker: u64) {
+    let scope = manager.scope("load");
     for turn in worker.. {
-        match turn % 4 {
-            0 => {
-                let task = scope.unnamed().spawn_kind("lead", 0).await.unwrap();
-                tell(&format!("spawned {} {}", task.id(), task.id()));
-                let ended = task.settled().await.unwrap();
-                tell(&format!("ended {} {}", ended.id, ended.state));
-            }
-            1 => {
-                let key = TaskId::from(uuid()).to_string();
-                let task = scope
-                    .unnamed()
-                    .key(&key)
-                    .spawn_kind("leaf", 0)
-                    .await
-                    .unwrap();
-                tell(&format!("spawned {} {key}", task.id()));
-                let again = scope
-                    .unnamed()
-                    .key(&key)
-                    .spawn_kind("leaf", 0)
-                    .await
-                    .unwrap();
-                tell(&format!("spawned {} {key}", again.id()));
-                if task.send("go on").await.is_ok() {
-                    tell("sent");
-                }
-            }
-            2 => {
-                let task = scope.unnamed().spawn_kind("sleeper", 0).await.unwrap();
-                tell(&format!("spawned {} {}", task.id(), task.id()));
-                while task.state() != Some(State::Suspended) {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                tell(&format!("suspended {}", task.id()));
-                task.resume(7).await.unwrap();
-                tell(&format!("resumed {}", task.id()));
-            }
+        match turn % 5 {
+            0 => grow(&scope).await,
+            1 => talk(&scope).await,
+            2 => sleep(&scope).await,
+            3 => fell(&scope).await,
             _ => {
-                let task = scope.unnamed().spawn_kind("lead", 0).await.unwrap();
-                tell(&format!("spawned {} {}", task.id(), task.id()));
-                let report = task.cancel_tree(Cancel::because("enough")).await.unwrap();
-                for id in report.cancelled {
-                    tell(&format!("cancelled {id}"));
-                }
+                let task = manager.scope("chaff").unnamed().spawn_kind("leaf", 0);
+                let task = task.await.unwrap();
+                tell(&format!("chaff {}", task.id()));
+                task.settled().await.ok();
             }
         }
+    }
+}
+
+/// A tree that grows and ends.
+async fn grow(scope: &ScopeRef) {
+    let task = scope.unnamed().spawn_kind("lead", 0).await.unwrap();
+    tell(&format!("spawned {} {}", task.id(), task.id()));
+    let ended = task.settled().await.unwrap();
+    tell(&format!("ended {} {}", ended.id, ended.state));
+}
+
+/// Two spawns with one key, and a durable message.
+async fn talk(scope: &ScopeRef) {
+    let key = TaskId::from(uuid()).to_string();
+    for _ in 0..2 {
+        let task = scope.unnamed().key(&key);
+        let task = task.retry(Retry::fixed(2, Duration::from_millis(1)));
+        let task = task.spawn_kind("leaf", 0).await.unwrap();
+        tell(&format!("spawned {} {key}", task.id()));
+        if let Ok(message) = task.send_durable("go on").await {
+            tell(&format!("sent {} {message}", task.id()));
+        }
+    }
+}
+
+/// A task that waits for somebody; every second one of these for ever.
+async fn sleep(scope: &ScopeRef) {
+    let task = scope.unnamed().spawn_kind("sleeper", 0).await.unwrap();
+    tell(&format!("spawned {} {}", task.id(), task.id()));
+    while task.state() != Some(State::Suspended) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tell(&format!("suspended {}", task.id()));
+    if task.id().as_u128().is_multiple_of(2) {
+        tell(&format!("resuming {}", task.id()));
+        task.resume(7).await.unwrap();
+        tell(&format!("resumed {}", task.id()));
+    }
+}
+
+/// A tree that is cancelled while it grows.
+async fn fell(scope: &ScopeRef) {
+    let task = scope.unnamed().spawn_kind("lead", 0).await.unwrap();
+    tell(&format!("spawned {} {}", task.id(), task.id()));
+    let report = task.cancel_tree(Cancel::because("enough")).await.unwrap();
+    for id in report.cancelled {
+        tell(&format!("cancelled {id}"));
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! The child is this executable, started anew. It tells on its output what was acknowledged; the
 //! parent, which lives, remembers and compares with the file.
-//! `UNDERSTORY_CRASH_ROUNDS` sets how often, `UNDERSTORY_CRASH_SEED` where the dice begin.
+//! `UNDERSTORY_CRASH_ROUNDS` sets how often, `UNDERSTORY_CRASH_SEED` where the dice begin,
+//! `UNDERSTORY_CRASH_RATE` how many operations a second there must have been.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -13,18 +14,25 @@
 
 mod child;
 mod oracle;
+mod total;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oracle::Oracle;
+use total::Total;
+use understory::store::sqlite::fail::Point;
 
 /// The environment of a child: its folder, and when it ends itself.
 const FOLDER: &str = "UNDERSTORY_CRASH_FOLDER";
-const ABORT: &str = "UNDERSTORY_CRASH_ABORT";
+const END: &str = "UNDERSTORY_CRASH_END";
+
+/// How long a child may take until it ends itself, and how often somebody looks.
+const PATIENCE: Duration = Duration::from_mins(3);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How many rounds one file lives; then another one begins.
 const ROUNDS_PER_FILE: u64 = 20;
@@ -44,21 +52,53 @@ fn mix(seed: &mut u64) -> u64 {
 }
 
 /// When a child ends.
+#[derive(Clone, Copy, Debug)]
 enum End {
     /// It is killed after this time.
     Killed(Duration),
-    /// It aborts before (even) or after (odd) its commit of half this number.
-    Aborts(u64),
+    /// It aborts when the store has come to this point so many times.
+    Fails(Point, u64),
+    /// It aborts after it has acknowledged so much.
+    Tells(u64),
+    /// It aborts when so many bodies have changed the world.
+    Traces(u64),
+    /// It gets no work, and is killed when all that it had is done.
+    Drained,
 }
 
-/// Runs one child to its end; what it told goes to the oracle.
-fn round(folder: &Path, end: &End, oracle: &mut Oracle) {
+impl End {
+    fn written(self) -> String {
+        match self {
+            Self::Killed(_) => "killed 0".to_owned(),
+            Self::Fails(point, nth) => format!("{} {nth}", point.name()),
+            Self::Tells(nth) => format!("tells {nth}"),
+            Self::Traces(nth) => format!("traces {nth}"),
+            Self::Drained => "drained 0".to_owned(),
+        }
+    }
+
+    fn read(text: &str) -> Self {
+        let (name, nth) = text.split_once(' ').unwrap();
+        let nth = nth.parse().unwrap();
+        match name {
+            "killed" => Self::Killed(Duration::MAX),
+            "tells" => Self::Tells(nth),
+            "traces" => Self::Traces(nth),
+            "drained" => Self::Drained,
+            point => {
+                let all = Point::ALL.into_iter();
+                let point = { all }.find(|known| known.name() == point);
+                Self::Fails(point.unwrap(), nth)
+            }
+        }
+    }
+}
+
+/// Runs one child to its end; what it told goes to the oracle. Tells whether it ended itself.
+fn round(folder: &Path, end: End, oracle: &mut Oracle) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child_process", "--nocapture", "--quiet"]);
-    command.env(FOLDER, folder).env_remove(ABORT);
-    if let End::Aborts(at) = end {
-        command.env(ABORT, at.to_string());
-    }
+    command.env(FOLDER, folder).env(END, end.written());
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -74,13 +114,22 @@ fn round(folder: &Path, end: &End, oracle: &mut Oracle) {
         }
     });
     let limit = match end {
-        End::Killed(after) => *after,
-        End::Aborts(_) => Duration::from_secs(20),
+        End::Killed(after) => after,
+        End::Fails(..) | End::Tells(_) | End::Traces(_) | End::Drained => PATIENCE,
     };
     let began = Instant::now();
-    while let Ok(line) = hears.recv_timeout(limit.saturating_sub(began.elapsed())) {
-        oracle.hear(&line);
-    }
+    let is_over = loop {
+        match hears.recv_timeout(limit.saturating_sub(began.elapsed()).min(LOOK)) {
+            Ok(line) => oracle.hear(&line),
+            Err(RecvTimeoutError::Disconnected) => break true,
+            Err(RecvTimeoutError::Timeout) => {
+                let is_drained = matches!(end, End::Drained) && oracle.is_idle();
+                if is_drained || began.elapsed() >= limit {
+                    break false;
+                }
+            }
+        }
+    };
     child.kill().unwrap();
     child.wait().unwrap();
     listener.join().unwrap();
@@ -88,12 +137,15 @@ fn round(folder: &Path, end: &End, oracle: &mut Oracle) {
     for line in hears.try_iter() {
         oracle.hear(&line);
     }
+    oracle.bury();
+    is_over
 }
 
 #[test]
 fn child_process() {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        child::run(Path::new(&folder), number(ABORT, u64::MAX));
+        let end = End::read(&std::env::var(END).unwrap());
+        child::run(Path::new(&folder), end);
     }
 }
 
@@ -103,32 +155,68 @@ fn p12_killed_process_loses_nothing_that_it_acknowledged() {
     let mut seed = number("UNDERSTORY_CRASH_SEED", u64::from(since.subsec_nanos()));
     let rounds = number("UNDERSTORY_CRASH_ROUNDS", 10);
     println!("UNDERSTORY_CRASH_SEED={seed} UNDERSTORY_CRASH_ROUNDS={rounds}");
-    let mut operations = 0;
+    let mut total = Total::default();
     let mut left = rounds;
     while left > 0 {
         let folder = tempfile::tempdir().unwrap();
         let mut oracle = Oracle::new(folder.path());
         for _ in 0..left.min(ROUNDS_PER_FILE) {
             let after = Duration::from_millis(20 + mix(&mut seed) % 580);
-            round(folder.path(), &End::Killed(after), &mut oracle);
+            round(folder.path(), End::Killed(after), &mut oracle);
             oracle.check();
         }
+        round(folder.path(), End::Drained, &mut oracle);
+        oracle.check();
+        oracle.check_done();
         left -= left.min(ROUNDS_PER_FILE);
-        operations += oracle.operations();
+        total.add(oracle.total());
     }
-    println!("{operations} operations were acknowledged in {rounds} lives");
+    println!("{rounds} lives were killed: {total}");
+    let least = number("UNDERSTORY_CRASH_RATE", 1);
     assert!(
-        operations > rounds,
-        "only {operations} operations in {rounds} lives"
+        total.rate() >= least,
+        "the load was {} a second",
+        total.rate()
     );
 }
 
-#[test]
-fn p12_process_that_dies_around_any_commit_loses_nothing_that_it_acknowledged() {
+/// Dies so in a file of its own, looks, and lets another process do the rest.
+fn die(end: End) {
     let folder = tempfile::tempdir().unwrap();
     let mut oracle = Oracle::new(folder.path());
-    for at in 0..number("UNDERSTORY_CRASH_POINTS", 16) {
-        round(folder.path(), &End::Aborts(at), &mut oracle);
-        oracle.check();
+    if matches!(end, End::Fails(Point::Loaded, _)) {
+        // There has to be something to load.
+        round(folder.path(), End::Tells(300), &mut oracle);
+    }
+    let is_over = round(folder.path(), end, &mut oracle);
+    assert!(is_over, "it never came to {end:?}");
+    oracle.check();
+    round(folder.path(), End::Drained, &mut oracle);
+    oracle.check();
+    oracle.check_done();
+}
+
+/// How often a process passes a point before it dies there.
+fn times(point: Point) -> &'static [u64] {
+    match point {
+        Point::Created | Point::Loaded | Point::Checkpoint | Point::Shrink => &[1],
+        Point::Commit | Point::Written | Point::Committed => &[1, 2, 3, 5, 9, 30],
+    }
+}
+
+#[test]
+fn p12_process_that_dies_at_any_point_of_the_store_loses_nothing_that_it_acknowledged() {
+    for point in Point::ALL {
+        for nth in times(point) {
+            die(End::Fails(point, *nth));
+        }
+    }
+}
+
+#[test]
+fn p12_process_that_dies_after_a_report_or_an_effect_loses_nothing_that_it_acknowledged() {
+    for nth in [1, 2, 3, 30, 300] {
+        die(End::Tells(nth));
+        die(End::Traces(nth));
     }
 }

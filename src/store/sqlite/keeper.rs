@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::database::{Access, Database, Trouble};
+#[cfg(any(test, feature = "testing"))]
+use super::fail;
 use super::pen::Pen;
 use super::worker::{Bell, Worker};
 use super::{lock, place};
@@ -72,6 +74,8 @@ impl Files for OwnFiles {
             None => Database::open(&self.path, Access::Write)?,
         };
         own.checkpoint()?;
+        #[cfg(any(test, feature = "testing"))]
+        fail::pass(fail::Point::Checkpoint);
         self.own = Some(own);
         // What was committed meanwhile is little, and without it the log could not begin anew.
         if let Some(pen) = self.pen.upgrade() {
@@ -86,12 +90,32 @@ impl Files for OwnFiles {
         };
         let pen = lock(&pen);
         let (all, unused) = pen.database.pages()?;
-        let is_worth_it = unused > UNUSED_PAGES_MAX.max(all / 8);
+        let is_worth_it = unused > unused_pages_max(all);
         if is_worth_it {
             pen.database.shrink(SHRINK_PAGES)?;
+            #[cfg(any(test, feature = "testing"))]
+            fail::pass(fail::Point::Shrink);
         }
         Ok(is_worth_it)
     }
+}
+
+/// How long a log may be.
+fn log_bytes_max() -> u64 {
+    #[cfg(any(test, feature = "testing"))]
+    if fail::is_armed(fail::Point::Checkpoint) {
+        return 0;
+    }
+    LOG_BYTES
+}
+
+/// How many pages of so many may stay unused.
+fn unused_pages_max(all: i64) -> i64 {
+    #[cfg(any(test, feature = "testing"))]
+    if fail::is_armed(fail::Point::Shrink) {
+        return 0;
+    }
+    UNUSED_PAGES_MAX.max(all / 8)
 }
 
 /// The thread and what it is told.
@@ -107,7 +131,7 @@ impl Keeper {
         let mut work = Work {
             files,
             has_removed: Arc::clone(&has_removed),
-            log_bytes_max: LOG_BYTES,
+            log_bytes_max: log_bytes_max(),
         };
         let worker = Worker::start(move |bell| work.until_over(bell, pause))?;
         Ok(Self {
@@ -157,8 +181,8 @@ impl<F: Files> Work<F> {
                 return;
             }
         };
-        if bytes <= LOG_BYTES {
-            self.log_bytes_max = LOG_BYTES;
+        if bytes <= log_bytes_max() {
+            self.log_bytes_max = log_bytes_max();
         } else if bytes > self.log_bytes_max {
             match self.files.checkpoint() {
                 Ok(()) => self.log_bytes_max = bytes + LOG_STEP_BYTES,

@@ -12,6 +12,8 @@
 
 mod codec;
 mod database;
+#[cfg(any(test, feature = "testing"))]
+pub mod fail;
 mod keeper;
 mod pen;
 mod place;
@@ -230,6 +232,8 @@ impl SqliteStore {
         let pen = Pen::new(database, options.history_max);
         let mut pen = pen.map_err(|trouble| error(trouble.into()))?;
         let loaded = Mutex::new(Some(pen.load().map_err(error)?));
+        #[cfg(any(test, feature = "testing"))]
+        fail::pass(fail::Point::Loaded);
         let pen = Arc::new(Mutex::new(pen));
         let error = |source| OpenError::Unavailable {
             path: path.clone(),
@@ -313,6 +317,8 @@ fn open_database(path: &Path, is_synced: bool) -> Result<Database, OpenError> {
             source: format!("it is written with the journal mode {mode} instead of wal").into(),
         });
     }
+    #[cfg(any(test, feature = "testing"))]
+    fail::pass(fail::Point::Created);
     if version < schema::STEPS.len() {
         database.migrate(version).map_err(error)?;
     }
@@ -373,8 +379,12 @@ impl Store for SqliteStore {
         let mut pen = self.pen();
         // What was read at the opening is no longer all.
         drop(lock(&self.loaded).take());
+        #[cfg(any(test, feature = "testing"))]
+        fail::pass(fail::Point::Commit);
         pen.commit(batch)?;
         drop(pen);
+        #[cfg(any(test, feature = "testing"))]
+        fail::pass(fail::Point::Committed);
         if let Some(syncer) = &self.syncer {
             syncer.stir();
         }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use super::codec::{self, Damage, EventRow, SpecRow, TaskRow};
 use super::database::{Database, Rows, Trouble};
+#[cfg(any(test, feature = "testing"))]
+use super::fail;
 use crate::kernel::{Event, Record, Scope, Seq, Spec, State, TaskId, What};
 use crate::store::{Batch, EVENTS_PAGE_MAX, Loaded, StoreError, check_order, check_settled};
 
@@ -100,6 +102,8 @@ impl Pen {
             if let Some(first) = keep_from {
                 sheet.forget_events_before(first)?;
             }
+            #[cfg(any(test, feature = "testing"))]
+            fail::pass(fail::Point::Written);
             Ok::<_, StoreError>(sheet.found)
         })?;
         self.newest = newest;
