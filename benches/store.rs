@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 use understory::store::sqlite::{Options, SqliteStore};
-use understory::store::{Batch, Latency, Loaded, MemoryStore, Store, StoreError};
+use understory::store::{
+    Batch, Latency, Lease, LeaseAsk, Loaded, MemoryStore, Store, StoreError, Tenancy,
+};
 use understory::{Event, Manager, Seq};
 
 /// How many tasks the batches of the second table are about.
@@ -106,6 +108,14 @@ impl Store for Recorder {
         self.inner.events(after, limit)
     }
 
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        self.inner.lease(ask)
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        self.inner.tenancy()
+    }
+
     fn latency(&self) -> Latency {
         Latency::Instant
     }
@@ -145,6 +155,8 @@ fn replay(path: &Path, batches: &[Batch], group: usize) -> f64 {
             commit.absorb(batch.clone());
         }
         commit.compact();
+        // Nobody holds the lease of this file.
+        commit.by = None;
         store.commit(&commit).unwrap();
     }
     batches.len() as f64 / began.elapsed().as_secs_f64()

@@ -212,6 +212,7 @@ impl Pen {
                 effects: follow,
             } = commit.step;
             batch.absorb(Batch {
+                by: None,
                 records,
                 removed,
                 events,
@@ -284,7 +285,12 @@ impl Pen {
                 self.hub.set_sickness(Some(Arc::from(source.to_string())));
             }
             Err(StoreError::Damaged { source }) => self.hub.set_ruin(&**source),
-            Err(StoreError::OutOfOrder { .. } | StoreError::Conflict { .. }) => {}
+            Err(
+                StoreError::OutOfOrder { .. }
+                | StoreError::Conflict { .. }
+                | StoreError::Fenced { .. }
+                | StoreError::Held { .. },
+            ) => {}
         }
         result
     }

@@ -6,6 +6,7 @@
 //!
 //! *Not here*: crash images and full disks, which only a store with a file can have.
 
+mod leases;
 mod place;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ where
     big_batches_are_kept_whole(&fresh());
     compacting_changes_nothing(&fresh(), &fresh());
     closed_scopes_are_those_of_the_newest_batch(&fresh());
+    leases::exercise(&fresh);
 }
 
 fn new_place_is_empty(open: Open<'_>) {

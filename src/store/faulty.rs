@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Batch, Latency, Loaded, Store, StoreError};
+use super::{Batch, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy};
 use crate::kernel::{Event, Seq};
 
 /// Wraps a store and fails or holds its commits on command.
@@ -18,6 +18,7 @@ use crate::kernel::{Event, Seq};
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     latency: Latency,
+    tenancy: Tenancy,
     orders: Mutex<Orders>,
     released: Condvar,
     changed: Notify,
@@ -32,6 +33,8 @@ struct Orders {
     /// How many commits are held now.
     held: u32,
     failed: u64,
+    /// Whether the lease cannot be reached.
+    fails_lease: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,9 +50,11 @@ impl FaultyStore {
     ///
     /// It says that it may block, as it does when commits are held.
     pub fn new(inner: impl Store) -> Self {
+        let tenancy = inner.tenancy();
         Self {
             inner: Arc::new(inner),
             latency: Latency::Blocking,
+            tenancy,
             orders: Mutex::default(),
             released: Condvar::new(),
             changed: Notify::new(),
@@ -65,6 +70,12 @@ impl FaultyStore {
         self
     }
 
+    /// Says of itself that its place may be opened by these.
+    pub fn with_tenancy(mut self, tenancy: Tenancy) -> Self {
+        self.tenancy = tenancy;
+        self
+    }
+
     /// Fails the next `count` commits as unavailable.
     pub fn fail_next(&self, count: u32) {
         self.orders().fail = Fail::Next(count);
@@ -77,9 +88,16 @@ impl FaultyStore {
         self.changed.notify_waiters();
     }
 
-    /// Fails no more commits.
+    /// Fails everything that is asked of the lease as unavailable, until [`FaultyStore::heal`].
+    pub fn fail_lease_until_healed(&self) {
+        self.orders().fails_lease = true;
+    }
+
+    /// Fails nothing more.
     pub fn heal(&self) {
-        self.orders().fail = Fail::Never;
+        let mut orders = self.orders();
+        (orders.fail, orders.fails_lease) = (Fail::Never, false);
+        drop(orders);
         self.changed.notify_waiters();
     }
 
@@ -145,13 +163,17 @@ impl FaultyStore {
         }
         orders.failed += 1;
         self.changed.notify_waiters();
-        let source = "it was told to fail".into();
-        Err(StoreError::Unavailable { source })
+        Err(told())
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn told() -> StoreError {
+    let source = "it was told to fail".into();
+    StoreError::Unavailable { source }
 }
 
 impl Store for FaultyStore {
@@ -166,6 +188,17 @@ impl Store for FaultyStore {
 
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         self.inner.events(after, limit)
+    }
+
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        if self.orders().fails_lease {
+            return Err(told());
+        }
+        self.inner.lease(ask)
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        self.tenancy
     }
 
     fn latency(&self) -> Latency {

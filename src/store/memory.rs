@@ -11,7 +11,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Batch, EVENTS_PAGE_MAX, Latency, Loaded, Store, StoreError, check_order, check_settled,
+    Batch, EVENTS_PAGE_MAX, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy,
+    check_order, check_settled,
 };
 use crate::kernel::{Event, Record, Scope, Seq, TaskId};
 
@@ -30,6 +31,7 @@ struct Kept {
     records: HashMap<TaskId, Arc<Record>>,
     history: VecDeque<Arc<Event>>,
     closed: BTreeSet<Scope>,
+    lease: Lease,
 }
 
 impl MemoryStore {
@@ -61,6 +63,7 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut kept = self.lock();
+        kept.lease.check(batch.by)?;
         let seq = check_order(kept.seq, &batch.events)?;
         kept.check_records(&batch.records)?;
 
@@ -101,6 +104,17 @@ impl Store for MemoryStore {
         let start = kept.history.partition_point(|event| event.seq <= after);
         let page = kept.history.range(start..);
         Ok(page.take(limit.min(EVENTS_PAGE_MAX)).cloned().collect())
+    }
+
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        let mut kept = self.lock();
+        kept.lease = kept.lease.after(ask)?;
+        Ok(kept.lease)
+    }
+
+    /// A program that gives it to a second manager means that one.
+    fn tenancy(&self) -> Tenancy {
+        Tenancy::Sole
     }
 
     fn latency(&self) -> Latency {

@@ -5,14 +5,16 @@
 //! 2. The log has consecutive numbers: the events of a batch follow the newest one kept.
 //! 3. A settled record keeps its state and outcome; only the facts beside them may still change.
 //! 4. Of several records with one id the last one counts, and a removal counts more than a record.
+//! 5. Of a batch that is not by the holder of the lease nothing is kept.
 //!
-//! *Not here*: grouping commits and holding reports while a store is sick (the writer). A store has
-//! one writer; leases, for several, are not in this version.
+//! *Not here*: grouping commits and holding reports while a store is sick (the writer), claiming
+//! and renewing the lease (`actors`).
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
+mod lease;
 mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use crate::kernel::{Event, Record, Scope, Seq, State, TaskId};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::FaultyStore;
+pub use lease::{DRIFT_MAX, Holder, LEASE_TTL, Lease, LeaseAsk, Owner, Tenure, Verdict, Watch};
 pub use memory::{HISTORY_DEFAULT, MemoryStore};
 
 /// Most events that one call of [`Store::events`] gives: about a megabyte of small ones.
@@ -33,6 +36,8 @@ pub const EVENTS_PAGE_MAX: usize = 4_096;
 /// What one or several steps of the kernel changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// Who decided it; `None` is for stores that nobody holds.
+    pub by: Option<Holder>,
     /// Changed records; of several with one id the last one counts.
     pub records: Vec<Arc<Record>>,
     /// Records that are no longer kept, also when they are among `records`.
@@ -56,6 +61,7 @@ impl Batch {
         self.removed.extend(later.removed);
         self.events.extend(later.events);
         self.closed = later.closed.or(self.closed.take());
+        self.by = later.by.or(self.by);
     }
 
     /// Drops records that a later one of the same id, or a removal, has overtaken. What the batch
@@ -70,7 +76,7 @@ impl Batch {
         self.records.reverse();
     }
 
-    /// Whether there is nothing to make durable.
+    /// Whether there is nothing to make durable, by whomever.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
             && self.removed.is_empty()
@@ -99,9 +105,20 @@ pub enum Latency {
     Blocking,
 }
 
+/// Who may open a place that others have opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenancy {
+    /// Nobody, as long as these are there: a lock sees to that, or it is one object. A manager
+    /// takes the lease over at once; should the one before be there all the same, it is fenced.
+    Sole,
+    /// Anybody. A manager takes the lease over when it was released, or not renewed for too long.
+    Shared,
+}
+
 /// Makes batches durable. `contract` holds the suite that each one passes.
 pub trait Store: Debug + Send + Sync + 'static {
-    /// Makes the whole batch durable, or nothing of it.
+    /// Makes the whole batch durable, or nothing of it. In one step with that it is held against
+    /// the lease ([`Lease::check`]).
     ///
     /// # Errors
     /// [`StoreError`]; nothing of the batch was kept. The same batch may be committed again after
@@ -121,6 +138,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`StoreError::Unavailable`] when they cannot be read now, [`StoreError::Damaged`] when
     /// never.
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
+
+    /// Does what is asked of the lease, as [`Lease::after`] says, durably and in one step; gives
+    /// what it is then. What is loaded after a claim is what the new holder goes on from.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the lease is as it was.
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError>;
+
+    /// Who may open the same place; always the same answer.
+    fn tenancy(&self) -> Tenancy;
 
     /// How long a commit may take; always the same answer.
     fn latency(&self) -> Latency;
@@ -165,6 +192,19 @@ pub enum StoreError {
         /// The state that was refused.
         refused: State,
     },
+    /// Somebody else holds the lease of the store. It never takes anything again from who held it
+    /// before.
+    #[error("the store was taken over: it belongs to {lease} now; nothing was kept")]
+    Fenced {
+        /// Whose it is.
+        lease: Lease,
+    },
+    /// The lease is not the one that was to be claimed. Watch this one.
+    #[error("the store is held by {lease}; nothing was claimed")]
+    Held {
+        /// The one that it is.
+        lease: Lease,
+    },
 }
 
 /// The order of the log: the number of the last event of the batch, or the first event that does
@@ -208,6 +248,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         (**self).events(after, limit)
+    }
+
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        (**self).lease(ask)
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        (**self).tenancy()
     }
 
     fn latency(&self) -> Latency {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::{Batch, Loaded, Store, StoreError};
+use super::super::{Batch, Holder, Lease, LeaseAsk, Loaded, Store, StoreError};
 use crate::kernel::{Event, Seq, Spec, State};
 use crate::sample;
 
 /// Opens a place once more.
-pub(super) type Open<'a> = &'a dyn Fn() -> Arc<dyn Store>;
+pub(in crate::store::contract) type Open<'a> = &'a dyn Fn() -> Arc<dyn Store>;
 
 /// A place that was opened, with the numbers of what was committed to it.
 pub(super) struct Place<'a> {
@@ -15,6 +15,8 @@ pub(super) struct Place<'a> {
     store: Option<Arc<dyn Store>>,
     spec: Arc<Spec>,
     seq: u64,
+    /// By whom batches are.
+    pub(super) by: Option<Holder>,
 }
 
 impl<'a> Place<'a> {
@@ -24,6 +26,7 @@ impl<'a> Place<'a> {
             store: Some(open()),
             spec: Arc::new(sample::spec("contract")),
             seq: 0,
+            by: None,
         }
     }
 
@@ -49,7 +52,11 @@ impl<'a> Place<'a> {
 
     /// A batch of changes, each with its event.
     pub(super) fn batch(&self, changes: &[(u128, State)]) -> Batch {
-        let mut batch = Batch::default();
+        let by = self.by;
+        let mut batch = Batch {
+            by,
+            ..Batch::default()
+        };
         for (seq, (task, state)) in (self.seq + 1..).zip(changes) {
             let record = sample::record(sample::id(*task), &self.spec, *state, seq);
             batch.events.push(sample::event(seq, &record));
@@ -68,6 +75,24 @@ impl<'a> Place<'a> {
         let batch = self.batch(changes);
         self.commit(&batch);
         batch
+    }
+
+    pub(super) fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        self.store().lease(ask)
+    }
+
+    pub(super) fn look(&self) -> Lease {
+        self.lease(&LeaseAsk::Look).expect("the place can be read")
+    }
+
+    /// Asks for what has to be refused, and checks that nothing has changed.
+    pub(super) fn refuse_lease(&mut self, ask: &LeaseAsk) -> StoreError {
+        let before = (self.look(), self.everything());
+        let error = self.lease(ask).expect_err("it is against the contract");
+        assert_eq!((self.look(), self.everything()), before);
+        self.reopen();
+        assert_eq!((self.look(), self.everything()), before);
+        error
     }
 
     /// What a refused batch must not have changed.

@@ -25,6 +25,7 @@ use crate::kernel::{
     Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop,
     StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
+use crate::store::Lease;
 
 /// A row that cannot be what was written.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,16 @@ pub(super) struct EventRow {
     pub(super) spec: i64,
     pub(super) kind: String,
     pub(super) body: String,
+    pub(super) checksum: u32,
+}
+
+/// The row of the table `lease`.
+#[derive(Debug)]
+pub(super) struct LeaseRow {
+    pub(super) owner: Option<String>,
+    pub(super) epoch: i64,
+    pub(super) renewal: i64,
+    pub(super) ttl: i64,
     pub(super) checksum: u32,
 }
 
@@ -352,6 +363,42 @@ impl EventRow {
         let sum = Checksum::default().number(self.seq).number(self.at);
         let sum = sum.text(&self.task).number(self.spec);
         sum.text(&self.kind).text(&self.body).end()
+    }
+}
+
+impl LeaseRow {
+    pub(super) fn write(lease: &Lease) -> Self {
+        let ttl = i64::try_from(lease.ttl.as_micros()).unwrap_or(i64::MAX);
+        let mut row = Self {
+            owner: lease.owner.map(|owner| owner.to_string()),
+            epoch: lease.epoch.cast_signed(),
+            renewal: lease.renewal.cast_signed(),
+            ttl,
+            checksum: 0,
+        };
+        row.checksum = row.sum();
+        row
+    }
+
+    /// Checks the row and reads the lease of it.
+    pub(super) fn read(&self) -> Result<Lease, Damage> {
+        let damage = |why: &dyn ToString| Damage::new("lease", &1, why);
+        if self.checksum != self.sum() {
+            return Err(damage(&CHECKSUM));
+        }
+        let owner = self.owner.as_deref().map(str::parse).transpose();
+        Ok(Lease {
+            owner: owner.map_err(|why| damage(&why))?,
+            epoch: self.epoch.cast_unsigned(),
+            renewal: self.renewal.cast_unsigned(),
+            ttl: Duration::from_micros(self.ttl.cast_unsigned()),
+        })
+    }
+
+    fn sum(&self) -> u32 {
+        let sum = Checksum::default().text(self.owner.as_deref().unwrap_or_default());
+        let sum = sum.number(self.epoch).number(self.renewal);
+        sum.number(self.ttl).end()
     }
 }
 

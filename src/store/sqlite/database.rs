@@ -10,6 +10,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod aside;
 mod generation;
+mod lease;
 
 use std::collections::BTreeSet;
 use std::error::Error;

@@ -6,7 +6,9 @@
 //! # Invariants
 //! 1. One process writes a file; others read it meanwhile.
 //! 2. A file that is damaged, newer, or not ours is refused and left as it is.
-//! 3. With [`Durability::Synced`] a commit that was acknowledged survives a power cut.
+//! 3. Should two write it after all, as a lock was lost, only the last one that took the lease is
+//!    heard.
+//! 4. With [`Durability::Synced`] a commit that was acknowledged survives a power cut.
 //!
 //! *Not here*: grouping commits, and trying again when the disk is full (the writer of `actors`).
 
@@ -30,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Batch, Latency, Loaded, Store, StoreError};
+use super::{Batch, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy};
 use crate::kernel::{Event, Seq};
 use database::{Access, Database, Trouble};
 use keeper::{Keeper, OwnFiles};
@@ -402,6 +404,21 @@ impl Store for SqliteStore {
 
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         Ok(self.pen().events(after, limit)?)
+    }
+
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        let mut pen = self.pen();
+        let lease = pen.lease(ask)?;
+        // What was read at the opening may be what another one has gone on from.
+        if matches!(ask, LeaseAsk::Claim { .. }) && pen.is_stale()? {
+            drop(lock(&self.loaded).take());
+        }
+        Ok(lease)
+    }
+
+    /// The lock beside the file: who gets it may conclude that nobody else is there.
+    fn tenancy(&self) -> Tenancy {
+        Tenancy::Sole
     }
 
     fn latency(&self) -> Latency {

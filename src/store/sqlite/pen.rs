@@ -3,19 +3,23 @@
 //! # Invariants
 //! 1. A batch is one transaction: records, removals, events and the end of the history.
 //! 2. What is known of the file (its newest number, the specs) changes after the transaction.
-//! 3. A settled row is overwritten only by one with the same end, or by the next life of its id.
+//! 3. What is not by the holder of the lease is refused in the transaction that would write it, and
+//!    what is known here is of the file as its holder found it.
+//! 4. A settled row is overwritten only by one with the same end, or by the next life of its id.
 //!
 //! *Not here*: when (the writer of `actors`), the place of the file (`place`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::codec::{self, Damage, EventRow, SpecRow, TaskRow};
+use super::codec::{self, Damage, EventRow, LeaseRow, SpecRow, TaskRow};
 use super::database::{Database, Rows, Trouble};
 #[cfg(any(test, feature = "testing"))]
 use super::fail;
 use crate::kernel::{Event, Record, Scope, Seq, Spec, State, TaskId, What};
-use crate::store::{Batch, EVENTS_PAGE_MAX, Loaded, StoreError, check_order, check_settled};
+use crate::store::{
+    Batch, EVENTS_PAGE_MAX, Lease, LeaseAsk, Loaded, StoreError, check_order, check_settled,
+};
 
 /// Most events that one commit removes beside those that it adds.
 const FORGET_AT_ONCE: u64 = 1_000;
@@ -65,6 +69,8 @@ pub(super) struct Pen {
     /// The numbers of the oldest and the newest event.
     oldest: u64,
     newest: Seq,
+    /// Changes when somebody else writes: as it was when everything was read.
+    version: i64,
     specs: Specs,
     /// The scopes that are closed in the file; only what differs from them is written.
     closed: BTreeSet<Scope>,
@@ -75,23 +81,27 @@ type Specs = HashMap<TaskId, (i64, Arc<Spec>)>;
 
 impl Pen {
     pub(super) fn new(mut database: Database, history_max: u64) -> Result<Self, Trouble> {
-        let ends = database.read(log_ends)?;
-        let (oldest, newest) = ends.unwrap_or((1, 0));
+        let (oldest, newest) = database.read(log_ends)?;
         Ok(Self {
+            version: database.data_version()?,
             database,
             history_max: history_max.max(1),
-            oldest: oldest.cast_unsigned(),
-            newest: Seq(newest.cast_unsigned()),
+            oldest,
+            newest,
             specs: HashMap::new(),
             closed: BTreeSet::new(),
         })
     }
 
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let newest = check_order(self.newest, &batch.events)?;
+        let order = check_order(self.newest, &batch.events);
+        let newest = *order.as_ref().unwrap_or(&self.newest);
         let keep_from = self.keep_from(newest);
         let (known, closed) = (&self.specs, &self.closed);
         let found = self.database.atomically(|rows| {
+            // Before all else: who was fenced may be wrong about everything.
+            lease(rows)?.check(batch.by)?;
+            order?;
             let mut sheet = Sheet {
                 rows,
                 known,
@@ -131,7 +141,28 @@ impl Pen {
         is_worth_it.then(|| first.min(limit).min(newest.0))
     }
 
+    /// Does what is asked of the lease.
+    pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        if *ask == LeaseAsk::Look {
+            return Ok(self.database.read(lease)?);
+        }
+        let (lease, (oldest, newest)) = self.database.atomically(|rows| {
+            let lease = lease(rows)?.after(ask)?;
+            rows.set_lease(&LeaseRow::write(&lease))?;
+            Ok::<_, StoreError>((lease, log_ends(rows)?))
+        })?;
+        // Until now another one may have written; from now on nobody else does.
+        (self.oldest, self.newest) = (oldest, newest);
+        Ok(lease)
+    }
+
+    /// Whether somebody else has written since everything was read.
+    pub(super) fn is_stale(&self) -> Result<bool, Trouble> {
+        Ok(self.database.data_version()? != self.version)
+    }
+
     pub(super) fn load(&mut self) -> Result<Loaded, ReadError> {
+        self.version = self.database.data_version()?;
         let (loaded, specs) = self.database.read(|rows| {
             let mut specs = Specs::new();
             let loaded = load(rows, |record, spec| {
@@ -264,6 +295,7 @@ pub(super) fn load(
         let (by_index, by_table) = rows.counts(table, key)?;
         check_count(table, by_table, by_index)?;
     }
+    lease(rows)?;
     Ok(Loaded {
         seq,
         records,
@@ -359,6 +391,14 @@ pub(super) fn read_record(row: &TaskRow, spec: &SpecRow) -> Result<Record, Damag
     }
 }
 
-fn log_ends(rows: &Rows<'_>) -> Result<Option<(i64, i64)>, Trouble> {
-    rows.log_ends()
+/// The numbers of the oldest and the newest event.
+fn log_ends(rows: &Rows<'_>) -> Result<(u64, Seq), Trouble> {
+    let (oldest, newest) = rows.log_ends()?.unwrap_or((1, 0));
+    Ok((oldest.cast_unsigned(), Seq(newest.cast_unsigned())))
+}
+
+fn lease(rows: &Rows<'_>) -> Result<Lease, ReadError> {
+    let row = rows.lease()?;
+    let row = row.ok_or_else(|| Damage::new("lease", &1, &"it is missing"))?;
+    Ok(row.read()?)
 }

@@ -10,7 +10,7 @@
 pub(super) const APPLICATION_ID: i32 = 0x756e_6479;
 
 /// What brings a file from each version to the next; its length is the newest version.
-pub(super) const STEPS: &[&str] = &[VERSION_1];
+pub(super) const STEPS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = r"
 -- What was asked, once for each task (and once more when it moved to another scope).
@@ -134,4 +134,18 @@ FROM event;
 
 INSERT INTO meta VALUES
     ('about', 'Tasks of understory. Ask the views: tasks, running, events.');
+";
+
+const VERSION_2: &str = r"
+-- Who writes this file: one manager of one process, in the newest epoch. What others write is
+-- refused. The time to live is in microseconds.
+CREATE TABLE lease (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    owner TEXT,
+    epoch INTEGER NOT NULL,
+    renewal INTEGER NOT NULL,
+    ttl INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+);
+INSERT INTO lease VALUES (1, NULL, 0, 0, 0, 420107693);
 ";

@@ -5,6 +5,7 @@ mod damage;
 mod dice;
 mod fixtures;
 mod keeping;
+mod leases;
 mod place;
 mod power;
 mod shapes;

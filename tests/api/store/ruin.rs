@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use understory::store::sqlite::{Options, SqliteStore};
-use understory::store::{Batch, Latency, Loaded, MemoryStore, Store, StoreError};
+use understory::store::{
+    Batch, Latency, Lease, LeaseAsk, Loaded, MemoryStore, Store, StoreError, Tenancy,
+};
 use understory::{Event, FaultKind, Manager, Outcome, Payload, Record, Seq};
 use understory::{SpawnError, State};
 
@@ -39,6 +41,14 @@ impl Store for Doomed {
 
     fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         self.inner.events(after, limit)
+    }
+
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        self.inner.lease(ask)
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        self.inner.tenancy()
     }
 
     fn latency(&self) -> Latency {
