@@ -162,15 +162,8 @@ fn replay(path: &Path, batches: &[Batch], group: usize) -> f64 {
     batches.len() as f64 / began.elapsed().as_secs_f64()
 }
 
-struct Row {
-    seq: i64,
-    at: i64,
-    task: String,
-    kind: String,
-    body: String,
-    record: String,
-    spec: String,
-}
+/// An event with its record and its spec: number, time, task, type, and the three texts.
+type Row = (i64, i64, String, String, String, String, String);
 
 /// The same for a loop that writes the rows of that file into another one of the same shape.
 fn bare(path: &Path, group: usize) -> f64 {
@@ -178,17 +171,7 @@ fn bare(path: &Path, group: usize) -> f64 {
     let sql = "SELECT e.seq, e.at, e.task, e.type, e.body, t.body, s.body
         FROM event e JOIN task t ON t.id = e.task JOIN spec s ON s.id = e.spec ORDER BY e.seq";
     let mut statement = source.prepare(sql).unwrap();
-    let rows = statement.query_map([], |row| {
-        Ok(Row {
-            seq: row.get(0)?,
-            at: row.get(1)?,
-            task: row.get(2)?,
-            kind: row.get(3)?,
-            body: row.get(4)?,
-            record: row.get(5)?,
-            spec: row.get(6)?,
-        })
-    });
+    let rows = statement.query_map([], |row| Row::try_from(row));
     let rows: Vec<Row> = rows.unwrap().map(Result::unwrap).collect();
     let path = path.with_extension("bare");
     drop(SqliteStore::open(&path, Options::default()).unwrap());
@@ -212,17 +195,18 @@ fn write(file: &Connection, row: &Row) {
     let run = |sql, values: &[&dyn rusqlite::ToSql]| {
         file.prepare_cached(sql).unwrap().execute(values).unwrap();
     };
-    if row.kind == "accepted" {
+    let (seq, at, task, kind, body, record, spec) = row;
+    if kind == "accepted" {
         let sql = "INSERT INTO spec (task, body, checksum) VALUES (?, ?, 0)";
-        run(sql, params![row.task, row.spec]);
+        run(sql, params![task, spec]);
     }
     let sql = "INSERT INTO event (seq, at, task, spec, type, body, checksum)
         VALUES (?, ?, ?, 1, ?, ?, 0)";
-    run(sql, params![row.seq, row.at, row.task, row.kind, row.body]);
+    run(sql, params![seq, at, task, kind, body]);
     let sql = "INSERT INTO task (id, spec, scope, state, parent, created, body, checksum)
         VALUES (?, 1, 'bench', ?, NULL, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET
         state = excluded.state, body = excluded.body, checksum = excluded.checksum";
-    run(sql, params![row.task, row.kind, row.at, row.record]);
+    run(sql, params![task, kind, at, record]);
 }
 
 /// Durable spawns of so many callers at once.

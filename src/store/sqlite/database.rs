@@ -461,38 +461,29 @@ const TASKS: &str = "SELECT t.id, t.spec, t.scope, t.state, t.parent, t.created,
 const EVENTS: &str = "SELECT e.seq, e.at, e.task, e.spec, e.type, e.body, e.checksum,
     s.id, s.task, s.body, s.checksum FROM event e LEFT JOIN spec s ON s.id = e.spec";
 
+/// Reads the columns from a number on, in the order of the fields.
+macro_rules! columns {
+    ($row:ident from $first:expr => $of:ident { $($field:ident)* }) => {{
+        let mut columns = $first..;
+        let mut next = || columns.next().expect("numbers do not end");
+        $of { $($field: $row.get(next())?,)* }
+    }};
+}
+
 fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, SpecRow)> {
-    let task = TaskRow {
-        id: row.get(0)?,
-        spec: row.get(1)?,
-        scope: row.get(2)?,
-        state: row.get(3)?,
-        parent: row.get(4)?,
-        created: row.get(5)?,
-        body: row.get(6)?,
-        checksum: row.get(7)?,
-    };
+    let task = columns!(row from 0_usize => TaskRow {
+        id spec scope state parent created body checksum
+    });
     Ok((task, spec_row(row, 8)?))
 }
 
 fn event_row(row: &Row<'_>) -> rusqlite::Result<(EventRow, SpecRow)> {
-    let event = EventRow {
-        seq: row.get(0)?,
-        at: row.get(1)?,
-        task: row.get(2)?,
-        spec: row.get(3)?,
-        kind: row.get(4)?,
-        body: row.get(5)?,
-        checksum: row.get(6)?,
-    };
+    let event = columns!(row from 0_usize => EventRow {
+        seq at task spec kind body checksum
+    });
     Ok((event, spec_row(row, 7)?))
 }
 
 fn spec_row(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecRow> {
-    Ok(SpecRow {
-        id: row.get(first)?,
-        task: row.get(first + 1)?,
-        body: row.get(first + 2)?,
-        checksum: row.get(first + 3)?,
-    })
+    Ok(columns!(row from first => SpecRow { id task body checksum }))
 }

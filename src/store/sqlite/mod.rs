@@ -224,7 +224,10 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`] says what to do; the file is as it was.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let mut place = Place::take(path.as_ref())?;
+        Self::open_in(Place::take(path.as_ref(), place::sync_log)?, options)
+    }
+
+    fn open_in(mut place: Place, options: Options) -> Result<Self, OpenError> {
         let path = place.path().to_owned();
         let error = |error: ReadError| OpenError::of(&path, error);
         let is_synced = options.durability == Durability::Synced;

@@ -28,8 +28,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Checks the place and holds it. The file is made if it is not there.
-    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+    /// Checks the place and holds it. The file is made if it is not there; its log, if there is
+    /// one, is brought to the disk by `sync`.
+    pub(super) fn take(
+        path: &Path,
+        sync: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Self, OpenError> {
         let error = |source: io::Error| OpenError::Unavailable {
             path: path.to_owned(),
             source: Box::new(source),
@@ -59,7 +63,7 @@ impl Place {
         write_note(&mut lock, Some(std::process::id()), generation).map_err(error)?;
         // What a process that was killed had written and not synced could be read now, and told,
         // and still be lost with the next power cut.
-        sync_log(&log).map_err(error)?;
+        sync(&log).map_err(error)?;
         let mut options = OpenOptions::new();
         match ours(options.write(true).create_new(true)).open(path) {
             // So that nobody else can read it from its first byte on.
@@ -165,7 +169,8 @@ fn check_log(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn sync_log(log: &Path) -> io::Result<()> {
+/// Brings a log to the disk, if it is there.
+pub(super) fn sync_log(log: &Path) -> io::Result<()> {
     match File::open(log) {
         Ok(log) => log.sync_data(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

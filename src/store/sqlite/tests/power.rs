@@ -5,6 +5,8 @@ use std::fs;
 use super::super::place::beside;
 use super::*;
 
+mod moves;
+
 /// What a power cut leaves of a file whose log was on the disk up to this length.
 fn cut(folder: &Folder, log_bytes: usize) -> Folder {
     let image = Folder::new();

@@ -41,6 +41,29 @@ impl Names<'_> {
     }
 }
 
+/// Types with several values within.
+macro_rules! structs {
+    ($($method:ident)*) => {
+        $(fn $method(self, name: &'static str, _len: usize) -> Result<Self, Refused> {
+            Ok(self.moved(name.to_owned()))
+        })*
+    };
+}
+
+macro_rules! variants {
+    ($($method:ident)*) => {
+        $(fn $method(
+            self,
+            name: &'static str,
+            _index: u32,
+            variant: &'static str,
+            _len: usize,
+        ) -> Result<Self, Refused> {
+            Ok(self.moved(format!("{name}::{variant}")))
+        })*
+    };
+}
+
 macro_rules! leaves {
     ($($method:ident($type:ty) $what:literal)*) => {
         $(fn $method(self, _value: $type) -> Result<(), Refused> {
@@ -187,35 +210,11 @@ impl<'a> Serializer for Names<'a> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Self, Refused> {
-        Ok(self.moved(name.to_owned()))
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _len: usize,
-    ) -> Result<Self, Refused> {
-        Ok(self.moved(format!("{name}::{variant}")))
-    }
-
     fn serialize_map(self, _len: Option<usize>) -> Result<Self, Refused> {
         Ok(self)
     }
 
-    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Self, Refused> {
-        Ok(self.moved(name.to_owned()))
-    }
+    structs! { serialize_struct serialize_tuple_struct }
 
-    fn serialize_struct_variant(
-        self,
-        name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _len: usize,
-    ) -> Result<Self, Refused> {
-        Ok(self.moved(format!("{name}::{variant}")))
-    }
+    variants! { serialize_struct_variant serialize_tuple_variant }
 }
