@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::kernel::{TaskId, Timestamp};
+use crate::store::Owner;
 
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -59,6 +60,11 @@ impl Clock {
         let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
         let at = last.map_or(now, |last| now.max(last + 1));
         TaskId::from_u128(version_7(at, mixed(at ^ *NOISE)))
+    }
+
+    /// An owner of leases that nobody else is.
+    pub(super) fn new_owner() -> Owner {
+        Owner::from_u128(Uuid::new_v4().as_u128())
     }
 
     pub(crate) fn dice() -> u64 {

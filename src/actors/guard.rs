@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Mutex, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::clock::Clock;
@@ -23,19 +24,17 @@ use super::gate::Shut;
 use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
+use super::tenure;
 use super::writer::{Pen, WriterActor};
 use crate::engine::HookSet;
 use crate::kernel::{Bounds, Seq, Supervisor, Timestamp};
-use crate::store::{Loaded, StoreError};
+use crate::store::Loaded;
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
 const RESTARTS_MAX: usize = 3;
 const RESTART_PERIOD: Duration = Duration::from_mins(1);
 /// How long a failed actor may take to go; a body that never yields is not waited for.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// How often and after which pause a store that is not available is read again at a start.
-const LOADS_MAX: u32 = 60;
-const LOAD_PAUSE: Duration = Duration::from_millis(500);
 /// Events read at once when unpublished ones are fetched from the store.
 const EVENTS_PER_READ: usize = 1_024;
 
@@ -44,6 +43,8 @@ const EVENTS_PER_READ: usize = 1_024;
 pub(crate) enum Order {
     /// Stop the actors in order, after everything durable has been told.
     Stop(oneshot::Sender<()>),
+    /// End, as the store is lost ([`Hub::ruin`]).
+    End,
 }
 
 struct GuardActor;
@@ -55,6 +56,8 @@ struct Watchman {
     pen: Option<Arc<Mutex<Pen>>>,
     failures: VecDeque<Timestamp>,
     is_stopping: bool,
+    /// Looks after the lease of the store.
+    tenancy: Option<AbortHandle>,
 }
 
 /// Starts the actors of `hub` in the background. Requests made meanwhile wait at the gate.
@@ -71,13 +74,14 @@ pub(crate) fn boot(hub: &Arc<Hub>) {
 
 /// Stops the actors of `hub` and waits until they have gone.
 pub(crate) async fn stop(hub: &Hub) {
+    let _is_first = hub.leaving.set(()).is_ok();
     let guard = hub.guard.wait().await;
     let (done, is_done) = oneshot::channel();
     if guard.cast(Order::Stop(done)).is_ok() {
         // A guard that went before it answered has nothing left to stop.
         let _gone = is_done.await.is_err();
     }
-    hub.storage.close().await;
+    hub.storage.close(hub.holder()).await;
 }
 
 impl Actor for GuardActor {
@@ -98,6 +102,7 @@ impl Actor for GuardActor {
             pen: None,
             failures,
             is_stopping: false,
+            tenancy: None,
         }))
     }
 
@@ -116,10 +121,14 @@ impl Actor for GuardActor {
         order: Order,
         watchman: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let Order::Stop(done) = order;
-        watchman.stop().await;
-        let _is_heard = done.send(()).is_ok();
-        myself.stop(None);
+        match order {
+            Order::Stop(done) => {
+                watchman.stop().await;
+                let _is_heard = done.send(()).is_ok();
+                myself.stop(None);
+            }
+            Order::End => watchman.ruined().await,
+        }
         Ok(())
     }
 
@@ -181,7 +190,7 @@ impl Watchman {
         );
         self.dismiss().await;
         if let Some(why) = self.hub.ruin() {
-            self.give_up(&format!("its store is damaged: {why}"));
+            self.give_up(&format!("its store is lost: {why}"));
             return;
         }
         let now = self.hub.clock.now();
@@ -195,6 +204,16 @@ impl Watchman {
         self.start(myself).await;
     }
 
+    /// The store is lost, and none of the three knows it yet: nothing runs from now on.
+    async fn ruined(&mut self) {
+        if self.is_stopping || self.crew.is_empty() {
+            return;
+        }
+        // First, so that nobody is told to ask again.
+        self.give_up("its store is lost");
+        self.dismiss().await;
+    }
+
     fn give_up(&mut self, why: &str) {
         tracing::error!(why, "the manager gives up");
         self.hub.gate.close(Shut::Dead);
@@ -203,6 +222,7 @@ impl Watchman {
 
     /// Ends what is left of the three, without ceremony.
     async fn dismiss(&mut self) {
+        self.let_go();
         self.hub.gate.detach();
         self.hub.commits.detach();
         self.hub.outbox.detach();
@@ -235,37 +255,28 @@ impl Watchman {
         }
     }
 
-    async fn start(&mut self, myself: &ActorRef<Order>) {
-        let loaded = match self.load_patiently().await {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                self.hub.set_ruin(&error);
-                self.give_up(&format!("its store cannot be read: {error}"));
-                return;
-            }
-        };
-        if let Err(error) = self.recover(myself, loaded).await {
-            self.give_up(&format!("its actors cannot start: {error}"));
+    /// Looks after the lease no more.
+    fn let_go(&mut self) {
+        if let Some(tenancy) = self.tenancy.take() {
+            tenancy.abort();
         }
     }
 
-    /// Reads the store, again and again for a while if it is not available.
-    async fn load_patiently(&self) -> Result<Loaded, StoreError> {
-        for _ in 1..LOADS_MAX {
-            match self.hub.storage.load().await {
-                Err(StoreError::Unavailable { source }) => {
-                    tracing::error!(%source, "the store cannot be read; it will be tried again");
-                    self.hub.set_sickness(Some(Arc::from(source.to_string())));
-                }
-                Err(wrong) => return Err(wrong),
-                Ok(loaded) => {
-                    self.hub.set_sickness(None);
-                    return Ok(loaded);
-                }
+    async fn start(&mut self, myself: &ActorRef<Order>) {
+        let loaded = match self.hub.open_store().await {
+            Ok(Some(loaded)) => loaded,
+            // The order to stop is on its way.
+            Ok(None) => return,
+            Err(error) => {
+                self.hub.set_ruin(&error);
+                self.give_up(&format!("its store cannot be used: {error}"));
+                return;
             }
-            tokio::time::sleep(LOAD_PAUSE).await;
+        };
+        self.tenancy = tenure::look_after(&self.hub, myself);
+        if let Err(error) = self.recover(myself, loaded).await {
+            self.give_up(&format!("its actors cannot start: {error}"));
         }
-        self.hub.storage.load().await
     }
 
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
@@ -322,6 +333,7 @@ impl Watchman {
     /// Ends the three in the order of the flow, so that what was decided is written and told.
     async fn stop(&mut self) {
         self.is_stopping = true;
+        self.let_go();
         self.hub.gate.close(Shut::Closed);
         let mut crew = std::mem::take(&mut self.crew).into_iter();
         if let Some(manager) = crew.next() {

@@ -34,7 +34,7 @@ use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, Hosts, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
-use crate::store::Store;
+use crate::store::{Owner, Store, Tenure};
 
 /// The most that waits in each queue of one manager, outside the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,12 @@ pub(crate) struct Hub {
     pub(crate) lives: DashMap<TaskId, Arc<Live>>,
     pub(crate) dead: Arc<DeadLetters>,
     pub(super) storage: Storage,
+    /// Who this manager is to others that open its store.
+    pub(super) owner: Owner,
+    /// Its newest claim of the store.
+    tenure: RwLock<Option<Tenure>>,
+    /// Set when the manager is to stop, so that it waits for no store any more.
+    pub(super) leaving: SetOnce<()>,
     pub(crate) bounds: Bounds,
     /// The newest of `bounds.hosts`; under its lock the manager is told of it.
     hosts: RwLock<Hosts>,
@@ -129,6 +135,9 @@ impl Hub {
             lives: DashMap::new(),
             dead: Arc::new(DeadLetters::new(queues.dead)),
             storage: Storage::new(store),
+            owner: Clock::new_owner(),
+            tenure: RwLock::default(),
+            leaving: SetOnce::new(),
             hosts: RwLock::new(bounds.hosts.clone()),
             bounds,
             commits: Mailbox::new(),
@@ -204,6 +213,15 @@ impl Hub {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The newest claim of the store; `None` before the first one.
+    pub(super) fn tenure(&self) -> Option<Tenure> {
+        *self.tenure.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_tenure(&self, tenure: Option<Tenure>) {
+        *self.tenure.write().unwrap_or_else(PoisonError::into_inner) = tenure;
     }
 
     /// What is wrong with a store that can never work again; `None` while there is hope.

@@ -36,6 +36,7 @@ mod revive;
 mod sabotage;
 mod storage;
 mod task;
+mod tenure;
 mod wake;
 mod writer;
 

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::kernel::{Event, Seq};
-use crate::store::{Batch, Latency, Loaded, Store, StoreError};
+use crate::store::{Batch, Holder, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy};
 
 /// How long a reader waits for a call that is under way.
 const TURN_MAX: Duration = Duration::from_secs(1);
@@ -34,31 +34,39 @@ pub(super) struct Storage {
     store: RwLock<Option<Arc<dyn Store>>>,
     turn: Arc<Mutex<()>>,
     is_instant: bool,
+    is_shared: bool,
 }
 
 impl Storage {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         let is_instant = store.latency() == Latency::Instant;
+        let is_shared = store.tenancy() == Tenancy::Shared;
         let (store, turn) = (RwLock::new(Some(store)), Arc::default());
         Self {
             store,
             turn,
             is_instant,
+            is_shared,
         }
     }
 
-    /// Lets go of the store when the call that is under way has ended, so that others may open it:
-    /// handles of the manager may stay for long.
-    pub(super) async fn close(&self) {
+    /// Lets go of the store and of its lease when the call that is under way has ended, so that
+    /// others may open it: handles of the manager may stay for long.
+    pub(super) async fn close(&self, holder: Option<Holder>) {
         let newest = self.store.write();
         let store = newest.unwrap_or_else(PoisonError::into_inner).take();
         let turn = self.turn_soon().await;
         if let Some(store) = store
-            && store.latency() == Latency::Blocking
             && turn.is_ok()
         {
-            // It may write what is left.
-            let _ended = spawn_blocking(move || drop(store)).await.is_ok();
+            match store.latency() {
+                Latency::Instant => release(&*store, holder),
+                Latency::Blocking => {
+                    // It may write what is left.
+                    let work = move || release(&*store, holder);
+                    let _ended = spawn_blocking(work).await.is_ok();
+                }
+            }
         }
     }
 
@@ -70,6 +78,17 @@ impl Storage {
     /// Whether a commit never waits for anything outside.
     pub(super) fn is_instant(&self) -> bool {
         self.is_instant
+    }
+
+    /// Whether others may open the same place.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Does what is asked of the lease. A call that is dropped goes on to its end all the same.
+    pub(super) async fn lease(&self, ask: LeaseAsk) -> Result<Lease, StoreError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.call(turn, move |store| store.lease(&ask)).await
     }
 
     /// Makes the batch durable. A call that is dropped goes on to its end all the same.
@@ -122,7 +141,15 @@ impl Storage {
     }
 }
 
-fn unavailable(why: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+/// Who comes next does not have to wait.
+fn release(store: &dyn Store, holder: Option<Holder>) {
+    let released = holder.map(|holder| store.lease(&LeaseAsk::Release(holder)));
+    if let Some(Err(error)) = released {
+        tracing::debug!(%error, "the lease of the store was not released");
+    }
+}
+
+pub(super) fn unavailable(why: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     let source = Box::new(why);
     StoreError::Unavailable { source }
 }

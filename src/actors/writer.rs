@@ -6,7 +6,7 @@
 //!    takes what waits only then.
 //! 2. Nothing of a step is told, started or answered before it is durable.
 //! 3. A store that fails is tried again until it works; meanwhile nothing is acknowledged.
-//!    One that is damaged is not, and ends the manager.
+//!    One that is damaged, or somebody else's, is not, and ends the manager.
 //! 4. With a store that never waits, the manager writes itself while nothing else is to be written:
 //!    a task then costs two wake-ups less. What such a store refuses waits for the writer.
 //!
@@ -24,7 +24,7 @@ use super::hub::Hub;
 use super::mailbox::Wake;
 use crate::engine::Live;
 use crate::kernel::{Effect, Reply, Step, Ticket};
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Holder, StoreError};
 
 /// Most turns of the manager in one commit.
 const COMMITS_PER_TURN: usize = 64;
@@ -88,6 +88,8 @@ pub(super) struct Scribe {
 pub(super) struct Pen {
     hub: Arc<Hub>,
     incarnation: u64,
+    /// By whom its batches are.
+    by: Option<Holder>,
     carrier: Carrier,
     commits: Vec<Commit>,
     /// What the store refused when the manager wrote.
@@ -145,6 +147,7 @@ impl Pen {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         Self {
             incarnation: hub.incarnation(),
+            by: hub.holder(),
             carrier: Carrier::new(Arc::clone(&hub)),
             hub,
             commits: Vec::new(),
@@ -212,7 +215,7 @@ impl Pen {
                 effects: follow,
             } = commit.step;
             batch.absorb(Batch {
-                by: None,
+                by: self.by,
                 records,
                 removed,
                 events,
@@ -285,10 +288,10 @@ impl Pen {
                 self.hub.set_sickness(Some(Arc::from(source.to_string())));
             }
             Err(StoreError::Damaged { source }) => self.hub.set_ruin(&**source),
+            Err(fenced @ StoreError::Fenced { .. }) => self.hub.set_ruin(fenced),
             Err(
                 StoreError::OutOfOrder { .. }
                 | StoreError::Conflict { .. }
-                | StoreError::Fenced { .. }
                 | StoreError::Held { .. },
             ) => {}
         }

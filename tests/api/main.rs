@@ -26,6 +26,8 @@ mod identity;
 mod idle;
 mod interrupt;
 mod json;
+#[cfg(feature = "testing")]
+mod leases;
 mod limits;
 mod liveness;
 mod mail;

@@ -184,7 +184,7 @@ fn p12_killed_process_loses_nothing_that_it_acknowledged() {
 fn die(end: End) {
     let folder = tempfile::tempdir().unwrap();
     let mut oracle = Oracle::new(folder.path());
-    if matches!(end, End::Fails(Point::Loaded, _)) {
+    if matches!(end, End::Fails(Point::Loaded | Point::Leased, _)) {
         // There has to be something to load.
         round(folder.path(), End::Tells(300), &mut oracle);
     }
@@ -199,7 +199,7 @@ fn die(end: End) {
 /// How often a process passes a point before it dies there.
 fn times(point: Point) -> &'static [u64] {
     match point {
-        Point::Created | Point::Loaded | Point::Checkpoint | Point::Shrink => &[1],
+        Point::Created | Point::Loaded | Point::Leased | Point::Checkpoint | Point::Shrink => &[1],
         Point::Commit | Point::Written | Point::Committed => &[1, 2, 3, 5, 9, 30],
     }
 }

@@ -15,6 +15,8 @@ pub enum Point {
     Created,
     /// Everything was read.
     Loaded,
+    /// The lease is another one in the file.
+    Leased,
     /// A batch comes.
     Commit,
     /// Its rows were written, and its transaction has not ended.
@@ -33,9 +35,10 @@ static LEFT: AtomicU64 = AtomicU64::new(0);
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Created,
         Self::Loaded,
+        Self::Leased,
         Self::Commit,
         Self::Written,
         Self::Committed,
@@ -48,6 +51,7 @@ impl Point {
         match self {
             Self::Created => "created",
             Self::Loaded => "loaded",
+            Self::Leased => "leased",
             Self::Commit => "commit",
             Self::Written => "written",
             Self::Committed => "committed",

@@ -412,6 +412,10 @@ impl Store for SqliteStore {
     fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
         let mut pen = self.pen();
         let lease = pen.lease(ask)?;
+        #[cfg(any(test, feature = "testing"))]
+        if *ask != LeaseAsk::Look {
+            fail::pass(fail::Point::Leased);
+        }
         // What was read at the opening may be what another one has gone on from.
         if matches!(ask, LeaseAsk::Claim { .. }) && pen.is_stale()? {
             drop(lock(&self.loaded).take());
