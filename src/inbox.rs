@@ -30,24 +30,12 @@ use std::task::Poll;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::coop;
 
-pub use crate::kernel::MessageId;
+pub use crate::kernel::{MessageId, Overflow};
 pub(crate) use dead::{DeadBounds, DeadLetters};
 pub use dead::{DeadFilter, DeadLetter};
 pub use mail::{Delivery, Message, Receipt, Sender, Undelivered};
 pub(crate) use mail::{Parcel, Queued};
 pub(crate) use size::size_of;
-
-/// What an inbox does with one more message when it is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overflow {
-    /// It refuses the message, which comes back.
-    #[default]
-    Reject,
-    /// It drops the oldest one, which becomes a dead letter.
-    DropOldest,
-    /// It lets the sender wait until there is room or the task ends.
-    Wait,
-}
 
 /// A message that was not accepted, and why.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -44,10 +44,7 @@ pub struct TaskBuilder<Mode = Once> {
     pub(super) reuse: Reuse,
     pub(super) inherited: Labels,
     pub(super) by: Option<(TaskId, Epoch)>,
-    pub(super) inbox_capacity: u32,
-    pub(super) inbox_overflow: Overflow,
     pub(super) tokens: Vec<CancellationToken>,
-    pub(super) progress_interval: Option<Duration>,
     /// Which failures are worth another attempt; `None` is all.
     pub(super) retry_if: Option<Classifier>,
     pub(super) hooks: TaskHooks,
@@ -72,10 +69,7 @@ impl TaskBuilder<Once> {
             reuse: Reuse::default(),
             inherited: Labels::new(),
             by: None,
-            inbox_capacity: INBOX_CAPACITY_DEFAULT,
-            inbox_overflow: Overflow::default(),
             tokens: Vec::new(),
-            progress_interval: None,
             retry_if: None,
             hooks: TaskHooks::default(),
             mode: PhantomData,
@@ -180,18 +174,16 @@ impl<Mode> TaskBuilder<Mode> {
     }
 
     /// Sets how many messages may wait for it (64); zero gives it no inbox.
-    pub fn inbox_capacity(mut self, messages: u32) -> Self {
-        self.inbox_capacity = messages;
-        self
+    pub fn inbox_capacity(self, messages: u32) -> Self {
+        self.set(|spec| spec.inbox_capacity = Some(messages))
     }
 
     /// Tells its progress at most so often: the first note at once, then the newest one at the end
     /// of each interval, and before its end. A request to stop ends the pace: what is held is told
     /// at once, and so is every later note. Zero tells every note, whatever the manager's builder
     /// says.
-    pub fn coalesce_progress(mut self, interval: Duration) -> Self {
-        self.progress_interval = Some(interval);
-        self
+    pub fn coalesce_progress(self, interval: Duration) -> Self {
+        self.set(|spec| spec.progress_interval = Some(interval))
     }
 
     /// Says what becomes of one more message when its inbox is full: refused by default.
@@ -212,14 +204,15 @@ impl<Mode> TaskBuilder<Mode> {
     /// assert_eq!(task.await?, Some("new".into()));
     /// # Ok(()) }
     /// ```
-    pub fn inbox_overflow(mut self, overflow: Overflow) -> Self {
-        self.inbox_overflow = overflow;
-        self
+    pub fn inbox_overflow(self, overflow: Overflow) -> Self {
+        self.set(|spec| spec.inbox_overflow = overflow)
     }
 
     /// Cancels it and everything below it when this token is cancelled, now or later.
     ///
     /// The token stays yours: cancelling the task does not cancel it. Several tokens may be linked.
+    /// The links end with the process: a task that goes on after a restart of the program has none;
+    /// cancel it by its id or its scope.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -260,10 +253,7 @@ impl<Mode> TaskBuilder<Mode> {
             reuse: this.reuse,
             inherited: this.inherited,
             by: this.by,
-            inbox_capacity: this.inbox_capacity,
-            inbox_overflow: this.inbox_overflow,
             tokens: this.tokens,
-            progress_interval: this.progress_interval,
             retry_if: this.retry_if,
             hooks: this.hooks,
             mode: PhantomData,

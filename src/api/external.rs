@@ -23,7 +23,8 @@ use super::spawn::{PAYLOAD_BYTES_MAX, SpawnError};
 use crate::actors::Shut;
 use crate::engine::{CancelCall, Failure, Work, cut};
 use crate::kernel::{
-    End, ExternalRefusal, ExternalWord, Input, Origin, Payload, Reply, State, Stop, TaskId,
+    End, ExternalRefusal, ExternalWord, Input, Origin, Overflow, Payload, Reply, State, Stop,
+    TaskId,
 };
 
 /// Why a word about an external task was not taken.
@@ -131,9 +132,11 @@ impl TaskBuilder<Once> {
     }
 
     async fn register(self, work: Work) -> Result<External, SpawnError> {
-        let this = self.set(|spec| spec.origin = Origin::External);
-        // Nobody here reads messages for it.
-        let this = this.inbox_capacity(0);
+        let this = self.set(|spec| {
+            spec.origin = Origin::External;
+            // Nobody here reads messages for it.
+            (spec.inbox_capacity, spec.inbox_overflow) = (None, Overflow::default());
+        });
         let task = this.ask::<()>(work).await?.task();
         Ok(External::new(task))
     }

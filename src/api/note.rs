@@ -74,7 +74,7 @@ impl Context {
     /// When it is dropped, the note may or may not be reported.
     pub async fn progress(&self, note: impl Serialize) -> Result<(), NoteError> {
         let payload = payload(&note, PROGRESS_BYTES_MAX)?;
-        let interval = self.attempt.live.progress_interval;
+        let interval = self.attempt.live.spec.progress_interval;
         match interval.or(self.core.hub.queues.progress_interval) {
             None | Some(Duration::ZERO) => self.say(Note::Progress(payload)).await,
             Some(interval) => self.say_at_pace(payload, interval).await,

@@ -1,15 +1,15 @@
 //! What this process holds of a task that another one took: the work of its executor, an inbox.
 //!
-//! Not kept are what only that process had: links to tokens, the classifier of the task, how many
-//! messages its inbox takes, its pace of progress.
+//! Not kept is what only that process had: links to tokens, the classifier of the task, its own
+//! hooks.
 //!
 //! *Not here*: which tasks these are (`actors/revive.rs`).
 
 use std::sync::{Arc, Weak};
 
-use super::builder::INBOX_CAPACITY_DEFAULT;
 use super::core::Core;
 use super::executor;
+use super::spawn::inbox_of;
 use crate::engine::{Failure, Live, Verdict, Work};
 use crate::inbox::{Inbox, Overflow};
 use crate::kernel::{Origin, Record};
@@ -23,7 +23,7 @@ pub(super) fn install(core: &Arc<Core>) {
 fn revive(core: &Weak<Core>, record: &Record) -> Option<Live> {
     let core = core.upgrade()?;
     let spec = Arc::clone(&record.spec);
-    let (work, capacity) = match (spec.origin, &spec.kind) {
+    let (work, inbox) = match (spec.origin, &spec.kind) {
         (Origin::Executor, Some(kind)) => {
             let input = spec.input.as_ref();
             let input = input.map(|input| serde_json::from_str(input.as_json()));
@@ -34,12 +34,14 @@ fn revive(core: &Weak<Core>, record: &Record) -> Option<Live> {
                 }
                 Err(error) => unreadable(&error),
             };
-            (work, INBOX_CAPACITY_DEFAULT)
+            (work, inbox_of(&spec))
         }
-        (Origin::External | Origin::Closure | Origin::Executor, _) => (Work::Spent, 0),
+        // Nobody will read what is sent to it.
+        (Origin::External | Origin::Closure | Origin::Executor, _) => {
+            (Work::Spent, Inbox::new(0, Overflow::default()))
+        }
     };
-    let mail = core.hub.mail_of(Inbox::new(capacity, Overflow::default()));
-    Some(Live::new(record.id, spec, mail, work))
+    Some(Live::new(record.id, spec, core.hub.mail_of(inbox), work))
 }
 
 /// The body never runs with another input than the one that was asked for.

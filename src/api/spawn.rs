@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::SpawnError;
 
-use super::builder::{Again, Once, TaskBuilder};
+use super::builder::{Again, INBOX_CAPACITY_DEFAULT, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
 use super::executor;
@@ -167,11 +167,9 @@ impl<Mode> TaskBuilder<Mode> {
                 Arc::new(spec)
             }
         };
-        let inbox = Inbox::new(self.inbox_capacity, self.inbox_overflow);
         let core = self.core;
-        let dead = Arc::clone(&core.hub.dead);
-        let mut live = Live::new(id, spec, (inbox, dead), work);
-        live.progress_interval = self.progress_interval;
+        let mail = core.hub.mail_of(inbox_of(&spec));
+        let live = Live::new(id, spec, mail, work);
         live.set_hooks(self.hooks.bind(&core, "task"));
         let live = Arc::new(live);
         let scope = live.spec.scope.clone();
@@ -210,6 +208,15 @@ impl<Mode> TaskBuilder<Mode> {
             (other, None) => Ok(TaskHandle::of_id(core, other.unwrap_or(id))),
         }
     }
+}
+
+/// The inbox that a task has in this process.
+pub(super) fn inbox_of(spec: &Spec) -> Inbox {
+    let capacity = match spec.origin {
+        Origin::External => 0,
+        Origin::Closure | Origin::Executor => spec.inbox_capacity.unwrap_or(INBOX_CAPACITY_DEFAULT),
+    };
+    Inbox::new(capacity, spec.inbox_overflow)
 }
 
 /// The back pressure of a full limit that lets tasks run inline: who asks waits for the end.

@@ -10,7 +10,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
@@ -58,8 +57,6 @@ pub(crate) struct Live {
     activity: AtomicU64,
     park: Mutex<Park>,
     pace: Mutex<Pace>,
-    /// The shortest time between two progress notes, if there is one.
-    pub(crate) progress_interval: Option<Duration>,
     /// The hooks that its asker gave it.
     hooks: Mutex<HookSet>,
 }
@@ -116,7 +113,6 @@ impl Live {
             activity: AtomicU64::new(0),
             park: Mutex::default(),
             pace: Mutex::default(),
-            progress_interval: None,
             hooks: Mutex::default(),
         }
     }

@@ -59,7 +59,7 @@ pub use restart::{INTENSITY_MAX, RestartPolicy};
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
     AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, OnScopeClose,
-    Origin, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
+    Origin, Overflow, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
 };
 pub use state::{State, Trigger};
 #[cfg(test)]

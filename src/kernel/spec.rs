@@ -75,6 +75,20 @@ pub enum StopPolicy {
     Cooperative,
 }
 
+/// What an inbox does with one more message when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
+pub enum Overflow {
+    /// It refuses the message, which comes back.
+    #[default]
+    Reject,
+    /// It drops the oldest one, which becomes a dead letter.
+    DropOldest,
+    /// It lets the sender wait until there is room or the task ends.
+    Wait,
+}
+
 /// What a body's success means when it arrives after a cancel was asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -219,6 +233,12 @@ pub struct Spec {
     pub flight: Option<Flight>,
     /// How far its flight reaches.
     pub flight_reach: Reach,
+    /// How many messages may wait for it; `None` is the default.
+    pub inbox_capacity: Option<u32>,
+    /// What becomes of one more.
+    pub inbox_overflow: Overflow,
+    /// The shortest time between two of its progress notes; `None` takes the manager's.
+    pub progress_interval: Option<Duration>,
     /// The input of its executor.
     pub input: Option<Payload>,
     /// Where its body comes from.
@@ -261,6 +281,9 @@ impl Spec {
             key_window: None,
             flight: None,
             flight_reach: Reach::default(),
+            inbox_capacity: None,
+            inbox_overflow: Overflow::default(),
+            progress_interval: None,
             input: None,
             origin: Origin::Closure,
             before_settle: false,
@@ -296,7 +319,8 @@ impl Spec {
             heartbeat_timeout scope name kind parent description labels visibility after limits
             budgets priority retry restart timeout idle_timeout lifetime queue_timeout
             suspend_timeout grace on_parent_end on_scope_close stop_policy late_success key
-            key_window flight flight_reach input origin before_settle
+            key_window flight flight_reach inbox_capacity inbox_overflow progress_interval input
+            origin before_settle
         )
     }
 

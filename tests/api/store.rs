@@ -3,6 +3,7 @@
 mod messages;
 mod recovery;
 mod ruin;
+mod settings;
 mod takeover;
 #[cfg(feature = "testing")]
 mod trouble;

@@ -29,7 +29,7 @@ impl External {
     pub async fn progress(&self, note: impl Serialize) -> Result<(), ExternalError> {
         let note = encode(&note, PROGRESS_BYTES_MAX)?;
         let live = self.task.live();
-        let own = live.as_ref().and_then(|live| live.progress_interval);
+        let own = live.as_ref().and_then(|live| live.spec.progress_interval);
         let interval = own.or(self.task.core().hub.queues.progress_interval);
         match (live, interval.filter(|interval| !interval.is_zero())) {
             // One that does not run is refused below.

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{
     AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Epoch, Event, Flight, Grants,
     Key, Kind, Labels, LateSuccess, Messages, Name, OnParentEnd, OnScopeClose, Origin, Outcome,
-    Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop,
-    StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
+    Overflow, Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State,
+    Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
 use crate::store::Lease;
 
@@ -189,6 +189,9 @@ written! {
         key_window: Option<Duration>,
         flight: Option<Flight>,
         flight_reach: Reach,
+        inbox_capacity: Option<u32>,
+        inbox_overflow: Overflow,
+        progress_interval: Option<Duration>,
         input: Option<Payload>,
         before_settle: bool,
         trace: Option<Trace>,

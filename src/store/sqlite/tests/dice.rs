@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::kernel::{
     AbandonRequest, Answer, Body, Budget, Cause, Charge, Conclusion, Epoch, Event, Fault,
     FaultKind, Flight, Grant, Grants, Interrupt, Jitter, KeptMessage, LateSuccess, Limit,
-    MessageId, Messages, OnParentEnd, OnScopeClose, Origin, Outcome, Payload, Question, Reach,
-    Record, Requester, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId,
-    Timestamp, Trace, Visibility, Wait, What,
+    MessageId, Messages, OnParentEnd, OnScopeClose, Origin, Outcome, Overflow, Payload, Question,
+    Reach, Record, Requester, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy,
+    TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
 
 /// Numbers that look random, from a seed.
@@ -276,6 +276,9 @@ impl Dice {
             key_window: self.maybe(Self::duration),
             flight: self.maybe(Self::flight),
             flight_reach: self.one(&[Reach::Scope, Reach::Manager]),
+            inbox_capacity: self.maybe(|dice| dice.one(&[0, 1, u32::MAX])),
+            inbox_overflow: self.one(&[Overflow::Reject, Overflow::DropOldest, Overflow::Wait]),
+            progress_interval: self.maybe(Self::duration),
             input: self.maybe(Self::payload),
             origin: self.one(&[Origin::Closure, Origin::External, Origin::Executor]),
             before_settle: self.coin(),
