@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use understory::kernel::Refusal;
 use understory::{
-    Cancel, Cause, Context, Failure, Manager, Record, ScopeRef, SpawnError, State, TaskId, Wait,
+    Cancel, Cause, Context, Failure, Manager, Overflow, Record, ScopeRef, SpawnError, State,
+    TaskId, Wait,
 };
 
 use crate::stage::{settle_down, soon, until_cancelled};
@@ -206,6 +207,9 @@ async fn key_with_other_wishes_is_a_conflict() {
         (task().label("run", "2"), "label run"),
         (task().name("u"), "name"),
         (task().timeout(Duration::MAX), "timeout"),
+        (task().inbox_capacity(3), "inbox_capacity"),
+        (task().inbox_overflow(Overflow::Wait), "inbox_overflow"),
+        (task().coalesce_progress(Duration::MAX), "progress_interval"),
     ] {
         let refused = other.spawn(nothing).await.unwrap_err();
         assert!(
