@@ -23,6 +23,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oracle::Oracle;
+use tempfile::TempDir;
 use total::Total;
 use understory::store::sqlite::fail::Point;
 
@@ -99,10 +100,12 @@ fn round(folder: &Path, end: End, oracle: &mut Oracle) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child_process", "--nocapture", "--quiet"]);
     command.env(FOLDER, folder).env(END, end.written());
+    let stderr_path = folder.join("stderr");
+    let stderr = std::fs::File::create(&stderr_path).unwrap();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(stderr);
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap());
     let (told, hears) = channel();
@@ -119,12 +122,15 @@ fn round(folder: &Path, end: End, oracle: &mut Oracle) -> bool {
     };
     let began = Instant::now();
     let is_over = loop {
-        match hears.recv_timeout(limit.saturating_sub(began.elapsed()).min(LOOK)) {
+        let left = limit.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            break false;
+        }
+        match hears.recv_timeout(left.min(LOOK)) {
             Ok(line) => oracle.hear(&line),
             Err(RecvTimeoutError::Disconnected) => break true,
             Err(RecvTimeoutError::Timeout) => {
-                let is_drained = matches!(end, End::Drained) && oracle.is_idle();
-                if is_drained || began.elapsed() >= limit {
+                if matches!(end, End::Drained) && oracle.is_idle() {
                     break false;
                 }
             }
@@ -138,7 +144,34 @@ fn round(folder: &Path, end: End, oracle: &mut Oracle) -> bool {
         oracle.hear(&line);
     }
     oracle.bury();
+    // Who is to be killed has no reason to end before that.
+    if is_over && matches!(end, End::Killed(_) | End::Drained) {
+        let said = std::fs::read_to_string(stderr_path).unwrap();
+        panic!("it ended before it was killed: {said}");
+    }
     is_over
+}
+
+/// A folder whose files stay when the test fails.
+struct Evidence(Option<TempDir>);
+
+impl Evidence {
+    fn new() -> Self {
+        Self(Some(tempfile::tempdir().unwrap()))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.as_ref().expect("it is taken at the end").path()
+    }
+}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        let folder = self.0.take().filter(|_| std::thread::panicking());
+        if let Some(folder) = folder {
+            println!("its files are in {}", folder.keep().display());
+        }
+    }
 }
 
 #[test]
@@ -158,7 +191,7 @@ fn p12_killed_process_loses_nothing_that_it_acknowledged() {
     let mut total = Total::default();
     let mut left = rounds;
     while left > 0 {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Evidence::new();
         let mut oracle = Oracle::new(folder.path());
         for _ in 0..left.min(ROUNDS_PER_FILE) {
             let after = Duration::from_millis(20 + mix(&mut seed) % 580);
@@ -182,16 +215,19 @@ fn p12_killed_process_loses_nothing_that_it_acknowledged() {
 
 /// Dies so in a file of its own, looks, and lets another process do the rest.
 fn die(end: End) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Evidence::new();
     let mut oracle = Oracle::new(folder.path());
-    if matches!(end, End::Fails(Point::Loaded | Point::Leased, _)) {
-        // There has to be something to load.
-        round(folder.path(), End::Tells(300), &mut oracle);
+    die_again(folder.path(), &[end], &mut oracle);
+}
+
+/// One process after another dies so; then somebody does the rest.
+fn die_again(folder: &Path, ends: &[End], oracle: &mut Oracle) {
+    for end in ends {
+        let is_over = round(folder, *end, oracle);
+        assert!(is_over, "it never came to {end:?}");
+        oracle.check();
     }
-    let is_over = round(folder.path(), end, &mut oracle);
-    assert!(is_over, "it never came to {end:?}");
-    oracle.check();
-    round(folder.path(), End::Drained, &mut oracle);
+    round(folder, End::Drained, oracle);
     oracle.check();
     oracle.check_done();
 }
@@ -199,7 +235,12 @@ fn die(end: End) {
 /// How often a process passes a point before it dies there.
 fn times(point: Point) -> &'static [u64] {
     match point {
-        Point::Created | Point::Loaded | Point::Leased | Point::Checkpoint | Point::Shrink => &[1],
+        Point::Created
+        | Point::Begun
+        | Point::Loaded
+        | Point::Leased
+        | Point::Checkpoint
+        | Point::Shrink => &[1],
         Point::Commit | Point::Written | Point::Committed => &[1, 2, 3, 5, 9, 30],
     }
 }
@@ -218,5 +259,20 @@ fn p12_process_that_dies_after_a_report_or_an_effect_loses_nothing_that_it_ackno
     for nth in [1, 2, 3, 30, 300] {
         die(End::Tells(nth));
         die(End::Traces(nth));
+    }
+}
+
+#[test]
+fn p12_processes_that_die_one_after_another_while_they_open_a_file_lose_nothing() {
+    let points = [Point::Created, Point::Begun, Point::Loaded, Point::Leased];
+    let folder = Evidence::new();
+    let mut oracle = Oracle::new(folder.path());
+    for point in points {
+        let dies = End::Fails(point, 1);
+        die_again(
+            folder.path(),
+            &[End::Tells(300), dies, dies, dies],
+            &mut oracle,
+        );
     }
 }

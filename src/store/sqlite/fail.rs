@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub enum Point {
     /// The file is there and has no tables.
     Created,
+    /// The file has a new generation, which is not noted beside it.
+    Begun,
     /// Everything was read.
     Loaded,
     /// The lease is another one in the file.
@@ -35,8 +37,9 @@ static LEFT: AtomicU64 = AtomicU64::new(0);
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Created,
+        Self::Begun,
         Self::Loaded,
         Self::Leased,
         Self::Commit,
@@ -50,6 +53,7 @@ impl Point {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Begun => "begun",
             Self::Loaded => "loaded",
             Self::Leased => "leased",
             Self::Commit => "commit",

@@ -16,6 +16,7 @@ mod codec;
 mod database;
 #[cfg(any(test, feature = "testing"))]
 pub mod fail;
+mod generation;
 mod keeper;
 mod pen;
 mod place;
@@ -231,9 +232,9 @@ impl SqliteStore {
         let path = place.path().to_owned();
         let error = |error: ReadError| OpenError::of(&path, error);
         let is_synced = options.durability == Durability::Synced;
-        check_generation(&place)?;
+        generation::check(&mut place)?;
         let mut database = open_database(&path, is_synced)?;
-        begin_generation(&mut database, &mut place);
+        generation::begin(&mut database, &mut place);
         let pen = Pen::new(database, options.history_max);
         let mut pen = pen.map_err(|trouble| error(trouble.into()))?;
         let loaded = Mutex::new(Some(pen.load().map_err(error)?));
@@ -279,34 +280,6 @@ impl SqliteStore {
 
     fn pen(&self) -> MutexGuard<'_, Pen> {
         lock(&self.pen)
-    }
-}
-
-/// Whether the log beside the file is its own: with the log of another one, a file is a mixture of
-/// several points in time.
-fn check_generation(place: &Place) -> Result<(), OpenError> {
-    let (true, Some(noted)) = (place.has_log(), place.generation()) else {
-        return Ok(());
-    };
-    match Database::generation_without_log(place.path()) {
-        // It is noted after it is in the file.
-        Some(found) if found != noted && found != noted + 1 => Err(OpenError::damaged(
-            place.path(),
-            "its log (-wal) belongs to another copy of it; to use this copy, remove -wal and -shm",
-        )),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Notes which file the log belongs to from now on. Without that a mixture is not seen, which is
-/// no reason not to open the file.
-fn begin_generation(database: &mut Database, place: &mut Place) {
-    let generation = database.next_generation().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the file has no new generation");
-        None
-    });
-    if let Err(error) = place.note(generation) {
-        tracing::warn!(%error, "the generation of the file was not noted");
     }
 }
 

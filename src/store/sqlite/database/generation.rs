@@ -25,20 +25,23 @@ impl Database {
         generation.ok()??.parse().ok()
     }
 
+    /// The generation of the file and its log together.
+    pub(in crate::store::sqlite) fn generation(&self) -> Result<u64, Trouble> {
+        Ok(parsed(Rows(&self.0).fact(GENERATION)?))
+    }
+
     /// Begins the next generation of the file: it tells a copy of before from the file that its
     /// log belongs to. `None` means that it is not in the file itself yet.
     pub(in crate::store::sqlite) fn next_generation(&mut self) -> Result<Option<u64>, Trouble> {
         let next = self.atomically(|rows| {
-            let last = rows.fact(GENERATION)?;
-            let last: u64 = last.and_then(|text| text.parse().ok()).unwrap_or(0);
-            rows.set_fact(GENERATION, &(last + 1).to_string())?;
-            Ok::<_, Trouble>(last + 1)
+            let next = parsed(rows.fact(GENERATION)?) + 1;
+            rows.set_fact(GENERATION, &next.to_string())?;
+            Ok::<_, Trouble>(next)
         })?;
-        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        let is_whole = self.0.query_row(sql, [], |row| {
-            let (busy, log, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(busy == 0 && log == moved)
-        })?;
-        Ok(is_whole.then_some(next))
+        Ok(self.checkpoint()?.then_some(next))
     }
+}
+
+fn parsed(fact: Option<String>) -> u64 {
+    fact.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
