@@ -32,7 +32,7 @@ use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
 use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
-use crate::kernel::{Bounds, End, Epoch, Event, Hosts, Scope, TaskId};
+use crate::kernel::{Bounds, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
 use crate::store::{Owner, Store, Tenure};
 
@@ -83,7 +83,7 @@ pub(crate) struct Hub {
     pub(crate) feed: Arc<Feed>,
     pub(crate) shelf: Shelf,
     pub(crate) queues: Queues,
-    pub(crate) lives: DashMap<TaskId, Arc<Live>>,
+    pub(crate) lives: DashMap<TaskId, Arc<Live>, IdHash>,
     pub(crate) dead: Arc<DeadLetters>,
     pub(super) storage: Storage,
     /// Who this manager is to others that open its store.
@@ -132,7 +132,7 @@ impl Hub {
             feed: Feed::bounded(queues.feed_events, queues.feed_bytes, queues.subscribers),
             shelf: Shelf::new(queues.shelf),
             queues,
-            lives: DashMap::new(),
+            lives: DashMap::default(),
             dead: Arc::new(DeadLetters::new(queues.dead)),
             storage: Storage::new(store),
             owner: Clock::new_owner(),

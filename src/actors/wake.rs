@@ -13,7 +13,7 @@ use tokio::sync::SetOnce;
 
 use super::hub::Hub;
 use crate::inbox::MessageId;
-use crate::kernel::{Body, Event, Key, State, TaskId, What};
+use crate::kernel::{Body, Event, IdHash, Key, State, TaskId, What};
 
 /// What arrived for a task that cannot hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ type Call = Box<dyn Fn(TaskId, WakeCause) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Waker {
     call: SetOnce<Call>,
-    told: DashMap<TaskId, ()>,
+    told: DashMap<TaskId, (), IdHash>,
 }
 
 impl std::fmt::Debug for Waker {

@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dashmap::DashMap;
 
-use crate::kernel::{Filter, Record, Scope, Seq, TaskId};
+use crate::kernel::{Filter, IdHash, Record, Scope, Seq, TaskId};
 use order::{Cut, Narrow, Order};
 pub use page::{Counts, Cursor, Listing, PAGE_MAX, Page};
 
@@ -30,7 +30,7 @@ const CHUNK: usize = 1_024;
 /// Every record that is kept, by id and in the orders that lists need.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    records: DashMap<TaskId, Arc<Record>>,
+    records: DashMap<TaskId, Arc<Record>, IdHash>,
     order: RwLock<Order>,
 }
 

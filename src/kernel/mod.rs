@@ -74,5 +74,6 @@ pub use supervisor::{
     Input, InterruptRefusal, Note, Refusal, Removed, Reply, RespondRefusal, ResumeRefusal, Step,
     StopAsk, Supervisor, Target, Ticket, TransferRefusal, TransferReport,
 };
+pub(crate) use table::IdHash;
 pub use time::Timestamp;
 pub use trace::Trace;

@@ -17,10 +17,15 @@ use std::ops::Index;
 
 use super::id::TaskId;
 
+/// The hash of ids, also for maps outside of the kernel.
+///
+/// Ids that somebody chose in order to collide make such a map slow, not wrong.
+pub(crate) type IdHash = BuildHasherDefault<Fold>;
+
 /// What is known of tasks, by their ids.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Table<T>(HashMap<TaskId, T, BuildHasherDefault<Fold>>);
+pub(super) struct Table<T>(HashMap<TaskId, T, IdHash>);
 
 impl<T> Table<T> {
     pub(super) fn get(&self, id: TaskId) -> Option<&T> {
@@ -79,7 +84,7 @@ impl<T> Index<TaskId> for Table<T> {
 
 /// Folds the 128 bits of an id into 64: the upper ones are a time and hardly differ.
 #[derive(Clone, Copy, Debug, Default)]
-struct Fold(u64);
+pub(crate) struct Fold(u64);
 
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -35,7 +35,11 @@ impl Peer for Awaken {
             Workload::Inbox { children: 1 } => 200_000,
             Workload::Inbox { .. } => 2_000,
             Workload::Live | Workload::Events { subscribers: 1 } => workload.size(),
-            Workload::Events { .. } | Workload::Fsync => return None,
+            Workload::CompleteTwice
+            | Workload::Events { .. }
+            | Workload::Get { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => return None,
         })
     }
 
@@ -46,7 +50,10 @@ impl Peer for Awaken {
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { .. } => Box::pin(events(size)),
-            Workload::Fsync => unreachable!("it has no size"),
+            Workload::CompleteTwice
+            | Workload::Get { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => unreachable!("it has no size"),
         }
     }
 }

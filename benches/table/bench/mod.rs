@@ -31,12 +31,13 @@ pub(crate) use self::{
 };
 
 const USAGE: &str = "\
-usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N]
+usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--growth]
 
   --json FILE       write one object per workload and peer
   --repetitions N   measurements per workload and peer (default 5)
   --only TEXT       only workloads whose name contains TEXT
-  --divide N        only 1/N of each workload, for a quick look";
+  --divide N        only 1/N of each workload, for a quick look
+  --growth          how the cost grows from 1,000 tasks to the size of the workload";
 
 /// What the command line asks for.
 pub(crate) struct Options {
@@ -44,6 +45,7 @@ pub(crate) struct Options {
     repetitions: usize,
     only: String,
     divide: usize,
+    growth: bool,
 }
 
 /// The peers that cost this package no further dependency. The first one is the baseline.
@@ -51,6 +53,7 @@ pub(crate) fn peers() -> Vec<&'static dyn Peer> {
     vec![
         &peer::Plain,
         &peer::InJoinSet,
+        &peer::Host,
         &peer::BareRactor,
         &peer::Ours,
         &peer::Disk,
@@ -82,6 +85,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
         repetitions: 5,
         only: String::new(),
         divide: 1,
+        growth: false,
     };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -95,6 +99,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
             "--json" => options.json = Some(value()?.into()),
             "--repetitions" => options.repetitions = count(value()?)?,
             "--only" => options.only.clone_from(value()?),
+            "--growth" => options.growth = true,
             "--divide" => options.divide = count(value()?)?,
             _ => return Err(format!("unknown argument {argument}\n{USAGE}")),
         }

@@ -31,8 +31,12 @@ pub(crate) fn complain(problem: &str) {
 }
 
 pub(crate) fn publish(options: &Options, results: &[(Workload, Vec<Row>)]) -> Result<(), String> {
-    for (workload, rows) in results {
-        println!("{}", table(*workload, rows));
+    if options.growth {
+        println!("{}", growth(results));
+    } else {
+        for (workload, rows) in results {
+            println!("{}", table(*workload, rows));
+        }
     }
     let Some(path) = &options.json else {
         return Ok(());
@@ -67,8 +71,50 @@ fn table(workload: Workload, rows: &[Row]) -> String {
     text
 }
 
+/// A line per workload and peer: the cost of one operation at each size, and with which power of
+/// the size the whole grows.
+fn growth(results: &[(Workload, Vec<Row>)]) -> String {
+    let mut text =
+        String::from("| workload | peer | CPU ns, by n | exponent |\n| --- | --- | --- | ---: |\n");
+    for (workload, rows) in results {
+        let mut peers: Vec<&str> = rows.iter().map(|row| row.peer).collect();
+        peers.dedup();
+        for peer in peers {
+            let rows: Vec<&Row> = rows.iter().filter(|row| row.peer == peer).collect();
+            let each = |row: &&Row| median(row.samples.iter().map(cpu_ns));
+            let cells: Vec<String> = rows
+                .iter()
+                .map(|row| format!("{}: {:.0}", row.size, each(row)))
+                .collect();
+            let points = rows.iter().map(|row| (row.size, each(row)));
+            let exponent = exponent(points.collect());
+            let name = workload.name();
+            let cells = cells.join(", ");
+            let _ = writeln!(text, "| {name} | {peer} | {cells} | {exponent:.3} |");
+        }
+    }
+    text
+}
+
+/// The slope of the total cost over the size, both as logarithms: least squares.
+#[allow(clippy::cast_precision_loss, reason = "sizes are small")]
+fn exponent(points: Vec<(usize, f64)>) -> f64 {
+    let points: Vec<(f64, f64)> = points
+        .into_iter()
+        .map(|(size, each)| ((size as f64).ln(), (each * size as f64).ln()))
+        .collect();
+    let count = points.len() as f64;
+    let mean_x = points.iter().map(|point| point.0).sum::<f64>() / count;
+    let mean_y = points.iter().map(|point| point.1).sum::<f64>() / count;
+    let slope = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y));
+    let width = points.iter().map(|(x, _)| (x - mean_x).powi(2));
+    slope.sum::<f64>() / width.sum::<f64>()
+}
+
+/// The row that others are compared with: of tokio, or the first where it has none.
 fn baseline(rows: &[Row]) -> Option<&Row> {
-    rows.iter().find(|row| row.peer == BASELINE)
+    let tokio = rows.iter().find(|row| row.peer == BASELINE);
+    tokio.or(rows.first())
 }
 
 fn figure(row: &Row, baseline: Option<&Row>, what: fn(&Sample) -> f64) -> String {

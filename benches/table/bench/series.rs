@@ -25,20 +25,23 @@ pub(crate) fn measure_all(
     options: &Options,
     peers: &[&'static dyn Peer],
 ) -> Result<Vec<(Workload, Vec<Row>)>, String> {
-    let chosen = Workload::ALL
+    let all = if options.growth {
+        Workload::GROWING.to_vec()
+    } else {
+        Workload::ALL.to_vec()
+    };
+    let chosen = all
         .into_iter()
         .filter(|it| it.name().contains(&options.only));
     let mut results = Vec::new();
     for workload in chosen {
         let mut rows: Vec<Row> = peers
             .iter()
-            .filter_map(|peer| {
-                let size = (peer.size(workload)? / options.divide).max(1);
-                Some(Row {
-                    peer: peer.name(),
-                    size,
-                    samples: Vec::new(),
-                })
+            .flat_map(|peer| sizes(options, peer.size(workload)).map(|size| (peer.name(), size)))
+            .map(|(peer, size)| Row {
+                peer,
+                size,
+                samples: Vec::new(),
             })
             .collect();
         for repetition in 0..options.repetitions {
@@ -56,6 +59,16 @@ pub(crate) fn measure_all(
         results.push((workload, rows));
     }
     Ok(results)
+}
+
+/// The sizes to measure for a peer with this one: that, or powers of ten up to it.
+fn sizes(options: &Options, size: Option<usize>) -> impl Iterator<Item = usize> + use<> {
+    let most = size.map_or(0, |size| (size / options.divide).max(1));
+    let is_growth = options.growth;
+    let powers = (3..7).map(|power| 10_usize.pow(power));
+    let powers = powers.filter(move |size| is_growth && *size <= most);
+    let one = (!is_growth && most > 0).then_some(most);
+    powers.chain(one)
 }
 
 fn in_child(workload: Workload, peer: &str, size: usize) -> Result<Sample, String> {

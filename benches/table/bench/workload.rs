@@ -40,6 +40,8 @@ impl Shape {
 pub(crate) enum Workload {
     /// Spawn a task that returns a number, and learn that it has; at most `IN_FLIGHT` at once.
     Complete,
+    /// The same by two callers at once, each in a scope of its own.
+    CompleteTwice,
     /// Spawn tasks that wait, until all have begun; what each holds of memory.
     Live,
     /// Cancel a tree of waiting tasks, until all have ended.
@@ -48,6 +50,10 @@ pub(crate) enum Workload {
     Inbox { children: usize },
     /// Tell events to this many subscribers, until each has had all; the cost is per delivery.
     Events { subscribers: usize },
+    /// Read what is known of one of this many tasks by its id.
+    Get { tasks: usize },
+    /// Read the tasks of one scope in one state, 50 at a time, of this many.
+    Page { tasks: usize },
     /// Write 4 KiB and make it durable. What a commit costs here, whoever asks for it.
     Fsync,
 }
@@ -56,8 +62,9 @@ pub(crate) enum Workload {
 pub(crate) const IN_FLIGHT: usize = 10_000;
 
 impl Workload {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Complete,
+        Self::CompleteTwice,
         Self::Live,
         Self::Cancel(Shape::Flat),
         Self::Cancel(Shape::TenAry),
@@ -67,18 +74,27 @@ impl Workload {
         Self::Events { subscribers: 1 },
         Self::Events { subscribers: 10 },
         Self::Events { subscribers: 100 },
+        Self::Get { tasks: 1_000 },
+        Self::Get { tasks: 100_000 },
+        Self::Page { tasks: 100_000 },
         Self::Fsync,
     ];
+
+    /// What grows with the number of tasks, and might grow faster.
+    pub(crate) const GROWING: [Self; 3] = [Self::Complete, Self::Live, Self::Cancel(Shape::TenAry)];
 
     pub(crate) fn name(self) -> String {
         match self {
             Self::Complete => "complete".into(),
+            Self::CompleteTwice => "complete-2-scopes".into(),
             Self::Live => "live".into(),
             Self::Cancel(Shape::Flat) => "cancel-flat".into(),
             Self::Cancel(Shape::TenAry) => "cancel-10-ary".into(),
             Self::Cancel(Shape::Chain) => "cancel-chain".into(),
             Self::Inbox { children } => format!("inbox-{children}"),
             Self::Events { subscribers } => format!("events-{subscribers}"),
+            Self::Get { tasks } => format!("get-{tasks}"),
+            Self::Page { tasks } => format!("page-{tasks}"),
             Self::Fsync => "fsync".into(),
         }
     }
@@ -92,11 +108,13 @@ impl Workload {
     /// What one operation is, for the heading of its table.
     pub(crate) fn operation(self) -> &'static str {
         match self {
-            Self::Complete => "task spawned, run and known to have completed",
+            Self::Complete | Self::CompleteTwice => "task spawned, run and known to have completed",
             Self::Live => "task spawned and begun, then waiting",
             Self::Cancel(_) => "task cancelled and ended",
             Self::Inbox { .. } => "message sent and received",
             Self::Events { .. } => "event delivered to one subscriber",
+            Self::Get { .. } => "task read by its id",
+            Self::Page { .. } => "page of 50 tasks read, by scope and state",
             Self::Fsync => "4 KiB written and synced",
         }
     }
@@ -104,10 +122,13 @@ impl Workload {
     /// How many tasks, messages or events; a peer that is quadratic takes fewer.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::Complete | Self::Live | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
+            Self::Complete | Self::CompleteTwice => 100_000,
+            Self::Live | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
             Self::Cancel(Shape::Chain) => 10_000,
             Self::Inbox { .. } => 1_000_000,
             Self::Events { subscribers } => 2_000_000 / subscribers.max(20),
+            Self::Get { .. } => 2_000_000,
+            Self::Page { .. } => 2_000,
             Self::Fsync => 100,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinHandle;
 
-use super::{Measuring, Peer};
+use super::{Measuring, Peer, by_callers};
 use crate::bench::latch::{Guard, Latch};
 use crate::bench::sample::{Sample, Watch};
 use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
@@ -24,17 +24,23 @@ impl Peer for BareRactor {
     }
 
     fn size(&self, workload: Workload) -> Option<usize> {
-        (workload != Workload::Fsync).then(|| workload.size())
+        match workload {
+            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => None,
+            _ => Some(workload.size()),
+        }
     }
 
     fn measure(&self, workload: Workload, size: usize) -> Measuring {
         match workload {
-            Workload::Complete => Box::pin(complete(size)),
+            Workload::Complete => Box::pin(complete(size, 1)),
+            Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
-            Workload::Fsync => unreachable!("it has no size"),
+            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => {
+                unreachable!("it has no size")
+            }
         }
     }
 }
@@ -128,21 +134,28 @@ async fn spawn(body: Body, below: &ActorCell) -> Spawned {
         .expect("it starts")
 }
 
-async fn complete(size: usize) -> Sample {
+/// Each caller has a supervisor of its own.
+async fn complete(size: usize, callers: usize) -> Sample {
+    by_callers(size, callers, |_| call).await
+}
+
+async fn call(size: usize) -> usize {
     let supervisor = supervisor().await;
-    let mut under_way: VecDeque<JoinHandle<()>> = VecDeque::with_capacity(IN_FLIGHT);
-    let watch = Watch::start();
-    for _ in 0..size {
+    let mut under_way: VecDeque<(usize, JoinHandle<()>)> = VecDeque::with_capacity(IN_FLIGHT);
+    let mut sum = 0;
+    for number in 0..size {
         if under_way.len() == IN_FLIGHT {
-            let oldest = under_way.pop_front().expect("it is full");
+            let (number, oldest) = under_way.pop_front().expect("it is full");
             oldest.await.expect("it does not panic");
+            sum += number;
         }
-        under_way.push_back(spawn(Body::End, &supervisor).await.1);
+        under_way.push_back((number, spawn(Body::End, &supervisor).await.1));
     }
-    for handle in under_way {
+    for (number, handle) in under_way {
         handle.await.expect("it does not panic");
+        sum += number;
     }
-    watch.stop(size)
+    sum
 }
 
 async fn live(size: usize) -> Sample {

@@ -5,6 +5,7 @@
 
 mod bare_ractor;
 mod disk;
+mod host;
 mod join_set;
 mod ours;
 mod plain;
@@ -12,11 +13,12 @@ mod plain;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::sample::Sample;
+use super::sample::{Sample, Watch};
 use super::workload::Workload;
 
 pub(crate) use bare_ractor::BareRactor;
 pub(crate) use disk::Disk;
+pub(crate) use host::Host;
 pub(crate) use join_set::InJoinSet;
 pub(crate) use ours::Ours;
 pub(crate) use plain::Plain;
@@ -32,4 +34,29 @@ pub(crate) trait Peer: Sync {
 
     /// Called only for workloads that have a size.
     fn measure(&self, workload: Workload, size: usize) -> Measuring;
+}
+
+/// Lets so many callers share the work, each a task that comes to the sum of the numbers below its
+/// share.
+async fn by_callers<C, F>(size: usize, callers: usize, caller: impl Fn(usize) -> C) -> Sample
+where
+    C: FnOnce(usize) -> F,
+    F: Future<Output = usize> + Send + 'static,
+{
+    let share = size / callers;
+    let watch = Watch::start();
+    let callers: Vec<_> = (0..callers)
+        .map(|number| tokio::spawn(caller(number)(share)))
+        .collect();
+    let count = callers.len();
+    for caller in callers {
+        let sum = caller.await.expect("it does not panic");
+        assert_eq!(sum, share * share.saturating_sub(1) / 2);
+    }
+    watch.stop(share * count)
+}
+
+/// A place below `count` that is not beside the one before it.
+fn scattered(number: usize, count: usize) -> usize {
+    number.wrapping_mul(7_919) % count
 }

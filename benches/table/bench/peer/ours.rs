@@ -6,9 +6,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use understory::{Builder, Cancel, Context, Failure, FeedItem, Manager, Since, TaskHandle, What};
+use understory::{
+    Builder, Cancel, Context, Failure, FeedItem, Filter, Manager, Page, Scope, ScopeRef, Since,
+    State, TaskHandle, TaskId, What,
+};
 
-use super::{Measuring, Peer};
+use super::{Measuring, Peer, by_callers, scattered};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
 use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
@@ -27,11 +30,14 @@ impl Peer for Ours {
 
     fn measure(&self, workload: Workload, size: usize) -> Measuring {
         match workload {
-            Workload::Complete => Box::pin(complete(size)),
+            Workload::Complete => Box::pin(complete(size, 1)),
+            Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
+            Workload::Get { tasks } => Box::pin(get(size, tasks)),
+            Workload::Page { tasks } => Box::pin(page(size, tasks)),
             Workload::Fsync => unreachable!("it has no size"),
         }
     }
@@ -47,11 +53,20 @@ fn builder(tasks: usize) -> Builder {
     builder.depth_max(u32::MAX)
 }
 
-async fn complete(size: usize) -> Sample {
-    let scope = manager(size).scope("bench");
+/// Each caller has a scope of its own.
+async fn complete(size: usize, callers: usize) -> Sample {
+    let manager = manager(size);
+    let scope = |caller| manager.scope(&format!("bench-{caller}"));
+    by_callers(size, callers, |caller| {
+        let scope = scope(caller);
+        move |size| call(scope, size)
+    })
+    .await
+}
+
+async fn call(scope: ScopeRef, size: usize) -> usize {
     let mut under_way: VecDeque<TaskHandle<usize>> = VecDeque::with_capacity(IN_FLIGHT);
     let mut sum = 0;
-    let watch = Watch::start();
     for number in 0..size {
         if under_way.len() == IN_FLIGHT {
             let oldest = under_way.pop_front().expect("it is full");
@@ -64,9 +79,7 @@ async fn complete(size: usize) -> Sample {
     for handle in under_way {
         sum += handle.await.expect("it completes");
     }
-    let sample = watch.stop(size);
-    assert_eq!(sum, size * (size - 1) / 2);
-    sample
+    sum
 }
 
 async fn wait(started: Latch, context: Context) -> Result<(), Failure> {
@@ -180,4 +193,47 @@ async fn events(size: usize, subscribers: usize) -> Sample {
         .expect("it completes");
     complete.opened().await;
     watch.stop(size * subscribers)
+}
+
+/// So many tasks that live, in ten scopes.
+async fn living(tasks: usize) -> (Manager, Vec<TaskId>) {
+    let manager = manager(tasks);
+    let started = Latch::new(tasks);
+    let mut ids = Vec::with_capacity(tasks);
+    for number in 0..tasks {
+        let scope = manager.scope(&format!("bench-{}", number % 10));
+        let started = started.clone();
+        let body = |context| wait(started, context);
+        let spawned = scope.unnamed().spawn(body).await;
+        ids.push(spawned.expect("it is accepted").id());
+    }
+    started.opened().await;
+    (manager, ids)
+}
+
+async fn get(size: usize, tasks: usize) -> Sample {
+    let (manager, ids) = living(tasks).await;
+    let watch = Watch::start();
+    for number in 0..size {
+        let record = manager.get(ids[scattered(number, tasks)]);
+        assert!(record.is_some());
+    }
+    watch.stop(size)
+}
+
+async fn page(size: usize, tasks: usize) -> Sample {
+    let (manager, _) = living(tasks).await;
+    let scope: Scope = "bench-3".parse().expect("it is a scope");
+    let filter = Filter::all().scope(scope).state(State::Running);
+    let mut from = Page::first(50);
+    let watch = Watch::start();
+    for _ in 0..size {
+        let listing = manager.list(&filter, &from);
+        assert!(!listing.records.is_empty());
+        from = match listing.next {
+            Some(next) => Page::first(50).after(next),
+            None => Page::first(50),
+        };
+    }
+    watch.stop(size)
 }
