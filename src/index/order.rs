@@ -1,7 +1,7 @@
 //! The ids of tasks, sorted in each way that a list needs.
 //!
 //! # Invariants
-//! 1. Each set has every id that belongs there; a `live` set has those that have not settled.
+//! 1. Each set has every id that belongs there, apart by states (`sets`).
 //! 2. A name belongs to the task that holds it: from its first record until it is settled and
 //!    stopped.
 //! 3. A scope without tasks takes no room.
@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use super::page::{Counts, Direction};
-use crate::kernel::{Filter, Grants, Name, Record, Scope, Seq, Shows, State, TaskId, Visibility};
+use super::sets::{Range, Sets, States};
+use crate::kernel::{Filter, Grants, Name, Record, Scope, Seq, Shows, TaskId, Visibility};
 
 /// What is known of the tasks, beside their records.
 #[derive(Debug, Default)]
@@ -36,18 +37,6 @@ struct InScope {
     names: BTreeMap<Name, TaskId>,
 }
 
-#[derive(Debug)]
-struct Sets<K> {
-    all: BTreeSet<K>,
-    live: BTreeSet<K>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    All,
-    Live,
-}
-
 /// A part of a set: its first `max` ids in this order, or those that come after one of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
@@ -69,7 +58,7 @@ impl Cut {
 #[derive(Debug)]
 pub(super) struct Narrow {
     within: Within,
-    which: Which,
+    states: States,
     shows: Shows,
 }
 
@@ -87,16 +76,10 @@ impl Narrow {
             (None, Some(scope)) => Within::Scope(scope.clone()),
             (None, None) => Within::Everywhere,
         };
-        let which = if filter.wants_live_only() {
-            Which::Live
-        } else {
-            Which::All
-        };
-        let shows = filter.shows();
         Self {
             within,
-            which,
-            shows,
+            states: States::of(filter),
+            shows: filter.shows(),
         }
     }
 
@@ -104,14 +87,14 @@ impl Narrow {
     pub(super) fn parent(parent: TaskId) -> Self {
         Self {
             within: Within::Parent(parent),
-            which: Which::Live,
+            states: States::of(&Filter::all().live()),
             shows: Shows::Shown,
         }
     }
 
     /// Of these tasks only the live ones.
     pub(super) fn live(mut self) -> Self {
-        self.which = Which::Live;
+        self.states = self.states.live();
         self
     }
 
@@ -122,11 +105,7 @@ impl Narrow {
             Within::Scope(scope) => Filter::all().scope(scope.clone()),
             Within::Parent(parent) => Filter::all().parent(*parent),
         };
-        *filter
-            == match self.which {
-                Which::All => plain,
-                Which::Live => plain.live(),
-            }
+        filter.clone().of_all_states() == plain
     }
 }
 
@@ -150,18 +129,19 @@ impl Order {
             }
             self.counts.enter(new.state);
         }
-        let standing = |record: &Record| (record.state.is_terminal(), record.is_held());
+        let standing = |record: &Record| (record.state, record.is_held());
         if old.map(standing) == Some(standing(new)) {
             return;
         }
+        let before = old.map(|old| old.state);
         let sets = if is_shown {
             &mut self.everywhere
         } else {
             &mut self.hidden
         };
-        sets.put(new.id, new.state);
+        sets.put(new.id, before, new.state);
         if let (Some(parent), true) = (new.spec.parent, is_shown) {
-            self.below.put((parent, new.id), new.state);
+            self.below.put((parent, new.id), before, new.state);
         }
         // A scope is looked up by reference, as it is nearly always there.
         let scope = match self.scopes.get_mut(new.scope()) {
@@ -173,7 +153,7 @@ impl Order {
         } else {
             &mut scope.hidden
         };
-        sets.put(new.id, new.state);
+        sets.put(new.id, before, new.state);
         scope.put_name(new);
     }
 
@@ -181,18 +161,18 @@ impl Order {
         self.put_grants(old.id, old.grants.as_deref(), None);
         if old.spec.visibility == Visibility::Shown {
             self.counts.leave(old.state);
-            self.everywhere.remove(&old.id);
+            self.everywhere.remove(&old.id, old.state);
         } else {
-            self.hidden.remove(&old.id);
+            self.hidden.remove(&old.id, old.state);
         }
         if let Some(parent) = old.spec.parent {
-            self.below.remove(&(parent, old.id));
+            self.below.remove(&(parent, old.id), old.state);
         }
         if let Some(scope) = self.scopes.get_mut(old.scope()) {
-            scope.ids.remove(&old.id);
-            scope.hidden.remove(&old.id);
+            scope.ids.remove(&old.id, old.state);
+            scope.hidden.remove(&old.id, old.state);
             scope.release(old);
-            if scope.ids.all.is_empty() && scope.hidden.all.is_empty() {
+            if scope.ids.is_empty() && scope.hidden.is_empty() {
                 self.scopes.remove(old.scope());
             }
         }
@@ -225,14 +205,14 @@ impl Order {
     /// How many tasks are in the set.
     pub(super) fn len(&self, narrow: &Narrow) -> usize {
         match &narrow.within {
-            Within::Everywhere => self.everywhere.of(narrow.which).len(),
+            Within::Everywhere => self.everywhere.len(narrow.states),
             Within::Scope(scope) => {
                 let scope = self.scopes.get(scope);
-                scope.map_or(0, |scope| scope.ids.of(narrow.which).len())
+                scope.map_or(0, |scope| scope.ids.len(narrow.states))
             }
             Within::Parent(parent) => {
-                let below = self.below.of(narrow.which);
-                below.range(children(*parent, Cut::ALL)).count()
+                let children = children(*parent, Cut::ALL);
+                self.below.count(narrow.states, children)
             }
         }
     }
@@ -260,7 +240,7 @@ impl Order {
             Within::Everywhere | Within::Parent(_) => Some(&self.hidden),
             Within::Scope(scope) => self.scopes.get(scope).map(|scope| &scope.hidden),
         };
-        ids.map_or_else(Vec::new, |ids| ids.part(narrow.which, cut))
+        ids.map_or_else(Vec::new, |ids| part(ids, narrow.states, cut))
     }
 
     fn shown(&self, narrow: &Narrow, cut: Cut) -> Vec<TaskId> {
@@ -268,12 +248,12 @@ impl Order {
             Within::Everywhere => Some(&self.everywhere),
             Within::Scope(scope) => self.scopes.get(scope).map(|scope| &scope.ids),
             Within::Parent(parent) => {
-                let below = self.below.of(narrow.which);
-                let range = below.range(children(*parent, cut));
-                return take(range.map(|(_, id)| *id), cut);
+                let children = children(*parent, cut);
+                let below = self.below.part(narrow.states, children, cut.order, cut.max);
+                return below.into_iter().map(|(_, id)| id).collect();
             }
         };
-        ids.map_or_else(Vec::new, |ids| ids.part(narrow.which, cut))
+        ids.map_or_else(Vec::new, |ids| part(ids, narrow.states, cut))
     }
 }
 
@@ -300,45 +280,9 @@ impl InScope {
     }
 }
 
-impl<K> Default for Sets<K> {
-    fn default() -> Self {
-        Self {
-            all: BTreeSet::new(),
-            live: BTreeSet::new(),
-        }
-    }
+fn part(ids: &Sets<TaskId>, states: States, cut: Cut) -> Vec<TaskId> {
+    ids.part(states, bounds(cut), cut.order, cut.max)
 }
-
-impl<K: Copy + Ord> Sets<K> {
-    fn of(&self, which: Which) -> &BTreeSet<K> {
-        match which {
-            Which::All => &self.all,
-            Which::Live => &self.live,
-        }
-    }
-
-    fn put(&mut self, key: K, state: State) {
-        self.all.insert(key);
-        if state.is_terminal() {
-            self.live.remove(&key);
-        } else {
-            self.live.insert(key);
-        }
-    }
-
-    fn remove(&mut self, key: &K) {
-        self.all.remove(key);
-        self.live.remove(key);
-    }
-}
-
-impl Sets<TaskId> {
-    fn part(&self, which: Which, cut: Cut) -> Vec<TaskId> {
-        take(self.of(which).range(bounds(cut)).copied(), cut)
-    }
-}
-
-type Range<K> = (Bound<K>, Bound<K>);
 
 /// What comes after an id in this direction.
 fn bounds(Cut { after, order, .. }: Cut) -> Range<TaskId> {
@@ -358,11 +302,4 @@ fn children(parent: TaskId, cut: Cut) -> Range<(TaskId, TaskId)> {
         Bound::Excluded(id) => Bound::Excluded((parent, id)),
     };
     (below(first, 0), below(last, u128::MAX))
-}
-
-fn take(ids: impl DoubleEndedIterator<Item = TaskId>, Cut { order, max, .. }: Cut) -> Vec<TaskId> {
-    match order {
-        Direction::OldestFirst => ids.take(max).collect(),
-        Direction::NewestFirst => ids.rev().take(max).collect(),
-    }
 }

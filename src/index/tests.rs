@@ -3,7 +3,7 @@
 mod model;
 
 use super::*;
-use crate::kernel::{Body, Name, Spec, State};
+use crate::kernel::{Body, Date, Name, Spec, State, Timestamp};
 use crate::sample;
 
 fn spec(scope: &str, name: Option<&str>, parent: Option<u128>) -> Arc<Spec> {
@@ -151,7 +151,8 @@ fn scan_longer_than_a_chunk_finds_everything() {
     let filter = Filter::all().state(State::Running).label("no", "such");
     assert_eq!(index.list(&filter, &Page::first(5)), Listing::default());
 
-    let filter = Filter::all().state(State::Running);
+    let ever = Timestamp::from_micros(0)..Timestamp::from_micros(u64::MAX);
+    let filter = Filter::all().date(Date::Created, ever);
     let first = index.list(&filter, &Page::first(2).oldest_first());
     assert_eq!(
         (numbers(&first.records), first.total),

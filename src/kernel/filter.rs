@@ -194,16 +194,21 @@ impl Filter {
         }
     }
 
-    /// Whether only live tasks can match.
-    pub fn wants_live_only(&self) -> bool {
-        self.live_only
-            || (!self.states.is_empty() && self.states.iter().all(|state| !state.is_terminal()))
+    /// Whether tasks in this state can match.
+    pub fn wants(&self, state: State) -> bool {
+        let state_fits = self.states.is_empty() || self.states.contains(&state);
+        state_fits && !(self.live_only && state.is_terminal())
+    }
+
+    /// The same conditions, but for those on states.
+    pub(crate) fn of_all_states(mut self) -> Self {
+        self.states.clear();
+        self.live_only = false;
+        self
     }
 
     /// Whether the task matches.
     pub fn matches(&self, record: &Record) -> bool {
-        let state_fits = self.states.is_empty() || self.states.contains(&record.state);
-        let live_fits = !self.live_only || !record.state.is_terminal();
         let on = record.wait.as_ref().map(Wait::name);
         let wait_fits = self.waits.is_empty() || on.is_some_and(|on| self.waits.contains(on));
         let in_range = |(date, range): &(Date, Range<Timestamp>)| {
@@ -213,8 +218,7 @@ impl Filter {
             .scope
             .as_ref()
             .is_none_or(|scope| scope == record.scope());
-        state_fits
-            && live_fits
+        self.wants(record.state)
             && wait_fits
             && scope_fits
             && self.dates.len() <= TERMS_MAX

@@ -100,8 +100,14 @@ fn filters(model: &Model) -> Vec<Filter> {
     filters.extend(SCOPES.map(|name| Filter::all().scope(scope(name))));
     for id in model.keys().take(3) {
         let below = Filter::all().parent(*id);
-        filters.extend([below.clone().scope(scope(SCOPES[0])), below]);
+        let stopped = below.clone().state(State::Cancelled).state(State::Running);
+        filters.extend([below.clone().scope(scope(SCOPES[0])), below, stopped]);
     }
+    let in_one = Filter::all().scope(scope(SCOPES[0]));
+    filters.extend([
+        in_one.clone().state(State::Completed),
+        in_one.state(State::Cancelled).state(State::Pending),
+    ]);
     let live: Vec<_> = filters.iter().cloned().map(Filter::live).collect();
     filters.extend(live);
     filters
