@@ -121,7 +121,9 @@ impl Checks {
         }
         let is_due = |seen: &&Seen| {
             let until = self.kept_until(seen);
-            !seen.is_held() && until.is_some_and(|at| at <= self.now)
+            // What settles in the step of a tick is due at the next one.
+            let is_new = seen.record.ended_at == Some(self.now);
+            !seen.is_held() && !is_new && until.is_some_and(|at| at <= self.now)
         };
         let overdue = self.view.tasks.values().find(is_due);
         ensure(overdue.is_none(), || {
