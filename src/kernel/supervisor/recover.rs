@@ -197,8 +197,8 @@ impl Supervisor {
         for dependency in &record.spec.after {
             let settled = self.settled.get(*dependency).map(|settled| settled.state);
             if let Some(task) = self.tasks.get(*dependency) {
-                let life = (task.record.created_at, task.record.incarnation);
-                live.insert((life, *dependency));
+                let begun = (task.record.created_at, task.record.incarnation);
+                live.insert((begun, *dependency));
             } else if settled.is_some_and(|state| state != State::Completed) {
                 self.stops
                     .push_back((record.id, Cause::Dependency(*dependency)));
