@@ -122,8 +122,10 @@ impl Workload {
     /// How many tasks, messages or events; a peer that is quadratic takes fewer.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::Complete | Self::CompleteTwice => 100_000,
-            Self::Live | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
+            Self::Complete
+            | Self::CompleteTwice
+            | Self::Live
+            | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
             Self::Cancel(Shape::Chain) => 10_000,
             Self::Inbox { .. } => 1_000_000,
             Self::Events { subscribers } => 2_000_000 / subscribers.max(20),

@@ -26,7 +26,12 @@ impl Peer for BareRactor {
     fn size(&self, workload: Workload) -> Option<usize> {
         match workload {
             Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => None,
-            _ => Some(workload.size()),
+            Workload::Complete
+            | Workload::CompleteTwice
+            | Workload::Live
+            | Workload::Cancel(_)
+            | Workload::Inbox { .. }
+            | Workload::Events { .. } => Some(workload.size()),
         }
     }
 

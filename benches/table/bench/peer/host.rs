@@ -35,7 +35,10 @@ impl Peer for Host {
             | Workload::Live
             | Workload::Cancel(_)
             | Workload::Get { .. } => Some(workload.size()),
-            _ => None,
+            Workload::Inbox { .. }
+            | Workload::Events { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => None,
         }
     }
 
@@ -46,7 +49,10 @@ impl Peer for Host {
             Workload::Live => Box::pin(live(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
-            _ => unreachable!("it has no size"),
+            Workload::Inbox { .. }
+            | Workload::Events { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => unreachable!("it has no size"),
         }
     }
 }

@@ -25,7 +25,11 @@ impl Peer for InJoinSet {
             Workload::Complete | Workload::CompleteTwice | Workload::Live | Workload::Cancel(_) => {
                 Some(workload.size())
             }
-            _ => None,
+            Workload::Inbox { .. }
+            | Workload::Events { .. }
+            | Workload::Get { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => None,
         }
     }
 
@@ -35,7 +39,11 @@ impl Peer for InJoinSet {
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
-            _ => unreachable!("it has no size"),
+            Workload::Inbox { .. }
+            | Workload::Events { .. }
+            | Workload::Get { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => unreachable!("it has no size"),
         }
     }
 }

@@ -21,7 +21,12 @@ impl Peer for Plain {
     fn size(&self, workload: Workload) -> Option<usize> {
         match workload {
             Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => None,
-            _ => Some(workload.size()),
+            Workload::Complete
+            | Workload::CompleteTwice
+            | Workload::Live
+            | Workload::Cancel(_)
+            | Workload::Inbox { .. }
+            | Workload::Events { .. } => Some(workload.size()),
         }
     }
 
