@@ -16,8 +16,8 @@ use crate::engine::Classifier;
 use crate::inbox::Overflow;
 use crate::kernel::Trace;
 use crate::kernel::{
-    ClassName, Counter, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, Reuse, Scope, Spec,
-    StopPolicy, TaskId, check_label,
+    ClassName, Counter, Disposition, Epoch, InvalidText, Kind, Labels, LateSuccess, Name, Reuse,
+    Scope, Spec, StopPolicy, TaskId, check_label,
 };
 
 /// Messages that wait in an inbox unless the task says otherwise.
@@ -151,6 +151,46 @@ impl<Mode> TaskBuilder<Mode> {
     /// cancelled and its record keeps the value.
     pub fn late_success(self, meaning: LateSuccess) -> Self {
         self.set(|spec| spec.late_success = meaning)
+    }
+
+    /// Binds a task of an executor to the process that starts it: once it has started, no other one
+    /// runs it again, whatever attempts it has left; it is interrupted, with the evidence. Before
+    /// its first start any process may take it. Its own process retries it as it says.
+    ///
+    /// So is every closure. Who holds an external task has its body.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use understory::store::MemoryStore;
+    /// use understory::{Context, Failure, Manager, Retry, State};
+    ///
+    /// async fn session(ctx: Context, _: serde_json::Value) -> Result<(), Failure> {
+    ///     ctx.cancelled().await; // it talks over a connection of this process
+    ///     Ok(())
+    /// }
+    /// let store = Arc::new(MemoryStore::new()); // or a file: `Builder::open`
+    /// let builder = || Manager::builder().executor("session", session).store(Arc::clone(&store));
+    ///
+    /// let manager = builder().build()?;
+    /// let task = manager.scope("s").task("t").owner_bound();
+    /// let task = task.retry(Retry::fixed(5, Duration::ZERO));
+    /// let task = task.spawn_kind("session", ()).await?;
+    /// while task.state() != Some(State::Running) {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// manager.leave().await?;
+    ///
+    /// let manager = builder().build()?; // another process
+    /// while manager.task(task.id()).state() != Some(State::Interrupted) {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn owner_bound(self) -> Self {
+        self.set(|spec| spec.disposition = Disposition::OwnerBound)
     }
 
     /// Sets the trace in which it runs, as the headers `traceparent` and `tracestate` of W3C Trace

@@ -41,8 +41,9 @@ impl Builder {
     ///
     /// What ran when the last process ended, runs no more. A task of an executor that is registered
     /// here is queued again while it has attempts left, and else interrupted, as closures always
-    /// are. What was pending or suspended stays so, what was being cancelled is cancelled, and an
-    /// external task goes on. A task without its executor waits for it; register it, and it starts.
+    /// are, and tasks that are [bound to their owner](crate::TaskBuilder::owner_bound). What was
+    /// pending or suspended stays so, what was being cancelled is cancelled, and an external task
+    /// goes on. A task without its executor waits for it; register it, and it starts.
     ///
     /// One manager has a file at a time; it is free again after [`Manager::shutdown`], or when the
     /// process has ended. Others may read it meanwhile: with

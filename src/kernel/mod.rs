@@ -58,8 +58,8 @@ pub use record::{
 pub use restart::{INTENSITY_MAX, RestartPolicy};
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
-    AFTER_MAX, CLASSES_MAX, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd, OnScopeClose,
-    Origin, Overflow, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
+    AFTER_MAX, CLASSES_MAX, Disposition, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd,
+    OnScopeClose, Origin, Overflow, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
 };
 pub use state::{State, Trigger};
 #[cfg(test)]

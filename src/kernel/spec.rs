@@ -101,6 +101,19 @@ pub enum LateSuccess {
     Completed,
 }
 
+/// Who may run the body of an executor's task when its process has died.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
+pub enum Disposition {
+    /// Any process, while attempts are left.
+    #[default]
+    Rerunnable,
+    /// Any process before its first start, and nobody after it: it is bound to the one that
+    /// started it.
+    OwnerBound,
+}
+
 /// Where the body of a task comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -243,6 +256,8 @@ pub struct Spec {
     pub input: Option<Payload>,
     /// Where its body comes from.
     pub origin: Origin,
+    /// Who may run its body when the process that has started it is gone.
+    pub disposition: Disposition,
     /// Whether it has a hook of its own that runs before it settles.
     pub before_settle: bool,
     /// The trace in which it was asked for.
@@ -286,6 +301,7 @@ impl Spec {
             progress_interval: None,
             input: None,
             origin: Origin::Closure,
+            disposition: Disposition::default(),
             before_settle: false,
             trace: None,
         }
@@ -320,7 +336,7 @@ impl Spec {
             budgets priority retry restart timeout idle_timeout lifetime queue_timeout
             suspend_timeout grace on_parent_end on_scope_close stop_policy late_success key
             key_window flight flight_reach inbox_capacity inbox_overflow progress_interval input
-            origin before_settle
+            origin disposition before_settle
         )
     }
 

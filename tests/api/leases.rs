@@ -255,6 +255,30 @@ async fn renewal_that_fails_for_a_while_is_no_harm() {
 }
 
 #[tokio::test]
+async fn end_of_an_external_task_is_taken_from_who_holds_the_store_now() {
+    let place = Arc::new(MemoryStore::new());
+    let first = over(Arc::clone(&place));
+    let external = first.scope("s").task("t").external().await.unwrap();
+    let id = external.id();
+    reaches(&first, id, State::Running).await;
+    let second = over(Arc::clone(&place));
+    until(|| second.get(id).is_some()).await;
+    let before = place.load().unwrap();
+
+    let late = soon(external.complete("by the first")).await;
+
+    assert!(late.is_err(), "{late:?}");
+    assert_eq!(place.load().unwrap(), before);
+    let now = second.external(id).unwrap();
+    soon(now.complete("by the second")).await.unwrap();
+    let record = soon(second.task(id).settled()).await.unwrap();
+    let Some(Outcome::Completed(value)) = record.outcome.as_deref() else {
+        panic!("it was completed, but the record says {record:?}");
+    };
+    assert_eq!(value.as_json(), r#""by the second""#);
+}
+
+#[tokio::test]
 async fn each_start_of_the_actors_begins_an_epoch_and_the_end_releases() {
     let place = Arc::new(MemoryStore::new());
     let manager = over(Arc::clone(&place));

@@ -1,5 +1,6 @@
 //! A manager over a file: what is in it when the next one opens it.
 
+mod disposition;
 mod messages;
 mod recovery;
 mod ruin;

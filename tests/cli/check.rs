@@ -121,6 +121,8 @@ fn verbs_of_a_process_are_refused_outside_of_a_run() {
         &["progress", "half"],
     ] {
         let mut command = command(arguments);
+        // Nor are there records of runs.
+        command.env("XDG_STATE_HOME", empty.path());
         let output = command.env("TMPDIR", empty.path()).output();
         let (code, errors) = code_and_errors(&output.expect("the binary is built"));
         assert_eq!(code, Some(2));

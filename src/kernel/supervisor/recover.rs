@@ -3,8 +3,9 @@
 //! # Invariants
 //! 1. Settled records stay as they are; an abandoned body is gone with its process.
 //! 2. Every change made here is an event like any other.
-//! 3. A closure cannot run again: it is interrupted. An executor's task runs again while attempts
-//!    are left, or its restart policy allows: the crash counts as one.
+//! 3. A closure cannot run again, nor what is bound to its owner and has started: it is
+//!    interrupted. Another task of an executor runs again while attempts are left, or its restart
+//!    policy allows: the crash counts as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::super::bounds::Bounds;
 use super::super::event::What;
 use super::super::id::{Seq, TaskId};
 use super::super::record::{Body, Conclusion, Fault, FaultKind, Outcome, Record, Wait};
-use super::super::spec::Origin;
+use super::super::spec::{Disposition, Origin};
 use super::super::state::State;
 use super::super::time::Timestamp;
 use super::alarm::Alarm;
@@ -142,8 +143,7 @@ impl Supervisor {
         if record.state != State::CancelRequested {
             self.arm_lifetime(id);
         }
-        let is_closure = record.spec.origin == Origin::Closure;
-        if is_closure && matches!(record.conclusion, Some(Conclusion::Retry(_))) {
+        if is_bound(record) && matches!(record.conclusion, Some(Conclusion::Retry(_))) {
             let is_asked = record.state == State::CancelRequested;
             let conclusion = if is_asked {
                 Conclusion::Settle(Arc::new(self.stopped(id)))
@@ -223,7 +223,7 @@ impl Supervisor {
             self.lose(id, Conclusion::Settle(Arc::new(outcome)));
         } else if record.spec.origin == Origin::External {
             self.revive_external(record);
-        } else if record.spec.origin == Origin::Closure {
+        } else if is_bound(record) {
             self.lose(id, interrupted(record.state));
         } else {
             self.revive_executor(record);
@@ -290,6 +290,18 @@ fn longest_delay(record: &Record) -> Duration {
             policy.longest_delay_of(number)
         }
         None => record.spec.retry.longest_delay_after(record.attempt),
+    }
+}
+
+/// Whether nobody but the process that is gone could run its body. Once it has started, that has
+/// a time, and keeps one through delays, suspensions and further attempts.
+fn is_bound(record: &Record) -> bool {
+    match record.spec.origin {
+        Origin::Closure => true,
+        Origin::External => false,
+        Origin::Executor => {
+            record.spec.disposition == Disposition::OwnerBound && record.started_at.is_some()
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::checks::{Checks, Released};
 use crate::kernel::{
-    Bounds, Control, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input, KeptMessage, Key,
-    MessageId, Name, Note, Origin, Payload, Record, Reply, Requester, Reuse, Scope, Seq, Spec,
-    State, Step, StopAsk, Supervisor, Target, TaskId, Ticket, Timestamp, Wait,
+    Bounds, Control, Disposition, Effect, End, Epoch, Event, Fault, FaultKind, Hosts, Input,
+    KeptMessage, Key, MessageId, Name, Note, Origin, Payload, Record, Reply, Requester, Reuse,
+    Scope, Seq, Spec, State, Step, StopAsk, Supervisor, Target, TaskId, Ticket, Timestamp, Wait,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -66,6 +66,8 @@ pub(super) struct Bed {
     pub(super) events: Vec<Arc<Event>>,
     /// Whether hooks are not called although they should be.
     pub(super) holds_hooks: bool,
+    /// Of the tasks that are spawned.
+    pub(super) disposition: Disposition,
 }
 
 impl Bed {
@@ -79,6 +81,7 @@ impl Bed {
             records: BTreeMap::new(),
             events: Vec::new(),
             holds_hooks: false,
+            disposition: Disposition::default(),
         }
     }
 
@@ -151,6 +154,7 @@ impl Bed {
     pub(super) fn spawn(&mut self, number: u32, edit: impl FnOnce(&mut Spec)) -> Vec<Effect> {
         let mut spec = Spec::new(scope("s"));
         spec.origin = Origin::Executor;
+        spec.disposition = self.disposition;
         edit(&mut spec);
         let (ticket, spec) = (self.ticket(), Arc::new(spec));
         let (id, by) = (id(number), None);

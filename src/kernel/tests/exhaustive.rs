@@ -12,7 +12,7 @@ mod situations;
 use std::time::Duration;
 
 use super::bed::{Bed, done, id};
-use crate::kernel::{Body, State, Target, Trigger};
+use crate::kernel::{Body, Disposition, State, Target, Trigger};
 use inputs::INPUTS;
 use situations::SITUATIONS;
 
@@ -169,6 +169,35 @@ fn p12_every_situation_survives_a_crash() {
             drain(&mut bed);
         }
     }
+}
+
+/// P12, P14: what is bound to its process runs on in the next one only if it has never started.
+#[test]
+fn p12_what_is_bound_to_its_owner_never_starts_again_once_it_has_started() {
+    let mut told = String::new();
+    for (name, build, _) in SITUATIONS {
+        let mut bed = situations::bed();
+        bed.disposition = Disposition::OwnerBound;
+        build(&mut bed);
+        let before = bed.record(1).clone();
+        bed.crash();
+        let after = bed.record(1).clone();
+        told.push(letter(after.state));
+        let never_again = |bed: &Bed| {
+            let now = bed.record(1);
+            let is_same = now.epoch == before.epoch && now.attempt == before.attempt;
+            assert!(before.started_at.is_none() || is_same, "{name}: {now:?}");
+        };
+        never_again(&bed);
+        for _ in 0..4 {
+            bed.pass(Duration::from_mins(5));
+            never_again(&bed);
+        }
+        bed.crash();
+        never_again(&bed);
+        drain(&mut bed);
+    }
+    assert_eq!(told, situations::BOUND_AFTER_A_CRASH);
 }
 
 /// P13: a report of any other run than the newest, or of a body that is gone, changes nothing.

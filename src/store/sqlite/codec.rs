@@ -20,10 +20,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
-    AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Epoch, Event, Flight, Grants,
-    Key, Kind, Labels, LateSuccess, Messages, Name, OnParentEnd, OnScopeClose, Origin, Outcome,
-    Overflow, Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq, Spec, State,
-    Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
+    AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Disposition, Epoch, Event,
+    Flight, Grants, Key, Kind, Labels, LateSuccess, Messages, Name, OnParentEnd, OnScopeClose,
+    Origin, Outcome, Overflow, Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq,
+    Spec, State, Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
 use crate::store::Lease;
 
@@ -193,6 +193,7 @@ written! {
         inbox_overflow: Overflow,
         progress_interval: Option<Duration>,
         input: Option<Payload>,
+        disposition: Disposition,
         before_settle: bool,
         trace: Option<Trace>,
     }

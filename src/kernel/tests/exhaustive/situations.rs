@@ -56,6 +56,9 @@ pub(super) const SITUATIONS: [Situation; 34] = [
 /// The state of each situation after the process died and came back.
 pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpwssXXTTpXXXqCFTXIXX";
 
+/// The same for tasks that are bound to the process that started them.
+pub(super) const BOUND_AFTER_A_CRASH: &str = "XXrIIIIIIIIIICIwIIXXTTTXXXqCFTXIXX";
+
 pub(super) fn bed() -> Bed {
     let mut bounds = Bounds {
         grace: 5 * SECOND,

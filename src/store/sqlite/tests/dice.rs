@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::{
-    AbandonRequest, Answer, Body, Budget, Cause, Charge, Conclusion, Epoch, Event, Fault,
-    FaultKind, Flight, Grant, Grants, Interrupt, Jitter, KeptMessage, LateSuccess, Limit,
+    AbandonRequest, Answer, Body, Budget, Cause, Charge, Conclusion, Disposition, Epoch, Event,
+    Fault, FaultKind, Flight, Grant, Grants, Interrupt, Jitter, KeptMessage, LateSuccess, Limit,
     MessageId, Messages, OnParentEnd, OnScopeClose, Origin, Outcome, Overflow, Payload, Question,
     Reach, Record, Requester, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy,
     TaskId, Timestamp, Trace, Visibility, Wait, What,
@@ -281,6 +281,7 @@ impl Dice {
             progress_interval: self.maybe(Self::duration),
             input: self.maybe(Self::payload),
             origin: self.one(&[Origin::Closure, Origin::External, Origin::Executor]),
+            disposition: self.one(&[Disposition::Rerunnable, Disposition::OwnerBound]),
             before_settle: self.coin(),
             trace: self.maybe(Self::trace),
         })
