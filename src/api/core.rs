@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::checks::AllChecks;
 use super::executor::Executors;
 use super::hooks::Hooks;
+use super::place::Seat;
 use super::shutdown::{ShutdownError, ShutdownReport};
 use crate::actors::Hub;
 use crate::kernel::{Name, Scope, Seq, TaskId};
@@ -17,8 +18,8 @@ use crate::kernel::{Name, Scope, Seq, TaskId};
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
-    /// Who has the place of a scope (see `place`).
-    pub(super) places: DashMap<Scope, CancellationToken>,
+    /// Who has which place (see `place`).
+    pub(super) places: DashMap<Seat, CancellationToken>,
     pub(super) executors: Executors,
     pub(super) checks: AllChecks,
     pub(super) hooks: Hooks,

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use super::manager::Manager;
 use super::subscribe::{Since, SubscribeError};
 use crate::feed::FeedItem;
-use crate::kernel::{Filter, What};
+use crate::kernel::{Event, Filter, TaskId, What};
 
 impl Manager {
     /// Waits until no live task of a group is left: at once if there is none. Conditions on states
-    /// and events are left out; a task of the group that is spawned meanwhile is waited for, too.
+    /// and events are left out; a task of the group that is spawned meanwhile is waited for, too,
+    /// and one that leaves it, as it is transferred or detached, no longer.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -33,29 +34,38 @@ impl Manager {
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn group_settled(&self, group: Filter) -> Result<(), SubscribeError> {
-        let group = group.of_tasks().event("accepted").event("settled");
+        let group = group.of_tasks();
+        // Of all tasks: what a task that leaves the group does is no event of the group.
+        let mut changes = Filter::all().with_hidden();
+        for event in ["accepted", "settled", "detached", "transferred"] {
+            changes = changes.event(event);
+        }
         'anew: loop {
-            let mut feed = self.subscribe_to(Since::Snapshot, group.clone()).await?;
-            let mut live = BTreeSet::new();
-            loop {
+            let (seq, records) = self.core.hub.index.snapshot(&group);
+            let mut live: BTreeSet<_> = records.iter().map(|record| record.id).collect();
+            let mut feed = self.subscribe_to(Since::Seq(seq), changes.clone()).await?;
+            while !live.is_empty() {
                 match feed.next().await {
-                    Some(FeedItem::Snapshot { records, .. }) => {
-                        live.extend(records.iter().map(|record| record.id));
-                    }
-                    Some(FeedItem::Event(event)) => {
-                        if matches!(event.what, What::Accepted(_)) {
-                            live.insert(event.task);
-                        } else {
-                            live.remove(&event.task);
-                        }
-                    }
+                    Some(FeedItem::Event(event)) => self.follow(&group, &event, &mut live),
+                    Some(FeedItem::Snapshot { .. }) => {}
                     Some(FeedItem::Lagged { .. }) => continue 'anew,
                     Some(FeedItem::Stopped) | None => return Ok(()),
                 }
-                if live.is_empty() {
-                    return Ok(());
-                }
             }
+            return Ok(());
+        }
+    }
+
+    /// Keeps the live tasks of a group up to date.
+    fn follow(&self, group: &Filter, event: &Event, live: &mut BTreeSet<TaskId>) {
+        if event.state.is_terminal() {
+            live.remove(&event.task);
+        } else if group.matches_event(event) {
+            live.insert(event.task);
+        }
+        if matches!(event.what, What::Detached | What::Transferred { .. }) {
+            // All below it has moved with it.
+            live.retain(|id| self.get(*id).is_some_and(|record| group.matches(&record)));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One place per scope: whoever takes it last has it, and the one before hears of that.
+//! One place per scope, and one per tree of it: whoever takes it last has it, and the one before
+//! hears of that.
 //!
 //! *Not here*: what is done in that place (`models/idle.rs`).
 
@@ -9,26 +10,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
 use super::manager::Manager;
-use crate::kernel::Scope;
+use crate::kernel::{Scope, TaskId};
 
-/// The place of a scope, until somebody else takes it or it is dropped.
+/// What a place is of: a scope, or what is below a task of it.
+pub(crate) type Seat = (Scope, Option<TaskId>);
+
+/// A place, until somebody else takes it or it is dropped.
 pub(crate) struct Place {
     core: Arc<Core>,
-    scope: Scope,
+    seat: Seat,
     taken: CancellationToken,
 }
 
 impl Manager {
-    /// Takes the place of a scope from whoever has it.
-    pub(crate) fn take_place(&self, scope: &Scope) -> Place {
+    /// Takes a place from whoever has it.
+    pub(crate) fn take_place(&self, seat: Seat) -> Place {
         let taken = CancellationToken::new();
-        let before = self.core.places.insert(scope.clone(), taken.clone());
+        let before = self.core.places.insert(seat.clone(), taken.clone());
         if let Some(before) = before {
             before.cancel();
         }
         Place {
             core: Arc::clone(&self.core),
-            scope: scope.clone(),
+            seat,
             taken,
         }
     }
@@ -45,6 +49,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         // One that was cancelled was replaced: the place is another one's.
         let places = &self.core.places;
-        places.remove_if(&self.scope, |_, _| !self.taken.is_cancelled());
+        places.remove_if(&self.seat, |_, _| !self.taken.is_cancelled());
     }
 }

@@ -61,12 +61,12 @@ impl Notice {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use understory::{Manager, Settling, TaskHooks};
 /// # use tokio::sync::mpsc;
-/// # let (notes, mut written) = mpsc::unbounded_channel();
+/// # let (notes, mut written) = mpsc::channel(8);
 ///
 /// let remember = move |settling: Settling| {
 ///     let notes = notes.clone();
 ///     async move {
-///         notes.send(format!("{} {}", settling.task.path(), settling.outcome.state()))?;
+///         notes.try_send(format!("{} {}", settling.task.path(), settling.outcome.state()))?;
 ///         Ok(())
 ///     }
 /// };
@@ -127,9 +127,9 @@ impl TaskHooks {
     /// # use std::time::Duration;
     /// # use tokio::sync::mpsc;
     /// # use understory::{Manager, Notice, State, TaskHooks};
-    /// let (tell, mut ends) = mpsc::unbounded_channel();
+    /// let (tell, mut ends) = mpsc::channel(8);
     /// let hook = move |notice: Notice| {
-    ///     let told = tell.send((notice.task.id(), notice.event.state));
+    ///     let told = tell.try_send((notice.task.id(), notice.event.state));
     ///     async move { Ok(told?) }
     /// };
     /// let hooks = TaskHooks::new().on_settled(hook);
@@ -156,9 +156,9 @@ impl TaskHooks {
     /// # use tokio::sync::mpsc;
     /// # use understory::{Manager, Notice, TaskHooks};
     /// # let manager = Manager::in_memory();
-    /// let (tell, mut told) = mpsc::unbounded_channel();
+    /// let (tell, mut told) = mpsc::channel(8);
     /// let hook = move |notice: Notice| {
-    ///     let sent = tell.send(notice.event.what.name());
+    ///     let sent = tell.try_send(notice.event.what.name());
     ///     async move { Ok(sent?) }
     /// };
     /// let task = manager.scope("s").task("t").hooks(TaskHooks::new().on_event(hook));

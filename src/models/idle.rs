@@ -4,7 +4,8 @@
 //! # Invariants
 //! 1. An end is told to one turn, once; ends that come together are told together.
 //! 2. Idle time counts between turns only.
-//! 3. Of the loops of one scope the newest one goes on.
+//! 3. Of the loops of one scope, or below one task, the newest one goes on.
+//! 4. A task that leaves the scope, or what is below the task, is waited for no longer.
 //!
 //! *Not here*: the text that tells of ends (`texts`).
 
@@ -41,7 +42,7 @@ pub enum Pause {
     TimedOut,
     /// As many turns as are allowed were taken.
     TurnsSpent,
-    /// A newer loop of this scope goes on instead.
+    /// A newer loop over the same tasks goes on instead.
     Replaced,
     /// The manager has stopped.
     Stopped,
@@ -74,6 +75,7 @@ pub enum Pause {
 #[must_use = "it does nothing until `run`"]
 pub struct UntilIdle {
     scope: Scope,
+    below: Option<TaskId>,
     idle_max: Duration,
     turns_max: u32,
     after_timeouts: bool,
@@ -84,10 +86,38 @@ impl UntilIdle {
     pub fn new(scope: Scope) -> Self {
         Self {
             scope,
+            below: None,
             idle_max: Duration::from_mins(5),
             turns_max: 32,
             after_timeouts: false,
         }
+    }
+
+    /// Leaves out the tasks of the scope that are not below this one, and this one itself. So an
+    /// agent waits for what it has spawned, and not for what others of its scope do.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use understory::Manager;
+    /// # use understory::models::{Pause, UntilIdle};
+    /// # let manager = Manager::in_memory();
+    /// let scope = manager.scope("s");
+    /// let other = scope.task("other").spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) });
+    /// let _other = other.await?;
+    /// let lead = scope.task("lead").spawn(|ctx| async move {
+    ///     ctx.task("sum").spawn(|_| async { Ok(5) }).await?;
+    ///     let own = UntilIdle::new(ctx.scope()).below(ctx.id());
+    ///     let pause = own.run(&ctx.manager(), |_| async { Ok::<_, SpawnError>(()) }).await??;
+    ///     Ok(pause == Pause::Idle)
+    /// });
+    /// # use understory::SpawnError;
+    /// assert!(lead.await?.await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn below(mut self, task: TaskId) -> Self {
+        self.below = Some(task);
+        self
     }
 
     /// Sets how long it waits for news between two turns (5 minutes). Turns themselves take as long
@@ -129,7 +159,7 @@ impl UntilIdle {
         F: FnMut(Turn) -> Fut,
         Fut: Future<Output = Result<(), E>>,
     {
-        let place = manager.take_place(&self.scope);
+        let place = manager.take_place((self.scope.clone(), self.below));
         let mut ears = Ears::open(manager, &self).await?;
         let mut turn = Turn {
             number: 1,
@@ -162,6 +192,16 @@ impl UntilIdle {
     }
 }
 
+/// The events that change what there is to wait for or to tell.
+const HEARD: [&str; 6] = [
+    "accepted",
+    "suspended",
+    "resumed",
+    "settled",
+    "detached",
+    "transferred",
+];
+
 enum News {
     Ends(Vec<Arc<Record>>),
     Rest(Pause),
@@ -181,7 +221,7 @@ struct Ears<'a> {
 impl<'a> Ears<'a> {
     async fn open(manager: &'a Manager, wishes: &'a UntilIdle) -> Result<Self, SubscribeError> {
         let mut filter = Filter::all().scope(wishes.scope.clone());
-        for event in ["accepted", "suspended", "resumed", "settled"] {
+        for event in HEARD {
             filter = filter.event(event);
         }
         let mut above = BTreeSet::new();
@@ -238,11 +278,11 @@ impl<'a> Ears<'a> {
     fn hear(&mut self, item: FeedItem) {
         match item {
             FeedItem::Snapshot { records, .. } => {
-                self.live = records.iter().map(|record| record.id).collect();
-                self.live.retain(|id| !self.above.contains(id));
+                let meant = records.iter().filter(|record| self.is_meant(record));
+                self.live = meant.map(|record| record.id).collect();
             }
-            FeedItem::Event(event) if !self.above.contains(&event.task) => self.note(&event),
-            FeedItem::Event(_) | FeedItem::Stopped => {}
+            FeedItem::Event(event) => self.note(&event),
+            FeedItem::Stopped => {}
             FeedItem::Lagged { missed, resume_at } => {
                 let heard = resume_at.0.saturating_sub(missed + 1);
                 self.look_again(heard);
@@ -252,6 +292,19 @@ impl<'a> Ears<'a> {
 
     fn note(&mut self, event: &Event) {
         let task = event.task;
+        if matches!(event.what, What::Detached | What::Transferred { .. }) {
+            self.sort_out(event);
+            return;
+        }
+        let record = self.manager.get(task);
+        let was_live = self.live.contains(&task);
+        let is_meant = was_live
+            || record
+                .as_deref()
+                .is_some_and(|record| self.is_meant(record));
+        if !is_meant {
+            return;
+        }
         if matches!(event.what, What::Accepted(_)) {
             self.live.insert(task);
         } else if matches!(event.what, What::Resumed) {
@@ -260,9 +313,42 @@ impl<'a> Ears<'a> {
             if event.state.is_terminal() {
                 self.live.remove(&task);
             }
-            let end = self.manager.get(task);
-            self.ends.extend(end.map(|record| (task, record)));
+            self.ends.extend(record.map(|record| (task, record)));
         }
+    }
+
+    /// Where a task belongs has changed, and with it that of all below it.
+    fn sort_out(&mut self, event: &Event) {
+        if !event.state.is_terminal() {
+            self.live.insert(event.task);
+        }
+        let (mut live, mut ends) = (mem::take(&mut self.live), mem::take(&mut self.ends));
+        let is_ours = |id: &TaskId| {
+            let record = self.manager.get(*id);
+            record.is_some_and(|record| self.is_meant(&record))
+        };
+        live.retain(is_ours);
+        ends.retain(|id, end| end.state.is_terminal() || is_ours(id));
+        self.live = live;
+        self.ends = ends;
+    }
+
+    /// Whether a task is one that the loop is about.
+    fn is_meant(&self, record: &Record) -> bool {
+        if self.above.contains(&record.id) || *record.scope() != self.wishes.scope {
+            return false;
+        }
+        let Some(top) = self.wishes.below else {
+            return true;
+        };
+        let mut above = record.parent;
+        while let Some(id) = above {
+            if id == top {
+                return true;
+            }
+            above = self.manager.get(id).and_then(|record| record.parent);
+        }
+        false
     }
 
     /// Events are gone: the records say what they said.
@@ -275,7 +361,7 @@ impl<'a> Ears<'a> {
             let listing = self.manager.list(&filter, &page);
             for record in listing.records {
                 let is_over = record.state.is_terminal();
-                if self.above.contains(&record.id) {
+                if !self.is_meant(&record) {
                     continue;
                 }
                 if !is_over {

@@ -111,7 +111,7 @@ pub fn placeholder(task: TaskId) -> String {
 /// let sum = scope.task("sum").spawn(|_| async { Ok(5) }).await?;
 /// let read = scope.task("read").spawn(|_| async { Err::<(), _>(Failure::new("no file")) });
 /// let records = [sum.settled().await?, read.await?.settled().await?];
-/// let text = continuation(&records).unwrap();
+/// let text = continuation(&records).ok_or("nothing to tell")?;
 /// assert!(text.contains("Completed:\n- sum (task "));
 /// assert!(text.contains("Failed:\n- read (task "));
 /// assert_eq!(continuation(&[]), None);

@@ -140,3 +140,11 @@ async fn held_commit_fails_when_the_store_fell_sick_meanwhile() {
     assert!(is_unavailable(&committed));
     assert_eq!(store.load().expect("memory can be read").seq, Seq(0));
 }
+
+#[test]
+fn faulty_store_is_as_slow_as_it_says() {
+    let slow = FaultyStore::new(MemoryStore::new());
+    assert_eq!(slow.latency(), Latency::Blocking);
+    let quick = slow.with_latency(Latency::Instant);
+    assert_eq!(quick.latency(), Latency::Instant);
+}

@@ -8,6 +8,8 @@ use understory::{
 
 use crate::stage::{for_ever, settle_down, soon, until_cancelled};
 
+mod letters;
+
 const DROPPED: Delivery = Delivery::Undelivered(Undelivered::Dropped);
 const ENDED: Delivery = Delivery::Undelivered(Undelivered::Ended);
 

@@ -36,6 +36,7 @@ mod meter;
 mod models;
 mod notes;
 mod observers;
+mod options;
 mod order;
 mod output;
 mod panics;

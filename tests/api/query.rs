@@ -81,6 +81,21 @@ async fn children_are_the_live_ones_in_order_of_acceptance() {
 }
 
 #[tokio::test]
+async fn order_that_was_said_last_counts() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let mut spawned = Vec::new();
+    for _ in 0..3 {
+        spawned.push(scope.unnamed().spawn(nothing).await.unwrap().id());
+    }
+    let oldest = Page::first(3).newest_first().oldest_first();
+    assert_eq!(ids(&manager.list(&Filter::all(), &oldest)), spawned);
+    spawned.reverse();
+    let newest = Page::first(3).oldest_first().newest_first();
+    assert_eq!(ids(&manager.list(&Filter::all(), &newest)), spawned);
+}
+
+#[tokio::test]
 async fn pages_show_every_task_once_in_either_order() {
     let manager = Manager::in_memory();
     let scope = manager.scope("s");

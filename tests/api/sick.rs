@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use understory::store::{FaultyStore, Latency, MemoryStore};
 use understory::{
-    Cancel, CancelError, Context, Event, Failure, Manager, Part, Seq, ShutdownError, Since,
-    SpawnError, State, TaskHooks, TaskId,
+    Cancel, CancelError, Context, Event, Failure, Filter, Manager, Page, Part, Seq, ShutdownError,
+    Since, SpawnError, State, TaskHooks, TaskId,
 };
 
 use crate::stage::{has_no_gap, reaches, sees, settle_down, soon, until, until_cancelled};
@@ -258,4 +258,31 @@ async fn commit_that_outlives_its_writer_is_found_and_told_once() {
     let record = soon(manager.task(id).settled()).await.unwrap();
     assert_eq!(record.state, State::Interrupted, "its commit was found");
     assert_eq!(manager.incarnation(), 2);
+}
+
+#[tokio::test]
+async fn spawns_above_the_bound_of_asks_wait_their_turn() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let builder = Manager::builder().store(Arc::clone(&store)).asks_max(1);
+    let manager = builder.build().unwrap();
+    let scope = manager.scope("s");
+    store.hold();
+    let first = tokio::spawn({
+        let scope = scope.clone();
+        async move { scope.task("first").spawn(nothing).await }
+    });
+    soon(store.until_held(1)).await;
+
+    // One that does not get its turn is not asked for at all.
+    tokio::select! {
+        biased;
+        _ = Box::pin(scope.task("second").spawn(nothing)) => panic!("the first waits yet"),
+        () = settle_down() => {}
+    }
+    store.release();
+    let first = soon(first).await.unwrap().unwrap();
+    let third = soon(scope.task("third").spawn(nothing)).await.unwrap();
+    let all = manager.list(&Filter::all(), &Page::default().oldest_first());
+    let ids: Vec<_> = all.records.iter().map(|record| record.id).collect();
+    assert_eq!(ids, [first.id(), third.id()]);
 }

@@ -101,17 +101,20 @@ async fn exponential_delay_grows_up_to_its_cap() {
 
 #[tokio::test(start_paused = true)]
 async fn jitter_stays_within_the_delay_and_spreads() {
-    let retry = Retry::exponential(40).delay(secs(1)).cap(secs(1));
+    for retry in [
+        Retry::exponential(40).delay(secs(1)).cap(secs(1)),
+        Retry::fixed(40, secs(1)).jitter(Jitter::Full),
+    ] {
+        let delays = delays(&Manager::in_memory(), retry).await;
 
-    let delays = delays(&Manager::in_memory(), retry).await;
-
-    let longest = secs(1) + Duration::from_millis(2);
-    assert!(delays.iter().all(|delay| *delay <= longest), "{delays:?}");
-    let early = delays.iter().filter(|delay| **delay < secs(1) / 2).count();
-    assert!(
-        (1..40).contains(&early),
-        "{early} of 40 are early: {delays:?}"
-    );
+        let longest = secs(1) + Duration::from_millis(2);
+        assert!(delays.iter().all(|delay| *delay <= longest), "{delays:?}");
+        let early = delays.iter().filter(|delay| **delay < secs(1) / 2).count();
+        assert!(
+            (1..40).contains(&early),
+            "{early} of 40 are early: {delays:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

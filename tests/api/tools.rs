@@ -224,7 +224,7 @@ async fn message_reaches_the_task_and_a_task_that_has_ended_takes_none() {
         &rights,
         "task_send",
         json!({ "to": "t", "body": 1 }),
-        "not_found",
+        "ended",
     )
     .await;
     is_refused(

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use understory::{
-    Context, Failure, FeedItem, Filter, Manager, Scope, Since, State, TaskId, TaskRef, WaitError,
-    WaitTick,
+    Context, Failure, FeedItem, Manager, Since, State, TaskId, TaskRef, WaitError, WaitTick,
 };
 
 use crate::stage::{settle_down, soon};
 
 mod asking;
+mod group;
 
 async fn on_word(ctx: Context) -> Result<(), Failure> {
     ctx.recv().await;
@@ -236,39 +236,6 @@ async fn body_that_waits_for_several_lends_its_slot() {
         Ok(waited.done.len())
     });
     assert_eq!(soon(lead.await.unwrap()).await.unwrap(), 3);
-}
-
-#[tokio::test]
-async fn group_has_settled_when_no_live_task_of_it_is_left() {
-    let manager = Manager::in_memory();
-    let spawn = |checkpoint: &'static str| {
-        let task = manager.scope("s").unnamed().label("checkpoint", checkpoint);
-        task.spawn(on_word)
-    };
-    let (first, second) = (spawn("7").await.unwrap(), spawn("7").await.unwrap());
-    let other = spawn("8").await.unwrap();
-    let group = Filter::all().label("checkpoint", "7");
-    let waiter = manager.clone();
-    let wait = tokio::spawn(async move { waiter.group_settled(group).await });
-    settle_down().await;
-
-    end(&first).await;
-    // One more joins the group before the last one of it has settled.
-    let third = spawn("7").await.unwrap();
-    end(&second).await;
-    settle_down().await;
-    assert!(!wait.is_finished());
-
-    end(&third).await;
-    soon(wait).await.unwrap().unwrap();
-    assert_eq!(other.state(), Some(State::Running));
-}
-
-#[tokio::test]
-async fn empty_group_has_settled_at_once() {
-    let manager = Manager::in_memory();
-    let group = Filter::all().scope(Scope::new("nobody").unwrap());
-    soon(manager.group_settled(group)).await.unwrap();
 }
 
 #[tokio::test]

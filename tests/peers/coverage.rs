@@ -90,7 +90,7 @@ fn findings(table: &str, tests: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Every test of the repository, by its path.
-fn tests() -> BTreeSet<String> {
+pub(crate) fn tests() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     collect(&root.join("tests"), &mut files);

@@ -6,6 +6,7 @@
 //! | `defects` | one test for each defect of theirs that a library can have |
 //! | `harness` | what agent harnesses need, and the bugs that they report of each other |
 //! | `coverage` | proof that every known row has a test, by `coverage.tsv` |
+//! | `options` | proof that every option has a test, by `options.tsv` |
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_types,
@@ -19,6 +20,7 @@ mod harness;
 mod lash;
 mod mastra;
 mod n8n;
+mod options;
 #[allow(
     dead_code,
     reason = "shared with the tests of the face, which use all of it"

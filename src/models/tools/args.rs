@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Rights, ToolError};
-use crate::api::TaskRef;
-use crate::kernel::TaskId;
+use super::ToolError;
 
 /// The longest time that a tool waits: an hour.
 const WAIT_MS_MAX: u64 = 3_600_000;
@@ -141,17 +139,4 @@ fn missing(key: &str) -> ToolError {
 
 fn wrong(key: &str, value: &Value, expected: &str) -> ToolError {
     ToolError::invalid(format!("{key} must be {expected}, not {value}"))
-}
-
-impl Rights {
-    /// The task that a model means by an id or a path, if the caller sees it.
-    pub(super) fn find(&self, text: &str) -> Result<TaskRef, ToolError> {
-        let by_id = text.parse::<TaskId>().ok();
-        let id = by_id.or_else(|| self.scope_ref().find(text));
-        let record = id.and_then(|id| self.manager.get(id));
-        match record.filter(|record| self.sees(record)) {
-            Some(record) => Ok(self.manager.task(record.id)),
-            None => Err(ToolError::not_found(text)),
-        }
-    }
 }

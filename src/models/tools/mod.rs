@@ -13,6 +13,7 @@ mod args;
 mod call;
 mod refusals;
 mod schemas;
+mod target;
 
 use serde_json::{Value, json};
 

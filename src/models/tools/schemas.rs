@@ -64,7 +64,7 @@ fn number(description: &str) -> Value {
 }
 
 fn task() -> Value {
-    text("The id of a task below you, or its path while it lives.")
+    text("The id of a task below you, or its path, also after its end.")
 }
 
 fn spawn() -> Tool {

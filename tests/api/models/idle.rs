@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use understory::models::{Pause, Turn, UntilIdle};
-use understory::{Scope, SpawnError};
+use understory::{OnParentEnd, Scope, SpawnError};
 
 use super::*;
 use crate::stage::settle_down;
@@ -234,4 +234,113 @@ async fn error_of_a_turn_and_the_end_of_the_manager_end_the_loop() {
     soon(manager.shutdown(Duration::ZERO)).await.unwrap();
     let pause = soon(running).await.unwrap();
     assert!(matches!(pause, Pause::Stopped | Pause::Idle), "{pause:?}");
+}
+
+/// A loop of one turn and then rest; says why it came to rest.
+async fn rests(manager: &Manager, wishes: UntilIdle) -> Pause {
+    let turn = |_| async { Ok::<(), SpawnError>(()) };
+    wishes.run(manager, turn).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn loop_below_a_task_hears_of_nothing_else() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let lead = scope.task("lead").spawn(until_cancelled).await.unwrap();
+    scope.task("beside").spawn(until_cancelled).await.unwrap();
+    let wishes = until_idle().below(lead.id());
+    assert_eq!(soon(rests(&manager, wishes.clone())).await, Pause::Idle);
+
+    let middle = scope.task("middle").parent(lead.id());
+    let middle = middle.spawn(until_cancelled).await.unwrap();
+    let (pause, told) = run(&manager, wishes, || async {
+        let deep = scope.task("deep").parent(middle.id());
+        deep.spawn(|_| async { Ok(()) })
+            .await?
+            .settled()
+            .await
+            .expect("it settles");
+        let beside = scope.task("quick").spawn(|_| async { Ok(()) }).await?;
+        beside.settled().await.expect("it settles");
+        middle.send("no reader").await.expect("it has room");
+        manager
+            .task(middle.id())
+            .cancel(Cancel::because("enough"))
+            .await
+            .expect("it ends");
+        Ok(())
+    })
+    .await;
+    assert_eq!((pause, told.len()), (Pause::Idle, 1));
+    assert!(told[0].contains("- deep (task") && told[0].contains("- middle (task"));
+    assert!(!told[0].contains("quick"));
+    assert_eq!(manager.live(), 2, "the task and the one beside it go on");
+}
+
+#[tokio::test]
+async fn loops_below_different_tasks_do_not_replace_each_other() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let mut loops = Vec::new();
+    for name in ["one", "two"] {
+        let lead = scope.task(name).spawn(until_cancelled).await.unwrap();
+        let child = scope.unnamed().parent(lead.id());
+        child.spawn(until_cancelled).await.unwrap();
+        let (manager, wishes) = (manager.clone(), until_idle().below(lead.id()));
+        let again = wishes.clone();
+        loops.push(tokio::spawn({
+            let manager = manager.clone();
+            async move { rests(&manager, wishes).await }
+        }));
+        settle_down().await;
+        if name == "two" {
+            loops.push(tokio::spawn(async move { rests(&manager, again).await }));
+            settle_down().await;
+        }
+    }
+    assert!(!loops[0].is_finished() && loops[1].is_finished() && !loops[2].is_finished());
+    soon(manager.cancel_all(Cancel::because("enough")))
+        .await
+        .unwrap();
+    let mut pauses = Vec::new();
+    for each in loops {
+        pauses.push(soon(each).await.unwrap());
+    }
+    assert_eq!(pauses, [Pause::Idle, Pause::Replaced, Pause::Idle]);
+}
+
+#[tokio::test]
+async fn task_that_leaves_is_waited_for_no_longer() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let moves = scope.task("moves").spawn(until_cancelled).await.unwrap();
+    let whole = {
+        let manager = manager.clone();
+        tokio::spawn(async move { rests(&manager, until_idle()).await })
+    };
+    settle_down().await;
+    assert!(!whole.is_finished());
+    moves.transfer("elsewhere").await.unwrap();
+    assert_eq!(soon(whole).await.unwrap(), Pause::Idle);
+
+    let lead = scope
+        .task("lead")
+        .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) });
+    let lead = lead.await.unwrap();
+    let child = scope.task("child").parent(lead.id());
+    let child = child
+        .on_parent_end(OnParentEnd::Detach)
+        .spawn(until_cancelled)
+        .await
+        .unwrap();
+    let wishes = until_idle().below(lead.id());
+    let tree = {
+        let manager = manager.clone();
+        tokio::spawn(async move { rests(&manager, wishes).await })
+    };
+    settle_down().await;
+    assert!(!tree.is_finished());
+    lead.send("end").await.unwrap();
+    assert_eq!(soon(tree).await.unwrap(), Pause::Idle);
+    assert_eq!(child.state(), Some(understory::State::Running));
 }

@@ -144,7 +144,9 @@ async fn output_and_result_are_read_by_page() {
         (&end["status"], &end["outcome"]["value"]),
         (&json!("completed"), &json!("bye"))
     );
-    is_refused(&rights, "task_read", json!({ "id": "t" }), "not_found").await;
+    let by_path = call(&rights, "task_read", json!({ "id": "t" })).await;
+    assert_eq!(by_path["id"], end["id"]);
+    is_refused(&rights, "task_read", json!({ "id": "u" }), "not_found").await;
     is_refused(
         &rights,
         "task_read",
@@ -152,4 +154,42 @@ async fn output_and_result_are_read_by_page() {
         "invalid_arguments",
     )
     .await;
+}
+
+#[tokio::test]
+async fn path_means_who_has_it_and_after_its_end_the_newest_that_had_it() {
+    let manager = manager();
+    let rights = rights(&manager);
+    let read = async |path: &str| {
+        let answer = call(&rights, "task_read", json!({ "id": path })).await;
+        answer["id"].as_str().map(str::to_owned)
+    };
+    let lead = spawn(&rights, "echo", "lead").await;
+    let below = json!({ "kind": "answer", "input": 0, "parent": "lead", "wait_ms": 60_000 });
+    let nameless = call(&rights, "task_spawn", below.clone()).await;
+    let mut named = below;
+    named["name"] = json!("sum");
+    let old = call(&rights, "task_spawn", named.clone()).await;
+    let new = call(&rights, "task_spawn", named).await;
+    assert_ne!(old["id"], new["id"]);
+    for path in ["sum", "lead/sum"] {
+        assert_eq!(read(path).await.as_deref(), new["id"].as_str(), "{path}");
+    }
+    let short = nameless["path"].as_str().expect("it has a path");
+    assert_eq!(read(short).await.as_deref(), nameless["id"].as_str());
+
+    let holder = spawn(&rights, "echo", "sum").await;
+    assert_eq!(read("sum").await, Some(holder.to_string()));
+    assert_eq!(read("lead/sum").await.as_deref(), new["id"].as_str());
+    manager.send(lead, "end").await.unwrap();
+    soon(manager.task(lead).settled()).await.unwrap();
+    assert_eq!(read("lead").await, Some(lead.to_string()));
+    let stranger = manager.scope("other").task("theirs");
+    let stranger = stranger.spawn(|_| async { Ok(()) }).await.unwrap();
+    soon(stranger.settled()).await.unwrap();
+    for path in ["theirs", "ead", "lead/su", "other/sum", ""] {
+        is_refused(&rights, "task_read", json!({ "id": path }), "not_found").await;
+    }
+    let late = json!({ "to": "lead", "body": 1 });
+    is_refused(&rights, "task_send", late, "ended").await;
 }

@@ -94,20 +94,22 @@ fn commit(store: &SqliteStore, seq: u64) {
 #[test]
 fn commits_wait_for_the_disk_unless_a_loss_window_is_asked_for() {
     let folder = Folder::new();
-    let store = folder.open();
     let pragma = |store: &SqliteStore, name| store.pen().database.pragma(name);
-    for (name, wanted) in [
-        ("synchronous", "2"),
-        ("journal_mode", "wal"),
-        ("fullfsync", "1"),
-        ("checkpoint_fullfsync", "1"),
-    ] {
-        assert_eq!(pragma(&store, name), wanted, "{name}");
-    }
-    assert!(store.syncer.is_none());
-    drop(store);
-
     let asked = Duration::from_millis(70);
+    let taken_back = window(asked).durability(Durability::Synced);
+    for options in [Options::default(), taken_back] {
+        let store = folder.open_with(options);
+        for (name, wanted) in [
+            ("synchronous", "2"),
+            ("journal_mode", "wal"),
+            ("fullfsync", "1"),
+            ("checkpoint_fullfsync", "1"),
+        ] {
+            assert_eq!(pragma(&store, name), wanted, "{name}");
+        }
+        assert!(store.syncer.is_none());
+    }
+
     let store = folder.open_with(window(asked));
     assert_eq!(pragma(&store, "synchronous"), "1");
     let syncer = store.syncer.as_ref().expect("somebody has to sync");

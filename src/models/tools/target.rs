@@ -1,0 +1,69 @@
+//! Which task a model means.
+//!
+//! # Invariants
+//! 1. A task that the caller does not see is not found, whether it exists or not.
+//! 2. Of several tasks at one path the one that has it now is meant; if it is nobody's, the newest
+//!    one that had it and whose record is kept.
+
+use std::sync::Arc;
+
+use super::{Rights, ToolError};
+use crate::api::TaskRef;
+use crate::index::Page;
+use crate::kernel::{Filter, Name, Record, TaskId};
+
+/// How long the last part of the path of a task without a name is.
+const SHORT_ID_LEN: usize = 8;
+
+impl Rights {
+    /// The task that a model means by an id or a path, if the caller sees it.
+    pub(super) fn find(&self, text: &str) -> Result<TaskRef, ToolError> {
+        let found = match text.parse::<TaskId>() {
+            Ok(id) => self.seen(id),
+            Err(_) => self.holder(text).or_else(|| self.last_at(text)),
+        };
+        let record = found.ok_or_else(|| ToolError::not_found(text))?;
+        Ok(self.manager.task(record.id))
+    }
+
+    fn seen(&self, id: TaskId) -> Option<Arc<Record>> {
+        let record = self.manager.get(id)?;
+        self.sees(&record).then_some(record)
+    }
+
+    fn holder(&self, path: &str) -> Option<Arc<Record>> {
+        self.seen(self.scope_ref().find(path)?)
+    }
+
+    /// The newest task at this path, which may have ended, or has no name of its own.
+    fn last_at(&self, path: &str) -> Option<Arc<Record>> {
+        let last = path.rsplit('/').next()?;
+        let named = Name::new(last).ok();
+        let named = named.and_then(|name| self.newest(Filter::all().name(name), path));
+        named.or_else(|| {
+            let may_be_short_id = last.len() == SHORT_ID_LEN;
+            may_be_short_id.then(|| self.newest(Filter::all(), path))?
+        })
+    }
+
+    fn newest(&self, filter: Filter, path: &str) -> Option<Arc<Record>> {
+        let filter = filter.scope(self.scope());
+        let mut page = Page::default();
+        loop {
+            let listing = self.manager.list(&filter, &page);
+            let mut records = listing.records.into_iter();
+            let fits = |record: &Arc<Record>| self.has_path(record, path) && self.sees(record);
+            if let Some(record) = records.find(fits) {
+                return Some(record);
+            }
+            page = Page::default().after(listing.next?);
+        }
+    }
+
+    /// Whether the path of a task ends so.
+    fn has_path(&self, record: &Record, path: &str) -> bool {
+        let own = self.manager.task(record.id).path();
+        let before = own.strip_suffix(path);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    }
+}
