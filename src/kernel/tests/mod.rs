@@ -9,6 +9,7 @@ mod bed;
 mod checks;
 mod control;
 mod counts;
+mod details;
 mod drawn;
 mod exhaustive;
 mod external;
