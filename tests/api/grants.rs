@@ -31,6 +31,12 @@ fn is_denied(refused: &Result<understory::CancelReport, CancelError>) -> bool {
     matches!(refused, Err(CancelError::Denied(Some(_))))
 }
 
+/// A task of this scope that runs until it is cancelled.
+async fn running_in(manager: &Manager, scope: &str) -> TaskHandle<()> {
+    let task = manager.scope(scope).task("t").spawn(until_cancelled);
+    task.await.unwrap()
+}
+
 #[tokio::test]
 async fn each_grant_allows_what_it_says_and_what_those_before_it_do() {
     let manager = Manager::in_memory();
@@ -141,12 +147,7 @@ async fn end_of_a_granted_task_can_be_read_and_its_record_is_not_pruned_until_it
 async fn revoked_grant_allows_nothing_any_more() {
     let manager = Manager::in_memory();
     let yours = manager.scope("yours");
-    let task = manager
-        .scope("mine")
-        .task("t")
-        .spawn(until_cancelled)
-        .await
-        .unwrap();
+    let task = running_in(&manager, "mine").await;
     task.grant("theirs", Grant::Cancel).await.unwrap();
     task.pass_grant("theirs", "yours").await.unwrap();
     assert_eq!(manager.scope("theirs").may(task.id()), None);
@@ -168,12 +169,7 @@ async fn cancel_beside_a_revoke_is_whole_or_refused() {
     for _ in 0..rounds(50) {
         let manager = Manager::in_memory();
         let yours = manager.scope("yours");
-        let task = manager
-            .scope("mine")
-            .task("t")
-            .spawn(until_cancelled)
-            .await
-            .unwrap();
+        let task = running_in(&manager, "mine").await;
         task.grant("yours", Grant::Cancel).await.unwrap();
         let id = task.id();
         let cancel = tokio::spawn(async move { yours.cancel(id, enough()).await });
@@ -193,12 +189,7 @@ async fn closed_scope_loses_its_grants_and_what_nobody_refers_to_is_cancelled_by
     let kept = session.task("kept").spawn(until_cancelled).await.unwrap();
     let shared = session.task("shared").spawn(until_cancelled).await.unwrap();
     let left = session.task("left").spawn(until_cancelled).await.unwrap();
-    let open = manager
-        .scope("open")
-        .task("t")
-        .spawn(until_cancelled)
-        .await
-        .unwrap();
+    let open = running_in(&manager, "open").await;
     shared.grant("other", Grant::See).await.unwrap();
     open.grant("session", Grant::See).await.unwrap();
 
@@ -231,12 +222,7 @@ async fn grants_are_as_before_after_the_manager_was_started_anew() {
     use crate::stage::until;
     let manager = Manager::in_memory();
     let yours = manager.scope("yours");
-    let ended = manager
-        .scope("mine")
-        .task("t")
-        .spawn(until_cancelled)
-        .await
-        .unwrap();
+    let ended = running_in(&manager, "mine").await;
     ended.grant("yours", Grant::See).await.unwrap();
     ended.cancel(enough()).await.unwrap();
 

@@ -44,6 +44,19 @@ impl Heard {
         })
     }
 
+    /// Writes down each end only after this time.
+    fn slowly(&self, time: Duration) -> TaskHooks {
+        let heard = self.clone();
+        TaskHooks::new().on_settled(move |notice| {
+            let heard = heard.clone();
+            async move {
+                tokio::time::sleep(time).await;
+                heard.note(&notice, "told".to_owned());
+                Ok(())
+            }
+        })
+    }
+
     fn events(&self) -> TaskHooks {
         let heard = self.clone();
         TaskHooks::new().on_event(move |notice| {
@@ -234,17 +247,7 @@ async fn bad_observers_are_told_of_and_hold_back_no_other() {
 #[tokio::test(start_paused = true)]
 async fn observer_that_falls_behind_the_feed_misses_nothing() {
     let heard = Heard::default();
-    let slow = {
-        let heard = heard.clone();
-        TaskHooks::new().on_settled(move |notice| {
-            let heard = heard.clone();
-            async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                heard.note(&notice, "settled".to_owned());
-                Ok(())
-            }
-        })
-    };
+    let slow = heard.slowly(Duration::from_secs(1));
     let builder = Manager::builder().feed_events_max(8).subscribers_max(1);
     let manager = builder.task_hooks(slow).build().unwrap();
     let mut ids = Vec::new();
@@ -271,22 +274,10 @@ async fn until_paused(mut so: impl FnMut() -> bool) {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_observers_but_not_for_ever() {
-    let (heard, manager) = {
-        let heard = Heard::default();
-        let slow = {
-            let heard = heard.clone();
-            TaskHooks::new().on_settled(move |notice| {
-                let heard = heard.clone();
-                async move {
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    heard.note(&notice, "told".to_owned());
-                    Ok(())
-                }
-            })
-        };
-        let manager = Manager::builder().task_hooks(slow).task_hooks(hangs());
-        (heard, manager.build().unwrap())
-    };
+    let heard = Heard::default();
+    let slow = heard.slowly(Duration::from_secs(2));
+    let builder = Manager::builder().task_hooks(slow).task_hooks(hangs());
+    let manager = builder.build().unwrap();
     for _ in 0..2 {
         manager.scope("s").unnamed().spawn(for_ever).await.unwrap();
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use understory::{
-    Cancel, Context, Failure, Fault, FaultKind, Manager, Outcome, Record, RestartPolicy, Retry,
-    State, TaskId, What,
+    Again, Cancel, Context, Failure, Fault, FaultKind, Manager, Outcome, Record, RestartPolicy,
+    Retry, State, TaskBuilder, TaskId, What,
 };
 
 use crate::stage::{feed_of, reaches, sees, soon, story, until_cancelled};
@@ -30,6 +30,16 @@ async fn runs_again(manager: &Manager, task: TaskId, attempt: u32) {
     let mut feed = feed_of(manager, task).await;
     let starts = |event: &understory::Event| event.what.name() == "started";
     sees(&mut feed, |event| starts(event) && event.attempt == attempt).await;
+}
+
+/// How a task ends whose every run fails.
+async fn end_without_network(task: TaskBuilder<Again>) -> Arc<Record> {
+    task.spawn(no_network)
+        .await
+        .unwrap()
+        .settled()
+        .await
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,13 +109,7 @@ async fn temporary_task_is_not_restarted() {
     let task = manager.scope("s").unnamed();
     let task = task.restart_policy(RestartPolicy::temporary());
 
-    let record = task
-        .spawn(no_network)
-        .await
-        .unwrap()
-        .settled()
-        .await
-        .unwrap();
+    let record = end_without_network(task).await;
 
     assert_eq!((record.attempt, record.restarts), (1, 0));
     assert_eq!(fault(&record).kind, FaultKind::Error);
@@ -117,13 +121,7 @@ async fn task_that_is_restarted_too_often_within_the_period_says_so() {
     let policy = RestartPolicy::transient().intensity(2, MINUTE);
     let task = manager.scope("s").task("service").restart_policy(policy);
 
-    let record = task
-        .spawn(no_network)
-        .await
-        .unwrap()
-        .settled()
-        .await
-        .unwrap();
+    let record = end_without_network(task).await;
 
     let why = "it was restarted 2 times within 60s and no more; then: no network";
     assert_eq!(&*fault(&record).message, why);
@@ -253,13 +251,7 @@ async fn classifier_ends_a_long_lived_task_for_good() {
     let task = manager.scope("s").task("service").restart_policy(policy);
     let task = task.retry_if(|fault| &*fault.message != "no network");
 
-    let record = task
-        .spawn(no_network)
-        .await
-        .unwrap()
-        .settled()
-        .await
-        .unwrap();
+    let record = end_without_network(task).await;
 
     assert_eq!(record.restarts, 0);
     assert_eq!(fault(&record).kind, FaultKind::Permanent);
@@ -294,13 +286,7 @@ async fn of_retries_and_restarts_the_later_one_counts() {
     let retried = scope.unnamed().restart_policy(often).retry(once);
 
     for (task, attempts) in [(restarted, 5), (retried, 2)] {
-        let record = task
-            .spawn(no_network)
-            .await
-            .unwrap()
-            .settled()
-            .await
-            .unwrap();
+        let record = end_without_network(task).await;
         assert_eq!(record.attempt, attempts);
     }
 }

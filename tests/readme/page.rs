@@ -67,6 +67,23 @@ fn every_promise_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_yes_of_the_comparison_links_to_tests() {
+    let readme = readme();
+    let rows = rows(&readme, "## Compared with others");
+    assert!(rows.len() > 25, "the table was found");
+    for row in rows.iter().filter(|row| row[1] != "not yet") {
+        let links: Vec<&str> = row[1].split("](").skip(1).collect();
+        assert!(!links.is_empty(), "{:?} links to no test", row[0]);
+        for link in links {
+            let file = link.split(')').next().unwrap_or(link);
+            let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap_or_default();
+            let has_tests = text.contains("#[test]") || text.contains("#[tokio::test");
+            assert!(has_tests, "{:?}: no test in {file}", row[0]);
+        }
+    }
+}
+
+#[test]
 fn files_that_the_readme_names_exist() {
     let readme = readme();
     let words = readme.split(|sign: char| sign.is_whitespace() || "`()|,".contains(sign));

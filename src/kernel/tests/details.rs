@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::bed::{Bed, SECOND, ask, done, id, json, key, starts};
+use super::bed::{Bed, SECOND, answers, done, fault, id, json, key};
 use crate::kernel::{
-    Bounds, Cause, Effect, Fault, FaultKind, Hooked, Input, Jitter, Origin, Outcome, Retry, State,
-    Target, Timestamp, Wait,
+    Accepted, Bounds, Cause, Effect, FaultKind, Hooked, Jitter, Limit, Origin, Outcome, Reply,
+    Retry, State, Target, Timestamp, Wait,
 };
 
 fn bed() -> Bed {
@@ -154,17 +154,11 @@ fn of_two_tasks_within_the_window_of_one_key_the_later_one_holds_it_after_a_cras
     bed.now = early.after(2 * SECOND);
     bed.crash();
     let before = bed.records.len();
-    bed.spawn(3, keyed);
-    assert_eq!(
-        bed.records.len(),
-        before,
-        "it is the same as the second one"
-    );
-    bed.spawn(4, |spec| {
-        spec.key = Some(key("k"));
-        spec.after = vec![id(1)];
-    });
+    let effects = bed.spawn(3, keyed);
     assert_eq!(bed.records.len(), before);
+    let taken = answers(&effects).pop().map(|(_, reply)| reply);
+    let wanted = Reply::Spawned(Ok(Accepted::Existing(id(1))));
+    assert_eq!(taken, Some(wanted));
 }
 
 #[test]
@@ -186,21 +180,23 @@ fn key_is_free_in_the_moment_in_which_its_window_ends_also_after_a_crash() {
 }
 
 #[test]
-fn closure_that_was_asked_to_stop_before_its_retry_is_cancelled_after_a_crash() {
+fn closure_that_timed_out_and_was_to_be_retried_has_timed_out_after_a_crash() {
     let mut bed = bed();
     bed.spawn(1, |spec| {
         spec.origin = Origin::Closure;
         spec.retry = Retry::fixed(3, SECOND);
+        spec.timeout = Some(5 * SECOND);
     });
     bed.spawn(2, |spec| spec.parent = Some(id(1)));
-    let message = "busy".into();
-    let kind = FaultKind::Error;
-    bed.end(1, crate::kernel::End::Failed(Fault { kind, message }));
-    cancel(&mut bed, 1, None);
+    bed.pass(5 * SECOND);
+    bed.end(1, fault(FaultKind::Error));
+    assert_eq!(bed.state(1), State::CancelRequested);
     bed.crash();
     bed.end_if(2, done());
     let outcome = bed.record(1).outcome.as_deref().cloned();
-    assert_eq!(outcome, Some(Outcome::Cancelled { late_result: None }));
+    let limit = Limit::Attempt;
+    let late_result = None;
+    assert_eq!(outcome, Some(Outcome::TimedOut { limit, late_result }));
 }
 
 #[test]
