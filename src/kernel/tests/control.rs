@@ -6,4 +6,5 @@ mod grants;
 mod retention;
 mod runs;
 mod scopes;
+mod slots;
 mod transfers;
