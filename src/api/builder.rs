@@ -162,14 +162,15 @@ impl<Mode> TaskBuilder<Mode> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use serde_json::Value;
     /// use std::sync::Arc;
     /// use std::time::Duration;
     /// use understory::store::MemoryStore;
     /// use understory::{Context, Failure, Manager, Retry, State};
     ///
-    /// async fn session(ctx: Context, _: serde_json::Value) -> Result<(), Failure> {
+    /// async fn session(ctx: Context, _: Value) -> Result<Value, Failure> {
     ///     ctx.cancelled().await; // it talks over a connection of this process
-    ///     Ok(())
+    ///     Ok(Value::Null)
     /// }
     /// let store = Arc::new(MemoryStore::new()); // or a file: `Builder::open`
     /// let builder = || Manager::builder().executor("session", session).store(Arc::clone(&store));
