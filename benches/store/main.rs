@@ -39,18 +39,32 @@ struct Options {
 
 impl Options {
     fn read() -> Self {
-        let words: Vec<_> = std::env::args().collect();
-        let after = |name: &str| {
-            let at = words.iter().position(|word| word == name)?;
-            words.get(at + 1).cloned()
+        let mut read = Self {
+            json: None,
+            only: None,
+            records: 1_000_000,
+            repetitions: 3,
         };
-        let number = |name, default| after(name).map_or(default, |text| text.parse().unwrap());
-        Self {
-            records: number("--records", 1_000_000),
-            repetitions: number("--repetitions", 3),
-            json: after("--json"),
-            only: after("--only"),
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || {
+                words
+                    .next()
+                    .unwrap_or_else(|| panic!("{word} needs a value"))
+            };
+            match &*word {
+                // Cargo says that it is a benchmark that runs.
+                "--bench" => {}
+                "--json" => read.json = Some(value()),
+                "--only" => read.only = Some(value()),
+                "--records" => read.records = value().parse().expect("--records is a number"),
+                "--repetitions" => {
+                    read.repetitions = value().parse().expect("--repetitions is a number");
+                }
+                _ => panic!("{word} is not known: see the top of benches/store/main.rs"),
+            }
         }
+        read
     }
 
     fn wants(&self, name: &str) -> bool {

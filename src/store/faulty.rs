@@ -43,6 +43,10 @@ enum Fail {
     Never,
     Next(u32),
     Always,
+    /// As a place that is damaged.
+    Damaged,
+    /// By a panic, once.
+    Panic,
 }
 
 impl FaultyStore {
@@ -85,6 +89,18 @@ impl FaultyStore {
     /// Fails every commit as unavailable, until [`FaultyStore::heal`].
     pub fn fail_until_healed(&self) {
         self.orders().fail = Fail::Always;
+        self.changed.notify_waiters();
+    }
+
+    /// Fails every commit as one that finds its place damaged, until [`FaultyStore::heal`].
+    pub fn damage_until_healed(&self) {
+        self.orders().fail = Fail::Damaged;
+        self.changed.notify_waiters();
+    }
+
+    /// Lets the next commit panic.
+    pub fn panic_next(&self) {
+        self.orders().fail = Fail::Panic;
         self.changed.notify_waiters();
     }
 
@@ -159,11 +175,19 @@ impl FaultyStore {
         match fail {
             Fail::Never | Fail::Next(0) => return Ok(()),
             Fail::Next(count) => orders.fail = Fail::Next(count - 1),
-            Fail::Always => {}
+            Fail::Panic => orders.fail = Fail::Never,
+            Fail::Always | Fail::Damaged => {}
         }
         orders.failed += 1;
+        drop(orders);
         self.changed.notify_waiters();
-        Err(told())
+        assert!(!matches!(fail, Fail::Panic), "it was told to panic");
+        Err(match fail {
+            Fail::Damaged => StoreError::Damaged {
+                source: "it was told that it is damaged".into(),
+            },
+            Fail::Never | Fail::Next(_) | Fail::Always | Fail::Panic => told(),
+        })
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {

@@ -16,7 +16,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use understory::store::sqlite::{OpenError, Reader};
 use understory::{
-    BuildError, Builder, Cancel, Context, Failure, FeedItem, Manager, Seq, Since, SpawnError, State,
+    BuildError, Builder, Cancel, Context, Failure, FeedItem, Manager, Seq, Since, SpawnError,
+    State, TaskId,
 };
 
 use crate::stage::{reaches, soon, until_cancelled};
@@ -46,6 +47,19 @@ impl Folder {
                 fs::copy(of(&self.path), of(&image.path)).expect("there is room");
             }
         }
+        image
+    }
+
+    /// What is left behind when a task was asked to stop, with a long grace, and has not yet.
+    pub(super) async fn left_behind_while_it_stops(&self, manager: &Manager, task: TaskId) -> Self {
+        let cancel = Cancel::because("enough").grace(Duration::from_mins(10));
+        let asked = tokio::spawn({
+            let task = manager.task(task);
+            async move { task.cancel(cancel).await }
+        });
+        reaches(manager, task, State::CancelRequested).await;
+        let image = self.left_behind();
+        asked.abort();
         image
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn measure_all(
     for workload in chosen {
         let mut rows: Vec<Row> = peers
             .iter()
+            .filter(|peer| peer.measure(workload, 1).is_some())
             .flat_map(|peer| sizes(options, peer.size(workload)).map(|size| (peer.name(), size)))
             .map(|(peer, size)| Row {
                 peer,
@@ -62,12 +63,12 @@ pub(crate) fn measure_all(
 }
 
 /// The sizes to measure for a peer with this one: that, or powers of ten up to it.
-fn sizes(options: &Options, size: Option<usize>) -> impl Iterator<Item = usize> + use<> {
-    let most = size.map_or(0, |size| (size / options.divide).max(1));
+fn sizes(options: &Options, size: usize) -> impl Iterator<Item = usize> + use<> {
+    let most = (size / options.divide).max(1);
     let is_growth = options.growth;
     let powers = (3..7).map(|power| 10_usize.pow(power));
     let powers = powers.filter(move |size| is_growth && *size <= most);
-    let one = (!is_growth && most > 0).then_some(most);
+    let one = (!is_growth).then_some(most);
     powers.chain(one)
 }
 
@@ -101,6 +102,9 @@ pub(crate) fn measure_once(
         .find(|known| known.name() == peer)
         .ok_or("no such peer")?;
     let size = size.parse().map_err(|_| format!("{size} is not a size"))?;
+    let measuring = peer
+        .measure(workload, size)
+        .ok_or("it has nothing of the kind")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -108,7 +112,7 @@ pub(crate) fn measure_once(
         .map_err(|error| error.to_string())?;
     let sample = runtime.block_on(async {
         // The driver is a task like the others, on a worker like the others.
-        tokio::spawn(peer.measure(workload, size))
+        tokio::spawn(measuring)
             .await
             .map_err(|error| error.to_string())
     })?;

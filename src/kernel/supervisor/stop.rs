@@ -99,23 +99,26 @@ impl Supervisor {
         }
     }
 
-    /// Takes a task out of the queue for its slots, if it stands there.
-    pub(super) fn withdraw(&mut self, id: TaskId) {
+    /// Takes a task out of the queue for its slots, and tells whether it stood there.
+    pub(super) fn withdraw(&mut self, id: TaskId) -> bool {
         let task = self.task(id);
         let Some(ticket) = task.queued.take() else {
-            return;
+            return false;
         };
         let (scope, classes) = (task.record.spec.scope.clone(), task.classes.clone());
         self.admission.withdraw(&ticket, &scope, &classes);
+        true
     }
 
     fn signal(&mut self, id: TaskId, stop: Arc<Stop>) {
         let epoch = self.task(id).record.epoch;
-        self.disarm(id, Alarm::Attempt);
-        self.disarm(id, Alarm::Idle);
-        self.disarm(id, Alarm::Heartbeat);
-        self.disarm(id, Alarm::Grace);
-        for alarm in [Alarm::Attempt, Alarm::Idle, Alarm::Grace, Alarm::Lifetime] {
+        for alarm in [
+            Alarm::Attempt,
+            Alarm::Idle,
+            Alarm::Heartbeat,
+            Alarm::Grace,
+            Alarm::Lifetime,
+        ] {
             self.disarm(id, alarm);
         }
         let is_planted = self.planted(Bug::GraceIgnored);

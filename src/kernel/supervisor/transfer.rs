@@ -75,9 +75,7 @@ impl Supervisor {
         let waits: Vec<_> = report
             .moved
             .iter()
-            .map(|id| {
-                self.leave_queue(*id) || self.awaits_executor(*id) || self.not_yet_started(*id)
-            })
+            .map(|id| self.withdraw(*id) || self.awaits_executor(*id) || self.not_yet_started(*id))
             .collect();
         for (id, waits) in report.moved.iter().zip(waits) {
             self.carry_over(*id, to);
@@ -162,17 +160,6 @@ impl Supervisor {
         let mut spec = Spec::clone(&self.tasks[id].record.spec);
         spec.scope = to.clone();
         spec
-    }
-
-    /// Takes a task that waits for a slot out of its queue, and tells whether it was in one.
-    fn leave_queue(&mut self, id: TaskId) -> bool {
-        let task = self.task(id);
-        let Some(ticket) = task.queued.take() else {
-            return false;
-        };
-        let (scope, classes) = (task.record.spec.scope.clone(), task.classes.clone());
-        self.admission.withdraw(&ticket, &scope, &classes);
-        true
     }
 
     /// Takes back the slots of a task that was given them in this step and does not run yet, and

@@ -386,18 +386,11 @@ impl Bed {
 
 /// Which tasks the effects start, in order.
 pub(super) fn starts(effects: &[Effect]) -> Vec<TaskId> {
-    let start = |effect: &Effect| match effect {
-        Effect::Start { id, .. } => Some(*id),
-        Effect::Answer { .. }
-        | Effect::Signal { .. }
-        | Effect::Abort { .. }
-        | Effect::CheckIdle { .. }
-        | Effect::Answered(_)
-        | Effect::Interrupt { .. }
-        | Effect::Deliver { .. }
-        | Effect::BeforeSettle(_)
-        | Effect::Close(_)
-        | Effect::Forget(_) => None,
+    let start = |effect: &Effect| {
+        let Effect::Start { id, .. } = effect else {
+            return None;
+        };
+        Some(*id)
     };
     effects.iter().filter_map(start).collect()
 }

@@ -170,21 +170,11 @@ pub(super) fn count(drawn: &mut BTreeMap<String, u64>, input: &Input, step: &Ste
         add(format!("event {}", event.what.name()));
     }
     for effect in &step.effects {
-        let told = match effect {
-            Effect::Answer { reply, .. } => format!("{reply:?}"),
-            Effect::Start { .. }
-            | Effect::Signal { .. }
-            | Effect::Abort { .. }
-            | Effect::CheckIdle { .. }
-            | Effect::Answered(_)
-            | Effect::Interrupt { .. }
-            | Effect::Deliver { .. }
-            | Effect::BeforeSettle(_)
-            | Effect::Close(_)
-            | Effect::Forget(_) => {
-                let told = format!("{effect:?}");
-                told.split([' ', '(']).next().unwrap_or_default().to_owned()
-            }
+        let told = if let Effect::Answer { reply, .. } = effect {
+            format!("{reply:?}")
+        } else {
+            let told = format!("{effect:?}");
+            told.split([' ', '(']).next().unwrap_or_default().to_owned()
         };
         let is_name = |letter: char| letter.is_ascii_alphabetic() || letter == '(';
         let end = told.find(|letter| !is_name(letter));

@@ -2,7 +2,7 @@
 //!
 //! The grids are the table of `ARCHITECTURE.md`, cell by cell. A letter is the state afterwards:
 //! pending, Running, waiting, suspended, cancel requested as `p r w s q`; completed, failed, timed
-//! out, cancelled, interrupted as `C F T X I`.
+//! out, cancelled, interrupted as `C F T Q I`.
 //!
 //! *Not here*: what several inputs lead to (`small_worlds`).
 
@@ -26,7 +26,7 @@ fn letter(state: State) -> char {
         State::Completed => 'C',
         State::Failed => 'F',
         State::TimedOut => 'T',
-        State::Cancelled => 'X',
+        State::Cancelled => 'Q',
         State::Interrupted => 'I',
     }
 }
@@ -45,7 +45,7 @@ const LAW: [(Trigger, &str); 13] = [
     (Trigger::Complete, ".CC.C ....."),
     (Trigger::Fail, "FFF.F ....."),
     (Trigger::TimeOut, "T..TT ....."),
-    (Trigger::Cancel, "X..XX ....."),
+    (Trigger::Cancel, "Q..QQ ....."),
     (Trigger::Interrupt, "IIIII ....."),
 ];
 

@@ -31,18 +31,11 @@ fn settling() -> Bed {
 
 /// Until when the hooks called by these effects have time, in milliseconds from now.
 fn time_of_hooks(bed: &Bed, effects: &[Effect]) -> Option<u128> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::BeforeSettle(call) => Some(call.until.since(bed.now).as_millis()),
-        Effect::Answer { .. }
-        | Effect::Start { .. }
-        | Effect::Signal { .. }
-        | Effect::Abort { .. }
-        | Effect::CheckIdle { .. }
-        | Effect::Answered(_)
-        | Effect::Interrupt { .. }
-        | Effect::Deliver { .. }
-        | Effect::Close(_)
-        | Effect::Forget(_) => None,
+    effects.iter().find_map(|effect| {
+        let Effect::BeforeSettle(call) = effect else {
+            return None;
+        };
+        Some(call.until.since(bed.now).as_millis())
     })
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use understory::{
-    Builder, Cancel, Context, Failure, FaultKind, Manager, Outcome, Retry, State, TaskBuilder,
-    TaskId,
+    Builder, Context, Failure, FaultKind, Manager, Outcome, Retry, State, TaskBuilder, TaskId,
 };
 
 use super::{Folder, builder};
@@ -125,14 +124,7 @@ async fn owner_bound_task_that_was_being_cancelled_is_cancelled() {
     let task = bound(&manager, Duration::ZERO);
     let task = task.spawn_kind("count", "hangs").await.unwrap();
     reaches(&manager, task.id(), State::Running).await;
-    let cancel = Cancel::because("enough").grace(Duration::from_mins(10));
-    let asked = tokio::spawn({
-        let task = task.task();
-        async move { task.cancel(cancel).await }
-    });
-    reaches(&manager, task.id(), State::CancelRequested).await;
-    let image = folder.left_behind();
-    asked.abort();
+    let image = folder.left_behind_while_it_stops(&manager, task.id()).await;
 
     let next = image.open_as(counting(&runs)).await;
     let record = soon(next.task(task.id()).settled()).await.unwrap();

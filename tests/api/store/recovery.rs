@@ -173,14 +173,7 @@ async fn task_that_was_being_cancelled_is_cancelled() {
         .retry(Retry::fixed(5, Duration::ZERO));
     let task = task.spawn_kind("deaf", ()).await.unwrap();
     reaches(&manager, task.id(), State::Running).await;
-    let cancel = Cancel::because("enough").grace(Duration::from_mins(10));
-    let asked = tokio::spawn({
-        let task = task.task();
-        async move { task.cancel(cancel).await }
-    });
-    reaches(&manager, task.id(), State::CancelRequested).await;
-    let image = folder.left_behind();
-    asked.abort();
+    let image = folder.left_behind_while_it_stops(&manager, task.id()).await;
 
     let next = image.open_as(builder().executor("deaf", deaf)).await;
     assert_eq!(next.task(task.id()).state(), Some(State::Cancelled));

@@ -1,75 +1,30 @@
 //! A store that can never work again: the manager ends, and says why.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use understory::store::sqlite::{Options, SqliteStore};
-use understory::store::{
-    Batch, Latency, Lease, LeaseAsk, Loaded, MemoryStore, Store, StoreError, Tenancy,
-};
-use understory::{Event, FaultKind, Manager, Outcome, Payload, Record, Seq};
+use understory::store::{Batch, FaultyStore, MemoryStore, Store};
+use understory::{FaultKind, Manager, Outcome, Payload, Record};
 use understory::{SpawnError, State};
 
 use super::Folder;
 use crate::stage::{reaches, soon, until, until_cancelled};
 
-/// A store that does one commit otherwise when it is told to.
-#[derive(Debug, Default)]
-struct Doomed {
-    inner: MemoryStore,
-    is_damaged: AtomicBool,
-    panics_once: AtomicBool,
-}
-
-impl Store for Doomed {
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        assert!(
-            !self.panics_once.swap(false, Ordering::SeqCst),
-            "a store that is broken for a moment"
-        );
-        if self.is_damaged.load(Ordering::SeqCst) {
-            let source = "a row is not what was written".into();
-            return Err(StoreError::Damaged { source });
-        }
-        self.inner.commit(batch)
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        self.inner.load()
-    }
-
-    fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
-        self.inner.events(after, limit)
-    }
-
-    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
-        self.inner.lease(ask)
-    }
-
-    fn tenancy(&self) -> Tenancy {
-        self.inner.tenancy()
-    }
-
-    fn latency(&self) -> Latency {
-        Latency::Blocking
-    }
-}
-
-fn over_doomed() -> (Arc<Doomed>, Manager) {
-    let store = Arc::new(Doomed::default());
+fn over_faulty() -> (Arc<FaultyStore>, Manager) {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let builder = Manager::builder().store(Arc::clone(&store));
     (store, builder.build().expect("nothing is wrong with it"))
 }
 
 #[tokio::test]
 async fn manager_whose_store_is_damaged_ends_at_once_and_says_why() {
-    let (store, manager) = over_doomed();
+    let (store, manager) = over_faulty();
     let scope = manager.scope("s");
     soon(scope.unnamed().spawn(until_cancelled)).await.unwrap();
     assert_eq!(manager.store_trouble(), None);
 
-    store.is_damaged.store(true, Ordering::SeqCst);
+    store.damage_until_healed();
     let lost = soon(scope.unnamed().spawn(|_| async { Ok(()) })).await;
 
     let is_told = matches!(
@@ -79,10 +34,7 @@ async fn manager_whose_store_is_damaged_ends_at_once_and_says_why() {
     assert!(is_told, "{lost:?}");
     until(|| manager.store_trouble().is_some()).await;
     let trouble = manager.store_trouble().unwrap();
-    assert!(
-        trouble.contains("a row is not what was written"),
-        "{trouble}"
-    );
+    assert!(trouble.contains("told that it is damaged"), "{trouble}");
     let late = loop {
         match soon(scope.unnamed().spawn(|_| async { Ok(()) })).await {
             Err(SpawnError::Unknown(_)) => {}
@@ -96,8 +48,8 @@ async fn manager_whose_store_is_damaged_ends_at_once_and_says_why() {
 
 #[tokio::test]
 async fn commit_that_panics_is_made_again() {
-    let (store, manager) = over_doomed();
-    store.panics_once.store(true, Ordering::SeqCst);
+    let (store, manager) = over_faulty();
+    store.panic_next();
     let task = manager.scope("s").unnamed().spawn(|_| async { Ok(7) });
     assert_eq!(soon(soon(task).await.unwrap()).await.unwrap(), 7);
     assert_eq!(manager.store_trouble(), None);

@@ -16,12 +16,9 @@ impl Peer for Disk {
         "file"
     }
 
-    fn size(&self, workload: Workload) -> Option<usize> {
-        (workload == Workload::Fsync).then(|| workload.size())
-    }
-
-    fn measure(&self, _: Workload, size: usize) -> Measuring {
-        Box::pin(async move { sync_blocks(size).expect("the file can be written") })
+    fn measure(&self, workload: Workload, size: usize) -> Option<Measuring> {
+        let measuring = async move { sync_blocks(size).expect("the file can be written") };
+        (workload == Workload::Fsync).then(|| Box::pin(measuring) as Measuring)
     }
 }
 

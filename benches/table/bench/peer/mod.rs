@@ -29,11 +29,13 @@ pub(crate) type Measuring = Pin<Box<dyn Future<Output = Sample> + Send>>;
 pub(crate) trait Peer: Sync {
     fn name(&self) -> &'static str;
 
-    /// How much of the workload it takes, if it has anything of the kind.
-    fn size(&self, workload: Workload) -> Option<usize>;
+    /// How much of the workload it takes, where it has anything of the kind.
+    fn size(&self, workload: Workload) -> usize {
+        workload.size()
+    }
 
-    /// Called only for workloads that have a size.
-    fn measure(&self, workload: Workload, size: usize) -> Measuring;
+    /// `None` where it has nothing of the kind.
+    fn measure(&self, workload: Workload, size: usize) -> Option<Measuring>;
 }
 
 /// Lets so many callers share the work, each a task that comes to the sum of the numbers below its

@@ -24,12 +24,8 @@ impl Peer for Ours {
         "understory"
     }
 
-    fn size(&self, workload: Workload) -> Option<usize> {
-        (workload != Workload::Fsync).then(|| workload.size())
-    }
-
-    fn measure(&self, workload: Workload, size: usize) -> Measuring {
-        match workload {
+    fn measure(&self, workload: Workload, size: usize) -> Option<Measuring> {
+        Some(match workload {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
@@ -38,8 +34,8 @@ impl Peer for Ours {
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
             Workload::Page { tasks } => Box::pin(page(size, tasks)),
-            Workload::Fsync => unreachable!("it has no size"),
-        }
+            Workload::Fsync => return None,
+        })
     }
 }
 

@@ -18,30 +18,16 @@ impl Peer for Plain {
         "tokio"
     }
 
-    fn size(&self, workload: Workload) -> Option<usize> {
-        match workload {
-            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => None,
-            Workload::Complete
-            | Workload::CompleteTwice
-            | Workload::Live
-            | Workload::Cancel(_)
-            | Workload::Inbox { .. }
-            | Workload::Events { .. } => Some(workload.size()),
-        }
-    }
-
-    fn measure(&self, workload: Workload, size: usize) -> Measuring {
-        match workload {
+    fn measure(&self, workload: Workload, size: usize) -> Option<Measuring> {
+        Some(match workload {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
             Workload::Cancel(_) => Box::pin(cancel(size)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
-            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => {
-                unreachable!("it has no size")
-            }
-        }
+            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => return None,
+        })
     }
 }
 

@@ -47,17 +47,17 @@ pub(super) const SITUATIONS: [Situation; 34] = [
     ("is completed", completed, 'C'),
     ("has failed", failed, 'F'),
     ("has timed out", timed_out, 'T'),
-    ("is cancelled", cancelled, 'X'),
+    ("is cancelled", cancelled, 'Q'),
     ("is interrupted", interrupted, 'I'),
-    ("is abandoned", abandoned, 'X'),
-    ("is abandoned and parked", abandoned_parked, 'X'),
+    ("is abandoned", abandoned, 'Q'),
+    ("is abandoned and parked", abandoned_parked, 'Q'),
 ];
 
 /// The state of each situation after the process died and came back.
-pub(super) const AFTER_A_CRASH: &str = "XXrpprpIppFppCpwssXXTTpXXXqCFTXIXX";
+pub(super) const AFTER_A_CRASH: &str = "QQrpprpIppFppCpwssQQTTpQQQqCFTQIQQ";
 
 /// The same for tasks that are bound to the process that started them.
-pub(super) const BOUND_AFTER_A_CRASH: &str = "XXrIIIIIIIIIICIwIIXXTTTXXXqCFTXIXX";
+pub(super) const BOUND_AFTER_A_CRASH: &str = "QQrIIIIIIIIIICIwIIQQTTTQQQqCFTQIQQ";
 
 pub(super) fn bed() -> Bed {
     let mut bounds = Bounds {

@@ -61,6 +61,10 @@ impl World {
             9 => ExternalWord::Unregistered,
             _ => ExternalWord::Ended(self.any_last_word()),
         };
+        self.tell(holder, word)
+    }
+
+    fn tell(&mut self, holder: Holder, word: ExternalWord) -> Result<(), String> {
         let Holder { id, incarnation } = holder;
         let ticket = self.next_ticket();
         self.feed(Input::External {
@@ -83,13 +87,7 @@ impl World {
     pub(super) fn holders_end(&mut self) -> Result<(), String> {
         for (id, incarnation) in self.checks.run_elsewhere() {
             let word = ExternalWord::Ended(self.any_last_word());
-            let ticket = self.next_ticket();
-            self.feed(Input::External {
-                ticket,
-                id,
-                incarnation,
-                word,
-            })?;
+            self.tell(Holder { id, incarnation }, word)?;
         }
         Ok(())
     }
