@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::proc::{Mark, PATIENCE, poll};
 
@@ -166,6 +167,34 @@ pub(crate) struct Run {
     sockets: PathBuf,
 }
 
+/// Kills a run that takes longer than anything here does, so that whoever reads what it writes
+/// comes to an end and fails.
+struct Watch {
+    over: Sender<()>,
+    has_killed: JoinHandle<bool>,
+}
+
+impl Watch {
+    fn over(child: &Child) -> Self {
+        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
+        let process = process.expect("it was not waited for");
+        let (over, is_over) = channel();
+        let has_killed = std::thread::spawn(move || {
+            let is_late = is_over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+            // One that ends at this very moment needs no signal.
+            is_late && pidfd_send_signal(&process, Signal::KILL).is_ok()
+        });
+        Self { over, has_killed }
+    }
+
+    /// Watches no longer; the run must not have been killed.
+    fn end(self) {
+        drop(self.over);
+        let has_killed = self.has_killed.join().expect("it does not panic");
+        assert!(!has_killed, "the run took too long and was killed");
+    }
+}
+
 /// A run that is over.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -185,6 +214,7 @@ impl Run {
 
     /// Reads standard output up to a line that contains this, and returns that line.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
+        let watch = Watch::over(&self.child);
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -193,6 +223,7 @@ impl Run {
             let line = String::from_utf8_lossy(&line);
             assert!(count > 0, "the run ended without a line with {text:?}");
             if line.contains(text) {
+                watch.end();
                 return line.trim_end().to_owned();
             }
         }
@@ -200,6 +231,7 @@ impl Run {
 
     /// Reads standard error up to a line that contains this.
     pub(crate) fn error_with(&mut self, text: &str) {
+        let watch = Watch::over(&self.child);
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
@@ -207,6 +239,7 @@ impl Run {
             let count = stderr.read_line(&mut line).expect("the run writes text");
             assert!(count > 0, "the run ended without an error with {text:?}");
         }
+        watch.end();
     }
 
     /// Lets it write files of any size.
@@ -239,22 +272,22 @@ impl Run {
 
     /// Waits for its end, and checks that its socket is gone.
     pub(crate) fn finish(mut self) -> Done {
+        let watch = Watch::over(&self.child);
         let mut errors = self.stderr.take().expect("it is taken only here");
         let reader = std::thread::spawn(move || {
             let mut bytes = Vec::new();
             errors.read_to_end(&mut bytes).map(|_| bytes)
         });
         let mut stdout = Vec::new();
-        let started = Instant::now();
         if let Some(mut reader) = self.stdout.take() {
             reader.read_to_end(&mut stdout).expect("the run writes");
         }
         let status = self.child.wait().expect("it was not waited for");
-        assert!(started.elapsed() < PATIENCE, "the run took too long");
         let stderr = reader
             .join()
             .expect("it does not panic")
             .expect("the run writes");
+        watch.end();
         let left = fs::read_dir(&self.sockets).expect("it was made").count();
         assert_eq!(left, 0, "the socket is left behind");
         Done {

@@ -200,27 +200,18 @@ fn parent_waits_for_its_children_and_gives_its_slot_back() {
 
 #[test]
 fn child_is_treated_as_its_plan_says_when_the_parent_ends() {
-    let child = |policy: &str| {
-        task("lead", "read line < go", "")
-            + &task(
-                "child",
-                "trap 'echo stopped; exit' TERM; echo go > go; while :; do sleep 0.01; done",
-                &format!("parent = \"lead\"\n{policy}"),
-            )
+    let started = |policy: &str| {
+        let lead = task("lead", "read line < go", "");
+        let script = "trap 'echo stopped; exit' TERM; echo go > go; \
+                      until [ -e end ]; do sleep 0.01; done; echo ended";
+        let more = format!("parent = \"lead\"\non_parent_end = \"{policy}\"");
+        let crew = Crew::new(&(lead + &task("child", script, &more)));
+        crew.pipe("go");
+        let run = crew.start(&[]);
+        (crew, run)
     };
-    let prepared = |plan: &str| {
-        let crew = Crew::new(plan);
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            crew.file("go"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-            0,
-        )
-        .expect("the directory is ours");
-        crew
-    };
-    let done = prepared(&child("on_parent_end = \"cancel\"")).run(&[]);
+    let (crew, run) = started("cancel");
+    let done = run.finish();
     assert_eq!(done.code, Some(1));
     assert!(done.stdout.contains("child | stopped"), "{done:?}");
     assert!(
@@ -228,14 +219,15 @@ fn child_is_treated_as_its_plan_says_when_the_parent_ends() {
             .contains("lead/child: cancelled: its parent lead ended"),
         "{done:?}"
     );
+    assert_eq!(crew.mark().survivors(), Vec::<String>::new());
 
-    let done = prepared(&(child("on_parent_end = \"detach\"\ntimeout = \"200ms\""))).run(&[]);
-    assert!(done.stderr.contains("lead: completed\n"), "{done:?}");
-    assert!(
-        done.stderr
-            .contains("lead/child: timed out: it took too long"),
-        "{done:?}"
-    );
+    let (crew, mut run) = started("detach");
+    run.error_with("lead: completed");
+    std::fs::write(crew.file("end"), "").expect("the directory is ours");
+    let done = run.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("child | ended"), "{done:?}");
+    assert_eq!(crew.mark().survivors(), Vec::<String>::new());
 }
 
 #[test]
