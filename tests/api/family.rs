@@ -166,7 +166,7 @@ async fn parent_that_panics_cancels_its_children() {
     ends_badly(&manager, &family, State::Failed).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn parent_that_times_out_cancels_its_children() {
     let manager = Manager::in_memory();
     let task = manager

@@ -279,7 +279,15 @@ async fn nothing_is_left_after_a_shutdown() {
 
     assert_eq!(report.expect("its store works").cancelled.len(), 3);
     while feed.next().await.is_some() {}
-    assert_eq!(alive(), before);
+    let is_left = async {
+        while alive() != before {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, is_left)
+        .await
+        .expect("what ended is gone");
 }
 
 async fn ends_of(manager: &Manager) -> Subscription {

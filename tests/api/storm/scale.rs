@@ -1,16 +1,20 @@
 //! Trees of many shapes: each is cancelled whole, at a cost that grows with its size.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use understory::{BoxFuture, Context, Failure, Manager, Seq, TaskHandle};
 
 use super::{enough, scale};
 use crate::stage::{soon, until_cancelled};
 
-/// A manager that takes a tree of any shape of this size.
+/// A manager that takes a tree of any shape of this size, and has the patience for it: no body is
+/// forced because the machine is too slow to ask all of them in time.
 fn roomy(size: usize) -> Manager {
     let depth = u32::try_from(size).expect("a size that memory can hold");
     let builder = Manager::builder().live_max(size).children_max(size);
-    builder.depth_max(depth).build().unwrap()
+    let builder = builder.depth_max(depth).grace(Duration::from_hours(1));
+    builder.build().unwrap()
 }
 
 /// Grows a tree in which the parent of the `n`-th task is the one of number `above(n)`.
