@@ -1,9 +1,11 @@
 //! Of an option that is said twice the last word counts, also where that is the default.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use understory::{
     Cancel, Context, Failure, LateSuccess, Manager, MissingExecutor, Mode, OnScopeClose, Overflow,
-    Reach, SendError, SpawnError, State,
+    Reach, RestartPolicy, Retry, SendError, SpawnError, State,
 };
 
 use crate::stage::{soon, until_cancelled};
@@ -78,4 +80,28 @@ async fn full_inbox_rejects_where_that_was_said_last() {
     task.send(1).await.unwrap();
     let refused = task.send(2).await;
     assert!(matches!(refused, Err(SendError::Full { message, .. }) if message == 2));
+}
+
+async fn fails(_: Context) -> Result<(), Failure> {
+    Err(Failure::new("broken"))
+}
+
+#[tokio::test]
+async fn task_is_tried_once_where_that_was_said_last() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").unnamed();
+    let task = task.retry(Retry::fixed(3, Duration::ZERO));
+    let task = task.retry(Retry::never()).spawn(fails).await.unwrap();
+    assert_eq!(soon(task.settled()).await.unwrap().attempt, 1);
+}
+
+#[tokio::test]
+async fn task_is_not_restarted_where_that_was_said_last() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").unnamed();
+    let task = task.restart_policy(RestartPolicy::transient());
+    let task = task.restart_policy(RestartPolicy::temporary());
+    let record = soon(task.spawn(fails).await.unwrap().settled()).await;
+    let record = record.unwrap();
+    assert_eq!((record.attempt, record.restarts), (1, 0));
 }

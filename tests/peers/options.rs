@@ -34,6 +34,7 @@ const CHOSEN: &[&str] = &[
     "Reach",
     "SendMode",
     "Since",
+    "WhenFull",
 ];
 /// Numbers, whose functions give another number.
 const NUMBERS: &[&str] = &["Epoch", "Seq", "Timestamp"];

@@ -1,11 +1,12 @@
 //! The second phase: what follows when a body does not stop.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use understory::{Cancel, CancelReport, Manager, State, TaskId, What};
+use understory::{Cancel, CancelReport, Manager, State, TaskHooks, TaskId, What};
 
 use super::{enough, seconds};
 use crate::stage::{feed_of, for_ever, reaches, sees, soon, story};
@@ -128,6 +129,28 @@ async fn shorter_one_of_the_task_s_grace_and_the_cancel_s_counts() {
         assert!(
             expected <= took && took < expected + seconds(1),
             "{own:?} {asked:?} {took:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_has_the_abort_window_of_its_manager_beyond_the_grace() {
+    for window in [seconds(1), seconds(4)] {
+        let hangs = TaskHooks::new().before_settle(|_| pending());
+        let builder = Manager::builder().task_hooks(hangs).abort_window(window);
+        let manager = builder.build().unwrap();
+        let task = manager.scope("s").task("t").spawn(for_ever).await.unwrap();
+        reaches(&manager, task.id(), State::Running).await;
+        let begin = tokio::time::Instant::now();
+
+        let cancel = enough().grace(seconds(3));
+        let report = soon(task.cancel_tree(cancel)).await.unwrap();
+
+        assert_eq!(report.cancelled, [task.id()]);
+        let (took, expected) = (begin.elapsed(), seconds(3) + window);
+        assert!(
+            expected <= took && took < expected + seconds(1),
+            "{window:?}: {took:?}"
         );
     }
 }
