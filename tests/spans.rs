@@ -1,4 +1,4 @@
-//! Each attempt is a span that says what it is and how it went.
+//! Each attempt and each call of a hook is a span that says what it is, and an attempt how it went.
 //!
 //! One test in a process of its own: a scoped subscriber may miss a span whose first use another
 //! thread is registering at that moment (tracing then keeps "nobody listens").
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-use understory::{Failure, Manager, Retry};
+use understory::{Failure, Manager, Retry, TaskHooks};
 
 const REQUEST: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const SOON: Duration = Duration::from_secs(30);
@@ -24,7 +24,20 @@ const SOON: Duration = Duration::from_secs(30);
 #[derive(Clone, Default)]
 struct Ear {
     spans: Arc<Mutex<BTreeMap<u64, (&'static str, Fields)>>>,
+    /// Those that were entered and not left.
+    open: Arc<Mutex<Vec<u64>>>,
     next: Arc<AtomicU64>,
+}
+
+impl Ear {
+    /// The fields of all spans of this name for this task.
+    fn heard(&self, name: &str, task: &str) -> Vec<Fields> {
+        let spans = self.spans.lock().unwrap();
+        let named = spans.values().filter(|(its, _)| *its == name);
+        let fields = named.map(|(_, fields)| fields.clone());
+        let of_task = |fields: &Fields| fields.get("task.id").is_some_and(|id| id == task);
+        fields.filter(of_task).collect()
+    }
 }
 
 type Fields = BTreeMap<&'static str, String>;
@@ -49,6 +62,17 @@ impl Subscriber for Ear {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let mut fields = Fields::new();
         span.record(&mut Notes(&mut fields));
+        let spans = self.spans.lock().unwrap();
+        let around = self
+            .open
+            .lock()
+            .unwrap()
+            .last()
+            .and_then(|id| spans.get(id));
+        if let (Some((name, _)), true) = (around, span.is_contextual()) {
+            fields.insert("around", (*name).to_owned());
+        }
+        drop(spans);
         self.spans
             .lock()
             .unwrap()
@@ -67,13 +91,33 @@ impl Subscriber for Ear {
 
     fn event(&self, _: &Event<'_>) {}
 
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, span: &Id) {
+        self.open.lock().unwrap().push(span.into_u64());
+    }
 
-    fn exit(&self, _: &Id) {}
+    fn exit(&self, span: &Id) {
+        let mut open = self.open.lock().unwrap();
+        let at = open.iter().rposition(|id| *id == span.into_u64());
+        open.remove(at.expect("it was entered"));
+    }
+}
+
+/// A hook of each sort, of which every call opens a span of its own.
+fn hooks() -> TaskHooks {
+    let note = |task: String| drop(tracing::info_span!("note", task.id = task));
+    TaskHooks::new()
+        .before_settle(move |settling| {
+            note(settling.task.id().to_string());
+            async { Ok(()) }
+        })
+        .on_settled(move |end| {
+            note(end.task.id().to_string());
+            async { Ok(()) }
+        })
 }
 
 #[tokio::test]
-async fn each_attempt_has_a_span_that_says_what_it_is_and_how_it_went() {
+async fn each_attempt_and_each_hook_has_a_span_that_says_what_it_is_and_how_it_went() {
     let ear = Ear::default();
     let _listening = tracing::subscriber::set_default(ear.clone());
     let manager = Manager::in_memory();
@@ -83,6 +127,7 @@ async fn each_attempt_has_a_span_that_says_what_it_is_and_how_it_went() {
             .task("child")
             .kind("reader")
             .trace(REQUEST, None)
+            .hooks(hooks())
             .retry(retry);
         let child = child.spawn(|ctx| async move {
             match ctx.attempt() {
@@ -100,13 +145,7 @@ async fn each_attempt_has_a_span_that_says_what_it_is_and_how_it_went() {
         .expect("it ends")
         .unwrap();
 
-    let spans = ear.spans.lock().unwrap();
-    let of_child = |fields: &&Fields| fields.get("task.id") == Some(&child);
-    let tasks = spans
-        .values()
-        .filter(|(name, _)| *name == "task")
-        .map(|(_, fields)| fields);
-    let attempts: Vec<_> = tasks.filter(of_child).collect();
+    let attempts = ear.heard("task", &child);
     assert_eq!(attempts.len(), 2);
     for (number, (fields, status)) in attempts.iter().zip(["error", "ok"]).enumerate() {
         let wanted = [
@@ -122,5 +161,24 @@ async fn each_attempt_has_a_span_that_says_what_it_is_and_how_it_went() {
         for (name, value) in wanted {
             assert_eq!(fields.get(name).map(String::as_str), Some(value), "{name}");
         }
+    }
+
+    let are_told = async {
+        while ear.heard("note", &child).len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, are_told)
+        .await
+        .expect("both hooks are called");
+    for note in ear.heard("note", &child) {
+        assert_eq!(note.get("around").map(String::as_str), Some("hook"));
+    }
+    let calls = ear.heard("hook", &child);
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert_eq!(call.get("task.kind").map(String::as_str), Some("reader"));
+        let trace = call.get("task.traceparent").map(String::as_str);
+        assert_eq!(trace, Some(REQUEST));
     }
 }

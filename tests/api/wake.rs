@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use understory::{Context, Failure, Manager, SendMode, State, TaskHandle, TaskId, Wake, WakeCause};
 
-use crate::stage::{reaches, settle_down, soon};
+use crate::stage::{reaches, settle_down, soon, until};
 
 type Wakes = mpsc::UnboundedReceiver<Wake>;
 
@@ -157,4 +157,69 @@ async fn hook_that_panics_is_called_again_for_the_next_arrival() {
     settle_down().await;
     task.send_as(SendMode::Trigger, 2).await.unwrap();
     soon(calls.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn answer_wakes_who_asked_and_is_suspended() {
+    let (manager, mut wakes) = told();
+    let task = manager
+        .scope("s")
+        .task("t")
+        .resumable()
+        .spawn(|ctx| async move {
+            let asks = ctx.ask("k", "may I?");
+            if ctx.resumed().is_some() {
+                return Ok(asks.await?);
+            }
+            let is_asked = || {
+                let record = ctx.manager().get(ctx.id());
+                record.is_some_and(|record| record.questions.is_some())
+            };
+            tokio::select! {
+                answer = asks => drop(answer?),
+                () = until(is_asked) => {}
+            }
+            Err(ctx.suspend("until somebody answers"))
+        });
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Suspended).await;
+
+    task.respond("k", "yes").await.unwrap();
+
+    let key = "k".try_into().unwrap();
+    assert_eq!(
+        next(&mut wakes).await,
+        (task.id(), WakeCause::Answered(key))
+    );
+    task.resume(()).await.unwrap();
+    assert_eq!(soon(task).await.unwrap(), "yes");
+}
+
+#[tokio::test]
+async fn end_of_a_root_wakes_the_suspended_task_that_spawned_it() {
+    let (manager, mut wakes) = told();
+    let lead = manager
+        .scope("s")
+        .task("lead")
+        .resumable()
+        .spawn(|ctx| async move {
+            if ctx.resumed().is_some() {
+                return Ok(());
+            }
+            let other = ctx.task("other").root();
+            other
+                .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
+                .await?;
+            Err(ctx.suspend("until the other one ends"))
+        });
+    let lead = lead.await.unwrap();
+    reaches(&manager, lead.id(), State::Suspended).await;
+    let other = manager.scope("s").find("other").unwrap();
+    assert_eq!(manager.get(other).unwrap().parent, None);
+
+    manager.send(other, "go").await.unwrap();
+
+    assert_eq!(next(&mut wakes).await, (lead.id(), WakeCause::Ended(other)));
+    lead.resume(()).await.unwrap();
+    soon(lead).await.unwrap();
 }

@@ -6,9 +6,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use serde_json::{Map, Value, from_str};
+
+use super::super::codec::{EventRow, TaskRow, spec_body};
 use super::dice::Dice;
 use super::*;
-use crate::kernel::What;
+use crate::kernel::{Event, Outcome, What};
 
 const TASKS: u64 = 60;
 
@@ -37,6 +40,99 @@ fn write(path: &Path) {
     }
 }
 
+/// The words that the first version has for states; they mean the same for ever.
+const fn state(state: State) -> &'static str {
+    match state {
+        State::Pending => "pending",
+        State::Running => "running",
+        State::Waiting => "waiting",
+        State::Suspended => "suspended",
+        State::CancelRequested => "cancel_requested",
+        State::Completed => "completed",
+        State::Failed => "failed",
+        State::TimedOut => "timed_out",
+        State::Cancelled => "cancelled",
+        State::Interrupted => "interrupted",
+    }
+}
+
+/// The same for outcomes.
+const fn outcome(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed(_) => "completed",
+        Outcome::Failed(_) => "failed",
+        Outcome::TimedOut { .. } => "timed_out",
+        Outcome::Cancelled { .. } => "cancelled",
+        Outcome::Interrupted(_) => "interrupted",
+    }
+}
+
+/// A record says what stands in the file.
+fn says(record: &Record, body: &str, spec: &str) {
+    let written: Value = from_str(body).expect("it is JSON");
+    assert_eq!(written["state"], state(record.state));
+    let end = written["outcome"]
+        .as_object()
+        .and_then(|end| end.keys().next());
+    let told = record.outcome.as_deref().map(outcome);
+    assert_eq!(end.map(String::as_str), told);
+    let told = record.messages.iter().flat_map(|messages| messages.iter());
+    let told: Vec<&str> = told.map(|message| message.body.as_json()).collect();
+    let messages = written["messages"].as_array().into_iter().flatten();
+    let messages: Vec<&str> = messages.filter_map(|it| it["body"].as_str()).collect();
+    assert_eq!(messages, told);
+
+    let written: Value = from_str(spec).expect("it is JSON");
+    let labels = record.spec.labels.iter();
+    let labels = labels.map(|(label, value)| (label.to_string(), value.to_string().into()));
+    let labels: Map<String, Value> = labels.collect();
+    let found = written["labels"].as_object().cloned().unwrap_or_default();
+    assert_eq!(found, labels);
+
+    // All the rest is read as it was meant if it is written again in the same words.
+    assert_eq!(TaskRow::write(record, 1).body, body);
+    assert_eq!(meant(&spec_body(&record.spec)), meant(spec));
+}
+
+/// A spec as it has been read since a period of restarts has a least length.
+fn meant(spec: &str) -> Value {
+    let mut spec: Value = from_str(spec).expect("it is JSON");
+    if let Some(period) = spec.pointer_mut("/restart/period") {
+        let is_short = period["secs"] == 0 && period["nanos"].as_u64() < Some(100_000_000);
+        if is_short {
+            period["nanos"] = 100_000_000.into();
+        }
+    }
+    spec
+}
+
+/// What was read of a file is all that stands in it.
+fn says_all(store: &SqliteStore, records: &[Arc<Record>], events: &[Arc<Event>]) {
+    let ask = |table: &str, order: &str| {
+        let of = format!("FROM {table} it JOIN spec s ON s.id = it.spec ORDER BY it.{order}");
+        let rows = store
+            .pen()
+            .database
+            .ask(&format!("SELECT it.body, s.body {of}"));
+        let text = |cell: &Option<String>| cell.clone().expect("it is never null");
+        let rows = rows.iter().map(|row| (text(&row[0]), text(&row[1])));
+        rows.collect::<Vec<_>>()
+    };
+    let mut records: Vec<_> = records.iter().collect();
+    records.sort_by_key(|record| record.id);
+    let tasks = ask("task", "id");
+    assert_eq!(tasks.len(), records.len());
+    for (record, (body, spec)) in records.iter().zip(&tasks) {
+        says(record, body, spec);
+    }
+    let told = ask("event", "seq");
+    assert_eq!(told.len(), events.len());
+    for (event, (body, spec)) in events.iter().zip(&told) {
+        assert_eq!(EventRow::write(event, 1).body, *body);
+        assert_eq!(meant(&spec_body(&event.spec)), meant(spec));
+    }
+}
+
 #[test]
 fn file_of_every_version_opens_and_takes_more() {
     if let Some(path) = std::env::var_os("UNDERSTORY_FIXTURE") {
@@ -53,6 +149,7 @@ fn file_of_every_version_opens_and_takes_more() {
         let loaded = store.load().expect("it is whole");
         assert_eq!((loaded.records.len(), loaded.seq.0), (60, TASKS));
         let events = store.events(Seq(0), 100).expect("it is whole");
+        says_all(&store, &loaded.records, &events);
         let names: BTreeSet<_> = events.iter().map(|event| event.what.name()).collect();
         assert!(names.len() > 20, "{names:?}");
         assert!(names.iter().all(|name| What::NAMES.contains(name)));

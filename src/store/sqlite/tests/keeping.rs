@@ -117,12 +117,13 @@ fn commits_wait_for_the_disk_unless_a_loss_window_is_asked_for() {
 }
 
 #[test]
-fn each_commit_is_synced_within_its_loss_window() {
+fn each_commit_is_synced_without_a_further_one_when_its_loss_window_is_short() {
     let folder = Folder::new();
     let (store, told) = synced_within(&folder, Duration::from_millis(10));
     for seq in 1..=3 {
         commit(&store, seq);
-        assert_eq!(told.recv(), Ok(Call::Sync));
+        // How long a sync takes is the disk's business; a window of an hour is not over by then.
+        assert_eq!(told.recv_timeout(Duration::from_mins(1)), Ok(Call::Sync));
     }
 }
 
