@@ -80,6 +80,16 @@ pub(crate) fn placed(waiting: u32) {
     histogram!("inbox_depth").record(f64::from(waiting));
 }
 
+/// A message became a dead letter.
+pub(crate) fn buried(why: &'static str) {
+    counter!("dead_letters_total", "reason" => why).increment(1);
+}
+
+/// The lease of the store is somebody else's, or may be by now.
+pub(crate) fn lease_lost() {
+    counter!("leases_lost_total").increment(1);
+}
+
 /// A batch became durable in this time.
 pub(crate) fn stored(took: Duration) {
     histogram!("store_write_seconds").record(took.as_secs_f64());

@@ -28,7 +28,7 @@ use super::tenure;
 use super::writer::{Pen, WriterActor};
 use crate::engine::HookSet;
 use crate::kernel::{Bounds, Seq, Supervisor, Timestamp};
-use crate::store::Loaded;
+use crate::store::{Loaded, StoreError};
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
 const RESTARTS_MAX: usize = 3;
@@ -268,7 +268,11 @@ impl Watchman {
             // The order to stop is on its way.
             Ok(None) => return,
             Err(error) => {
-                self.hub.set_ruin(&error);
+                if matches!(error, StoreError::Fenced { .. }) {
+                    self.hub.set_lost(&error);
+                } else {
+                    self.hub.set_ruin(&error);
+                }
                 self.give_up(&format!("its store cannot be used: {error}"));
                 return;
             }

@@ -34,7 +34,7 @@ use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
-use crate::store::{Owner, Store, Tenure};
+use crate::store::{Owner, Store, StoreError, Tenure};
 
 /// The most that waits in each queue of one manager, outside the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -229,8 +229,16 @@ impl Hub {
         self.ruin.get().cloned()
     }
 
-    /// Says why nothing will ever be stored again, with all causes.
-    pub(super) fn set_ruin(&self, why: &dyn Error) {
+    /// Says that the store is another manager's, or may be by now.
+    pub(super) fn set_lost(&self, why: &StoreError) {
+        if self.set_ruin(why) {
+            #[cfg(feature = "metrics")]
+            crate::meter::lease_lost();
+        }
+    }
+
+    /// Says why nothing will ever be stored again, with all causes; tells whether that is news.
+    pub(super) fn set_ruin(&self, why: &dyn Error) -> bool {
         let mut text = why.to_string();
         let mut cause = why.source();
         while let Some(deeper) = cause {
@@ -241,7 +249,7 @@ impl Hub {
             cause = deeper.source();
         }
         tracing::error!(%text, "the store cannot work any more");
-        let _is_first = self.ruin.set(text.into()).is_ok();
+        self.ruin.set(text.into()).is_ok()
     }
 
     pub(super) fn set_sickness(&self, why: Option<Arc<str>>) {

@@ -128,7 +128,7 @@ pub(super) fn look_after(hub: &Arc<Hub>, guard: &ActorRef<Order>) -> Option<Abor
     let (hub, guard) = (Arc::clone(hub), guard.clone());
     let watching = tokio::spawn(async move {
         let why = until_lost(&hub, tenure).await;
-        hub.set_ruin(&why);
+        hub.set_lost(&why);
         let _is_heard = guard.cast(Order::End).is_ok();
     });
     Some(watching.abort_handle())

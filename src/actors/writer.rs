@@ -287,8 +287,10 @@ impl Pen {
                 tracing::error!(%source, "the store failed; it will be tried again");
                 self.hub.set_sickness(Some(Arc::from(source.to_string())));
             }
-            Err(StoreError::Damaged { source }) => self.hub.set_ruin(&**source),
-            Err(fenced @ StoreError::Fenced { .. }) => self.hub.set_ruin(fenced),
+            Err(StoreError::Damaged { source }) => {
+                self.hub.set_ruin(&**source);
+            }
+            Err(fenced @ StoreError::Fenced { .. }) => self.hub.set_lost(fenced),
             Err(
                 StoreError::OutOfOrder { .. }
                 | StoreError::Conflict { .. }

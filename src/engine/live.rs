@@ -217,6 +217,8 @@ impl Live {
     pub(crate) fn bury(&self, queued: Queued, why: Undelivered) {
         // The sender hears of it when the letter can be found.
         let message = queued.message.clone();
+        #[cfg(feature = "metrics")]
+        crate::meter::buried(why.as_str());
         self.dead.keep(self.id, &self.spec, message, why);
         drop(queued.lost(why));
     }

@@ -8,9 +8,10 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
-use understory::{Class, FeedItem, Manager, Seq, Since};
+use understory::store::MemoryStore;
+use understory::{Cancel, Class, FeedItem, Manager, Overflow, Seq, Since};
 
-use crate::stage::soon;
+use crate::stage::{reaches, soon, until, until_cancelled};
 
 /// Every figure by its name and labels: the sum of a counter, the level of a gauge, the number of
 /// values of a histogram.
@@ -168,4 +169,39 @@ async fn reaches_running(manager: &Manager, task: understory::TaskId) {
         state == Some(understory::State::Running)
     })
     .await;
+}
+
+#[tokio::test]
+async fn dead_letters_and_a_lost_lease_are_counted() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let place = Arc::new(MemoryStore::new());
+    let over = || {
+        Manager::builder()
+            .store(Arc::clone(&place))
+            .build()
+            .unwrap()
+    };
+    let first = over();
+    let task = first.scope("s").task("t").inbox_capacity(2);
+    let task = task.inbox_overflow(Overflow::DropOldest);
+    let task = task.spawn(until_cancelled).await.unwrap();
+    reaches(&first, task.id(), understory::State::Running).await;
+    for message in 0..3 {
+        task.send(message).await.unwrap();
+    }
+    soon(task.cancel(Cancel::because("enough"))).await.unwrap();
+    assert_eq!(book.read("dead_letters_total reason=dropped"), 1);
+    assert_eq!(book.read("dead_letters_total reason=ended"), 2);
+    assert_eq!(book.read("leases_lost_total"), 0);
+
+    let second = over();
+    let other = second.scope("s").task("t").spawn(until_cancelled);
+    soon(other).await.unwrap();
+    let late = soon(first.scope("s").unnamed().spawn(until_cancelled)).await;
+    assert!(late.is_err());
+    until(|| first.store_trouble().is_some()).await;
+
+    assert_eq!(book.read("leases_lost_total"), 1);
+    assert_eq!(second.store_trouble(), None);
 }
