@@ -1,12 +1,16 @@
 //! Defects of awaken's task manager that ours must not have.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use serde_json::Value;
+use understory::store::MemoryStore;
 use understory::{
-    Cancel, Filter, Manager, Page, Refusal, Seq, Since, SpawnError, State, TaskHandle,
+    Cancel, Context, Failure, Filter, Manager, Page, Refusal, Seq, Since, SpawnError, State,
+    TaskHandle,
 };
 
-use crate::stage::{rounds, sees, soon, until_cancelled};
+use crate::stage::{reaches, rounds, sees, soon, until, until_cancelled};
 
 fn enough() -> Cancel {
     Cancel::because("enough")
@@ -97,6 +101,42 @@ async fn owner_that_comes_back_hears_what_happened_meanwhile() {
     let mut feed = scope.subscribe(Since::Seq(seen)).await.unwrap();
     let end = sees(&mut feed, |event| event.what.name() == "settled").await;
     assert_eq!((end.task, end.state), (task.id(), State::Completed));
+}
+
+/// An executor that starts another task, if it is told its name, and is suspended.
+async fn sleeps(ctx: Context, child: Value) -> Result<Value, Failure> {
+    if let Some(child) = child.as_str() {
+        ctx.task(child).spawn_kind("sleeper", Value::Null).await?;
+    }
+    Err(ctx.suspend("asleep"))
+}
+
+#[tokio::test]
+async fn next_process_finds_each_task_where_and_whose_it_was() {
+    let place = Arc::new(MemoryStore::new());
+    let over = || {
+        let builder = Manager::builder().executor("sleeper", sleeps);
+        builder.store(Arc::clone(&place)).build().unwrap()
+    };
+    let first = over();
+    let lead = first.scope("owner").task("lead").agent("agent-7");
+    let lead = lead.spawn_kind("sleeper", "child").await.unwrap();
+    reaches(&first, lead.id(), State::Suspended).await;
+    let child = first.scope("owner").find("child").unwrap();
+    reaches(&first, child, State::Suspended).await;
+
+    let next = over();
+    until(|| next.get(child).is_some()).await;
+    for id in [lead.id(), child] {
+        let (before, after) = (first.get(id).unwrap(), next.get(id).unwrap());
+        assert_eq!(after.spec, before.spec);
+        assert_eq!(
+            (after.parent, after.root, after.spawned_by, after.depth),
+            (before.parent, before.root, before.spawned_by, before.depth)
+        );
+    }
+    assert_eq!(next.get(child).unwrap().spawned_by, Some(lead.id()));
+    assert_eq!(next.scope("owner").find("child"), Some(child));
 }
 
 #[tokio::test]
