@@ -17,6 +17,8 @@ mod lexer;
 mod rules;
 mod source;
 
+use std::collections::BTreeMap;
+
 use source::{File, Finding, sources};
 
 /// A room, and the rooms that it may import beside itself.
@@ -40,10 +42,10 @@ const ROOMS: &[Room] = &[
     room("store", &["kernel", "sample"]),
     room("inbox", &["kernel", "sample"]),
     room("meter", &["kernel"]),
-    room("engine", &["kernel", "inbox", "sample", "meter"]),
-    room("feed", &["kernel", "sample", "meter"]),
     room("index", &["kernel", "sample"]),
     room("shelf", &["kernel", "sample"]),
+    room("feed", &["kernel", "sample", "meter"]),
+    room("engine", &["kernel", "inbox", "sample", "meter"]),
     room(
         "actors",
         &[
@@ -104,6 +106,25 @@ fn hold(rule: impl Fn(&File) -> Vec<Finding>) {
 #[test]
 fn rooms_import_lower_rooms_only() {
     hold(imports::follow_the_table);
+}
+
+#[test]
+fn each_room_stands_on_a_higher_layer_of_the_map_than_what_it_imports() {
+    let map = include_str!("../../ARCHITECTURE.md");
+    let rows = map.lines().filter_map(|line| {
+        let (layer, rest) = line.strip_prefix("| ")?.split_once(" | `")?;
+        let name = rest.split(['/', '.', '`']).next()?;
+        Some((name, layer.parse::<u32>().ok()?))
+    });
+    let layers: BTreeMap<&str, u32> = rows.collect();
+    let mapped = ROOMS.iter().filter(|room| layers.contains_key(room.name));
+    assert_eq!(mapped.clone().count(), 11, "{layers:?}");
+    for room in mapped {
+        for import in room.may_import {
+            let is_lower = layers.get(import).is_none_or(|it| *it < layers[room.name]);
+            assert!(is_lower, "`{}` is not above `{import}`", room.name);
+        }
+    }
 }
 
 #[test]
