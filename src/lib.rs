@@ -46,7 +46,12 @@
 //!
 //! - `cli`: the binary `understory`, which supervises a crew of processes.
 //! - `sqlite` (on by default): the store in one file, [`store::sqlite`].
-//! - `metrics`: figures for a recorder of the `metrics` facade.
+//! - `metrics`: figures for a recorder of the `metrics` facade. Of tasks, by kind: the counters
+//!   `tasks_accepted_total`, `tasks_duplicate_total`, `tasks_refused_total`, `tasks_started_total`
+//!   and `tasks_finished_total` (by outcome, too), the gauges `tasks_queued` and `tasks_running`,
+//!   the histograms `task_queue_seconds`, `task_run_seconds` and `cancel_latency_seconds`. Of the
+//!   manager: `inbox_depth`, `dead_letters_total` (by reason), `events_lagged_total`,
+//!   `store_write_seconds`, `store_failures_total` and `leases_lost_total`.
 //! - `testing`: the suites that every [`store`] must pass, for those who write one, and
 //!   `Manager::break_part`.
 // The bans of `.clippy.toml` are for the kernel, which denies them.

@@ -151,7 +151,8 @@ impl TaskRef {
     /// When it returns, every task that was, is or is being spawned below is settled, and no body
     /// that returns to the runtime is polled again. Bodies that did not stop within the grace are
     /// listed as `abandoned`: they are fenced and keep their slots and names until they stop. It
-    /// returns within the grace and one second.
+    /// returns within the longest grace that applies, the
+    /// [`abort_window`](crate::Builder::abort_window) and half a second.
     ///
     /// A body that cancels a tree it is part of and waits for the end waits for itself: it is
     /// dropped at the end of the grace.

@@ -26,7 +26,7 @@ impl ScopeRef {
     ///
     /// A task that said nothing is treated as the one above it, and a root is kept. Bodies that are
     /// kept may still spawn children. It returns when those that are cancelled have settled, within
-    /// the grace and one second.
+    /// the grace, the [`abort_window`](crate::Builder::abort_window) and half a second.
     ///
     /// The scope stays closed as long as the manager lives; after a restart of the process, say so
     /// with [`Builder::closed_scope`](crate::Builder::closed_scope).

@@ -38,7 +38,8 @@ pub enum ReplayError {
 
 impl Manager {
     /// The messages that were accepted and that nobody has read, in the order in which that became
-    /// certain. The newest are kept, 1,024 unless the builder says otherwise.
+    /// certain. The newest are kept, 1,024 of at most 16 MiB of JSON together unless the builder
+    /// says otherwise; one that is larger by itself is not.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. Every answer given here was durable first; reads go to the index and never wait for the
 //!    manager.
-//! 2. A user's value that is refused comes back in the error, unless the error says why it cannot.
+//! 2. An input or a message that is refused comes back in the error, unless the error says why it
+//!    cannot. Questions, answers, data of a resumption and notes do not.
 //! 3. What a body does through its context counts only while it is the newest attempt.
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).

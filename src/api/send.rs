@@ -220,8 +220,8 @@ impl ScopeRef {
 }
 
 impl Context {
-    /// Sends a message to the task at this address: an id, a path of this scope, `parent` or
-    /// `self`. Tasks of other scopes are not shown to exist.
+    /// Sends a message to the task at this address: an id, a path of this scope, `parent`, `root`,
+    /// `self`, or [`Address::Child`] with a name. Tasks of other scopes are not shown to exist.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -98,7 +98,7 @@ impl TaskHooks {
     /// Of several hooks the task's own go first, then those of its kind, its scope and the manager,
     /// each when the one before it is over, or has used up its share of the time that is left. All
     /// together have five seconds; when the task is cancelled, no more than what is left of its
-    /// grace and 800 milliseconds (300 beyond the abort window).
+    /// grace, the [`abort_window`](crate::Builder::abort_window) and 300 milliseconds.
     ///
     /// After a crash, or a failure of the manager's actors, the hooks of a task that was about to
     /// settle are called again; after a crash not its own, which were closures of its process.

@@ -197,11 +197,11 @@ Records:
 
 Exit codes:
   0    all tasks completed
-  1    a task failed, timed out or was interrupted
+  1    a task failed, timed out, was interrupted or was cancelled
   2    the plan or the command line is wrong, or the file is of another run or plan
   3    the file of the records cannot be used, for the reason shown: another run uses it,
        processes of the run before go on, it is damaged, of a newer version, or not safe
-  130  cancelled by Ctrl-C or SIGTERM";
+  130  cancelled by Ctrl-C, SIGTERM or SIGHUP";
 
 const CHECK_HELP: &str = "\
 Each problem stands on a line of its own:
