@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::kernel::{
-    Body, Cause, Epoch, Event, Fault, FaultKind, Limit, Outcome, Payload, Record, Requester, Scope,
-    Seq, Spec, State, Stop, TaskId, Timestamp, What,
+    Body, Cause, Epoch, Event, Facts, Fault, FaultKind, Limit, Outcome, Payload, Rarely, Record,
+    Requester, Scope, Seq, Spec, State, Stop, TaskId, Timestamp, What,
 };
 
 /// The id with this number; ids of higher numbers are newer.
@@ -27,6 +27,10 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         State::Running | State::Waiting | State::CancelRequested
     );
     let started_at = (state != State::Pending).then_some(at);
+    let mut facts = Rarely::<Facts>::not();
+    if state == State::Suspended {
+        facts.suspended_at = Some(at);
+    }
     Arc::new(Record {
         id,
         spec: Arc::clone(spec),
@@ -40,29 +44,20 @@ pub(crate) fn record(id: TaskId, spec: &Arc<Spec>, state: State, seq: u64) -> Ar
         epoch: Epoch(u32::from(started_at.is_some())),
         attempt: u32::from(started_at.is_some()),
         restarts: 0,
-        restarted_at: Vec::new(),
         body: if runs { Body::Live } else { Body::Absent },
-        budgets: crate::kernel::Budgets::new(),
         inline: false,
-        grants: None,
         stop: (state == State::CancelRequested).then(|| stop(at)),
         conclusion: None,
         outcome: outcome(state).map(Arc::new),
-        resume: None,
-        suspension: None,
-        abandon: None,
-        questions: None,
-        messages: None,
         progress: None,
         undelivered: 0,
-        external_ref: None,
         created_at: at,
         started_at,
-        suspended_at: (state == State::Suspended).then_some(at),
         waits_since: None,
         ended_at: is_over.then_some(at),
         events: 1,
         seq: Seq(seq),
+        facts,
     })
 }
 

@@ -56,7 +56,9 @@ impl TaskBuilder<Once> {
         let (spec, mistake) = match scope {
             Ok(scope) => {
                 let mut spec = Spec::new(scope);
-                spec.trace = context::current_trace();
+                if let Some(trace) = context::current_trace() {
+                    spec.trace = Some(trace);
+                }
                 (Some(spec), None)
             }
             Err(mistake) => (None, Some(mistake)),

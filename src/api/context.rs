@@ -181,7 +181,11 @@ impl Context {
         TaskBuilder::new(Arc::clone(&self.core), scope)
             .below(self.id(), self.epoch())
             .inheriting(self.spec())
-            .set(|spec| spec.trace = trace)
+            .set(|spec| {
+                if spec.trace != trace {
+                    spec.trace = trace;
+                }
+            })
     }
 
     /// Whether this attempt was asked to stop.

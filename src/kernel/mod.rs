@@ -27,6 +27,7 @@ mod id;
 mod message;
 mod names;
 mod question;
+mod rarely;
 mod record;
 mod restart;
 mod retry;
@@ -51,15 +52,16 @@ pub use message::{
     DURABLE_BYTES_MAX, DURABLE_MAX, KeptMessage, MessageId, MessageRefusal, Messages,
 };
 pub use question::{Answer, Interrupt, QUESTIONS_MAX, Question, Questions};
+pub use rarely::{Ordinary, Rarely};
 pub use record::{
-    AbandonRequest, Body, Cause, Conclusion, Fault, FaultKind, Limit, Outcome, Record, Requester,
-    Stop, Wait,
+    AbandonRequest, Body, Cause, Conclusion, Facts, Fault, FaultKind, Limit, Outcome, Record,
+    Requester, Stop, Wait,
 };
 pub use restart::{INTENSITY_MAX, RestartPolicy};
 pub use retry::{ATTEMPTS_MAX, DELAY_CAP_DEFAULT, DELAY_DEFAULT, Jitter, Retry};
 pub use spec::{
     AFTER_MAX, CLASSES_MAX, Disposition, Flight, LABELS_MAX, Labels, LateSuccess, OnParentEnd,
-    OnScopeClose, Origin, Overflow, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
+    OnScopeClose, Options, Origin, Overflow, Payload, Reach, Reuse, Spec, StopPolicy, Visibility,
 };
 pub use state::{State, Trigger};
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! *Not here*: bytes (a store's business), the state machine (`state`).
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +19,14 @@ use super::grant::Grants;
 use super::id::{Epoch, Scope, Seq, TaskId};
 use super::message::Messages;
 use super::question::Questions;
+use super::rarely::{Ordinary, Rarely};
 use super::spec::{Payload, Spec};
 use super::state::State;
 use super::time::Timestamp;
 
 /// A task as stores keep it and queries show it.
+///
+/// It reads like one struct: what is true of few tasks stands in [`Facts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its identity.
@@ -49,44 +53,24 @@ pub struct Record {
     pub attempt: u32,
     /// How often its policy has restarted it.
     pub restarts: u32,
-    /// When that was, as far as it counts for its policy.
-    pub restarted_at: Vec<Timestamp>,
     /// Whether a body of it may still run.
     pub body: Body,
-    /// What it and everything below it may use, and have used.
-    pub budgets: Budgets,
     /// Whether it was taken above a full limit and runs without a slot of those that allow it.
     pub inline: bool,
-    /// The other scopes that may see it, talk to it or cancel it; `None` when there are none.
-    pub grants: Option<Arc<Grants>>,
     /// Why and by whom it was asked to stop.
     pub stop: Option<Arc<Stop>>,
-    /// By whom it was given up first, when somebody asked for that.
-    pub abandon: Option<Arc<AbandonRequest>>,
     /// Its body's last word, while live children or a hook keep it from settling.
     pub conclusion: Option<Conclusion>,
     /// How it ended.
     pub outcome: Option<Arc<Outcome>>,
-    /// What its next start hands to the body, once it was resumed.
-    pub resume: Option<Payload>,
-    /// What it was suspended with: from then on until the run that it is resumed for is over.
-    pub suspension: Option<Payload>,
-    /// What its bodies asked others, with the answers; `None` when they asked nothing.
-    pub questions: Option<Arc<Questions>>,
-    /// Durable messages that no body has acknowledged; `None` when there are none.
-    pub messages: Option<Arc<Messages>>,
     /// Its newest progress note.
     pub progress: Option<Payload>,
     /// Messages that were accepted for it and never read.
     pub undelivered: u32,
-    /// What an external task is called elsewhere; set once.
-    pub external_ref: Option<Arc<str>>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its newest attempt started.
     pub started_at: Option<Timestamp>,
-    /// When it was last suspended.
-    pub suspended_at: Option<Timestamp>,
     /// Since when it has waited for a slot, or to be resumed.
     pub waits_since: Option<Timestamp>,
     /// When it settled.
@@ -95,6 +79,77 @@ pub struct Record {
     pub events: u64,
     /// The last event that changed this record.
     pub seq: Seq,
+    /// Everything else.
+    pub facts: Rarely<Facts>,
+}
+
+/// What is known of few tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// When that was, as far as it counts for its policy.
+    pub restarted_at: Vec<Timestamp>,
+    /// What it and everything below it may use, and have used.
+    pub budgets: Budgets,
+    /// The other scopes that may see it, talk to it or cancel it; `None` when there are none.
+    pub grants: Option<Arc<Grants>>,
+    /// By whom it was given up first, when somebody asked for that.
+    pub abandon: Option<Arc<AbandonRequest>>,
+    /// What its next start hands to the body, once it was resumed.
+    pub resume: Option<Payload>,
+    /// What it was suspended with: from then on until the run that it is resumed for is over.
+    pub suspension: Option<Payload>,
+    /// What its bodies asked others, with the answers; `None` when they asked nothing.
+    pub questions: Option<Arc<Questions>>,
+    /// Durable messages that no body has acknowledged; `None` when there are none.
+    pub messages: Option<Arc<Messages>>,
+    /// What an external task is called elsewhere; set once.
+    pub external_ref: Option<Arc<str>>,
+    /// When it was last suspended.
+    pub suspended_at: Option<Timestamp>,
+}
+
+impl Facts {
+    /// What the start that follows hands to the body. One that hands it nothing ends a suspension.
+    pub(super) fn take_resume(&mut self) -> Option<Payload> {
+        let resume = self.resume.take();
+        if resume.is_none() {
+            self.suspension = None;
+        }
+        resume
+    }
+}
+
+static ORDINARY: Facts = Facts {
+    restarted_at: Vec::new(),
+    budgets: Budgets::new(),
+    grants: None,
+    abandon: None,
+    resume: None,
+    suspension: None,
+    questions: None,
+    messages: None,
+    external_ref: None,
+    suspended_at: None,
+};
+
+impl Ordinary for Facts {
+    fn ordinary() -> &'static Self {
+        &ORDINARY
+    }
+}
+
+impl Deref for Record {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl DerefMut for Record {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
 }
 
 impl Record {

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::id::{ClassName, Counter, Key, Kind, Name, Scope, TaskId};
+use super::rarely::{Ordinary, Rarely};
 use super::restart::RestartPolicy;
 use super::retry::Retry;
 use super::trace::Trace;
@@ -187,6 +189,8 @@ pub const AFTER_MAX: usize = 1_024;
 pub const CLASSES_MAX: usize = 16;
 
 /// A task as it was asked for.
+///
+/// It reads like one struct: what few tasks ask for stands in [`Options`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Who owns it.
@@ -197,10 +201,21 @@ pub struct Spec {
     pub kind: Option<Kind>,
     /// The task it was spawned below.
     pub parent: Option<TaskId>,
-    /// What it is about, in words.
-    pub description: Option<Arc<str>>,
     /// Free key and value pairs.
     pub labels: Labels,
+    /// The input of its executor.
+    pub input: Option<Payload>,
+    /// Where its body comes from.
+    pub origin: Origin,
+    /// Everything else.
+    pub options: Rarely<Options>,
+}
+
+/// What few tasks ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What it is about, in words.
+    pub description: Option<Arc<str>>,
     /// Whether users see it.
     pub visibility: Visibility,
     /// Tasks that must settle as completed before it starts.
@@ -252,16 +267,65 @@ pub struct Spec {
     pub inbox_overflow: Overflow,
     /// The shortest time between two of its progress notes; `None` takes the manager's.
     pub progress_interval: Option<Duration>,
-    /// The input of its executor.
-    pub input: Option<Payload>,
-    /// Where its body comes from.
-    pub origin: Origin,
     /// Who may run its body when the process that has started it is gone.
     pub disposition: Disposition,
     /// Whether it has a hook of its own that runs before it settles.
     pub before_settle: bool,
     /// The trace in which it was asked for.
     pub trace: Option<Trace>,
+}
+
+/// Nothing beside the ordinary.
+static ORDINARY: Options = Options {
+    description: None,
+    visibility: Visibility::Shown,
+    after: Vec::new(),
+    limits: Vec::new(),
+    budgets: BTreeMap::new(),
+    priority: 0,
+    retry: Retry::never(),
+    restart: None,
+    timeout: None,
+    idle_timeout: None,
+    heartbeat_timeout: None,
+    lifetime: None,
+    queue_timeout: None,
+    suspend_timeout: None,
+    grace: None,
+    on_parent_end: None,
+    on_scope_close: None,
+    stop_policy: StopPolicy::Abort,
+    late_success: LateSuccess::Cancelled,
+    key: None,
+    key_window: None,
+    flight: None,
+    flight_reach: Reach::Scope,
+    inbox_capacity: None,
+    inbox_overflow: Overflow::Reject,
+    progress_interval: None,
+    disposition: Disposition::Rerunnable,
+    before_settle: false,
+    trace: None,
+};
+
+impl Ordinary for Options {
+    fn ordinary() -> &'static Self {
+        &ORDINARY
+    }
+}
+
+impl Deref for Spec {
+    type Target = Options;
+
+    fn deref(&self) -> &Options {
+        &self.options
+    }
+}
+
+impl DerefMut for Spec {
+    fn deref_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
 }
 
 impl Spec {
@@ -272,38 +336,10 @@ impl Spec {
             name: None,
             kind: None,
             parent: None,
-            description: None,
             labels: Labels::new(),
-            visibility: Visibility::default(),
-            after: Vec::new(),
-            limits: Vec::new(),
-            budgets: BTreeMap::new(),
-            priority: 0,
-            retry: Retry::never(),
-            restart: None,
-            timeout: None,
-            idle_timeout: None,
-            heartbeat_timeout: None,
-            lifetime: None,
-            queue_timeout: None,
-            suspend_timeout: None,
-            grace: None,
-            on_parent_end: None,
-            on_scope_close: None,
-            stop_policy: StopPolicy::default(),
-            late_success: LateSuccess::default(),
-            key: None,
-            key_window: None,
-            flight: None,
-            flight_reach: Reach::default(),
-            inbox_capacity: None,
-            inbox_overflow: Overflow::default(),
-            progress_interval: None,
             input: None,
             origin: Origin::Closure,
-            disposition: Disposition::default(),
-            before_settle: false,
-            trace: None,
+            options: Rarely::not(),
         }
     }
 
@@ -321,23 +357,25 @@ impl Spec {
 
     fn wish_that_differs(&self, other: &Self) -> Option<&'static str> {
         macro_rules! first_of {
-            ($($field:ident)*) => {{
-                // Without `..`, so that no field is forgotten. Who asks again does so in a trace of
-                // its own.
-                let Self { $($field: _,)* trace: _ } = self;
-                $(if self.$field != other.$field {
+            ($of:ident of $these:expr, $those:expr; $($field:ident)*; $($other:ident)*) => {{
+                // Without `..`, so that no field is forgotten.
+                let $of { $($field: _,)* $($other: _,)* } = $these;
+                $(if $these.$field != $those.$field {
                     return Some(stringify!($field));
                 })*
-                None
             }};
         }
+        first_of!(Spec of self, other; scope name kind parent labels input origin; options);
+        // Who asks again does so in a trace of its own.
         first_of!(
-            heartbeat_timeout scope name kind parent description labels visibility after limits
-            budgets priority retry restart timeout idle_timeout lifetime queue_timeout
-            suspend_timeout grace on_parent_end on_scope_close stop_policy late_success key
-            key_window flight flight_reach inbox_capacity inbox_overflow progress_interval input
-            origin disposition before_settle
-        )
+            Options of &**self, other;
+            heartbeat_timeout description visibility after limits budgets priority retry restart
+            timeout idle_timeout lifetime queue_timeout suspend_timeout grace on_parent_end
+            on_scope_close stop_policy late_success key key_window flight flight_reach
+            inbox_capacity inbox_overflow progress_interval disposition before_settle;
+            trace
+        );
+        None
     }
 
     /// The policy by which it is restarted, if it ever is. Who holds an external task has its body.

@@ -202,9 +202,9 @@ impl Supervisor {
                 self.emit(id, event);
             }
         } else if let Some(record) = self.granted.settled.remove(&id) {
-            let record = Record::clone(&record);
-            let grants = after;
-            self.amend(Record { grants, ..record }, events);
+            let mut record = Record::clone(&record);
+            record.grants = after;
+            self.amend(record, events);
         }
     }
 

@@ -62,7 +62,7 @@ impl Supervisor {
             self.give_back_slot(id);
             return;
         }
-        self.edit(id).suspension = None;
+        self.end_suspension(id);
         let ending = match (&stop, &end) {
             (None, End::Done(_)) => Ending::Well,
             (None, End::Failed(_) | End::Suspended(_) | End::Aborted) | (Some(_), _) => {
@@ -96,6 +96,13 @@ impl Supervisor {
         let limit = self.task(id).record.spec.suspend_timeout;
         self.arm_wait(id, Alarm::Suspension, limit);
         self.emit(id, What::Suspended(payload));
+    }
+
+    /// What it was suspended with means nothing any more.
+    pub(super) fn end_suspension(&mut self, id: TaskId) {
+        if let Some(facts) = self.edit(id).facts.written() {
+            facts.suspension = None;
+        }
     }
 
     /// What the end of a body leads to.

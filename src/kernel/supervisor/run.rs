@@ -7,7 +7,7 @@
 use super::super::admission::ClassSet;
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
-use super::super::record::{Body, Wait};
+use super::super::record::{Body, Facts, Wait};
 use super::super::spec::Payload;
 use super::super::state::{State, Trigger};
 use super::Bug;
@@ -65,11 +65,9 @@ impl Supervisor {
         let now = self.now;
         self.shift(id, Trigger::Start);
         let record = self.edit(id);
-        let resume = record.resume.take().filter(|_| !drops_resume);
+        let resume = record.facts.written().and_then(Facts::take_resume);
+        let resume = resume.filter(|_| !drops_resume);
         record.epoch = record.epoch.next();
-        if resume.is_none() {
-            record.suspension = None;
-        }
         record.attempt += u32::from(resume.is_none() && !is_planted);
         record.body = Body::Live;
         record.wait = None;

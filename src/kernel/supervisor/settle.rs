@@ -149,7 +149,7 @@ impl Supervisor {
     /// Gives up on a body that does not stop: its task settles without it.
     pub(super) fn abandon(&mut self, id: TaskId) {
         let conclusion = Conclusion::Settle(Arc::new(self.stopped(id)));
-        self.edit(id).suspension = None;
+        self.end_suspension(id);
         self.hold(id, conclusion, Ending::Badly);
     }
 
@@ -222,11 +222,11 @@ impl Supervisor {
         if let Some(kept) = self.granted.settled(copy.id) {
             return Record::clone(kept);
         }
-        let mut record = Record {
-            body: Body::Absent,
-            grants: None,
-            ..copy.clone()
-        };
+        let mut record = copy.clone();
+        record.body = Body::Absent;
+        if let Some(facts) = record.facts.written() {
+            facts.grants = None;
+        }
         if let Some(kept) = self.settled.get(copy.id) {
             record.events = record.events.max(kept.events);
             record.undelivered = record.undelivered.max(kept.undelivered);

@@ -12,7 +12,8 @@ use super::super::budget::{BUDGETS_MAX, Budget};
 use super::super::event::What;
 use super::super::id::{Counter, Epoch, Seq, TaskId};
 use super::super::names::KeyCheck;
-use super::super::record::{Body, Cause, Record};
+use super::super::rarely::Rarely;
+use super::super::record::{Body, Cause, Facts, Record};
 use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Origin, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
@@ -268,7 +269,10 @@ impl Supervisor {
         earlier: Option<&Settled>,
     ) -> Record {
         let budget = |(counter, limit): (&Counter, &u64)| (counter.clone(), Budget::new(*limit));
-        let budgets = spec.budgets.iter().map(budget).collect();
+        let mut facts = Rarely::<Facts>::not();
+        if !spec.budgets.is_empty() {
+            facts.budgets = spec.budgets.iter().map(budget).collect();
+        }
         Record {
             id,
             parent: spec.parent,
@@ -285,29 +289,20 @@ impl Supervisor {
                 .map_or(Epoch::default(), |earlier| earlier.epoch),
             attempt: 0,
             restarts: 0,
-            restarted_at: Vec::new(),
             body: Body::Absent,
-            budgets,
             inline: false,
-            grants: None,
             stop: None,
             conclusion: None,
             outcome: None,
-            resume: None,
-            suspension: None,
-            abandon: None,
-            questions: None,
-            messages: None,
             progress: None,
             undelivered: 0,
-            external_ref: None,
             created_at: self.now,
             started_at: None,
-            suspended_at: None,
             waits_since: None,
             ended_at: None,
             events: 0,
             seq: Seq::default(),
+            facts,
         }
     }
 

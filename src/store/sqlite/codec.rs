@@ -21,9 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
     AbandonRequest, Body, Budgets, ClassName, Conclusion, Counter, Disposition, Epoch, Event,
-    Flight, Grants, Key, Kind, Labels, LateSuccess, Messages, Name, OnParentEnd, OnScopeClose,
-    Origin, Outcome, Overflow, Payload, Questions, Reach, Record, RestartPolicy, Retry, Scope, Seq,
-    Spec, State, Stop, StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
+    Facts, Flight, Grants, Key, Kind, Labels, LateSuccess, Messages, Name, OnParentEnd,
+    OnScopeClose, Options, Origin, Outcome, Overflow, Payload, Questions, Reach, Record,
+    RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy, TaskId, Timestamp, Trace,
+    Visibility, Wait, What,
 };
 use crate::store::Lease;
 
@@ -116,31 +117,43 @@ macro_rules! written {
         $borrowed:ident, $owned:ident of $of:ident beside { $($beside:ident)* }
         always { $($field:ident: $type:ty,)* }
         unless_default { $($opt:ident: $opt_type:ty,)* }
+        $(rarely $rare:ident: $rarely:ident {
+            always { $($must:ident: $must_type:ty,)* }
+            unless_default { $($few:ident: $few_type:ty,)* }
+        })?
     ) => {
         $(#[$doc])*
         #[derive(Serialize)]
         pub(super) struct $borrowed<'a> {
             $($field: &'a $type,)*
+            $($($must: &'a $must_type,)*)?
             $(#[serde(skip_serializing_if = "is_default")] $opt: &'a $opt_type,)*
+            $($(#[serde(skip_serializing_if = "is_default")] $few: &'a $few_type,)*)?
         }
 
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct $owned {
             $($field: $type,)*
+            $($($must: $must_type,)*)?
             $(#[serde(default)] $opt: $opt_type,)*
+            $($(#[serde(default)] $few: $few_type,)*)?
         }
 
         impl<'a> From<&'a $of> for $borrowed<'a> {
-            fn from($of { $($field,)* $($opt,)* $($beside: _,)* }: &'a $of) -> Self {
-                Self { $($field,)* $($opt,)* }
+            fn from(
+                $of { $($field,)* $($opt,)* $($beside: _,)* $($rare,)? }: &'a $of,
+            ) -> Self {
+                $(let $rarely { $($must,)* $($few,)* } = &**$rare;)?
+                Self { $($field,)* $($opt,)* $($($must,)* $($few,)*)? }
             }
         }
 
         impl $owned {
             fn beside(self, $($beside: beside!($of $beside),)*) -> $of {
-                let Self { $($field,)* $($opt,)* } = self;
-                $of { $($field,)* $($opt,)* $($beside,)* }
+                let Self { $($field,)* $($opt,)* $($($must,)* $($few,)*)? } = self;
+                $(let $rare = $rarely { $($must,)* $($few,)* }.into();)?
+                $of { $($field,)* $($opt,)* $($beside,)* $($rare,)? }
             }
         }
     };
@@ -160,42 +173,48 @@ written! {
     always {
         scope: Scope,
         origin: Origin,
-        retry: Retry,
     }
     unless_default {
-        restart: Option<RestartPolicy>,
         name: Option<Name>,
         kind: Option<Kind>,
         parent: Option<TaskId>,
-        description: Option<Arc<str>>,
         labels: Labels,
-        visibility: Visibility,
-        after: Vec<TaskId>,
-        limits: Vec<ClassName>,
-        budgets: BTreeMap<Counter, u64>,
-        priority: i16,
-        timeout: Option<Duration>,
-        idle_timeout: Option<Duration>,
-        heartbeat_timeout: Option<Duration>,
-        lifetime: Option<Duration>,
-        queue_timeout: Option<Duration>,
-        suspend_timeout: Option<Duration>,
-        grace: Option<Duration>,
-        on_parent_end: Option<OnParentEnd>,
-        on_scope_close: Option<OnScopeClose>,
-        stop_policy: StopPolicy,
-        late_success: LateSuccess,
-        key: Option<Key>,
-        key_window: Option<Duration>,
-        flight: Option<Flight>,
-        flight_reach: Reach,
-        inbox_capacity: Option<u32>,
-        inbox_overflow: Overflow,
-        progress_interval: Option<Duration>,
         input: Option<Payload>,
-        disposition: Disposition,
-        before_settle: bool,
-        trace: Option<Trace>,
+    }
+    rarely options: Options {
+        always {
+            retry: Retry,
+        }
+        unless_default {
+            restart: Option<RestartPolicy>,
+            description: Option<Arc<str>>,
+            visibility: Visibility,
+            after: Vec<TaskId>,
+            limits: Vec<ClassName>,
+            budgets: BTreeMap<Counter, u64>,
+            priority: i16,
+            timeout: Option<Duration>,
+            idle_timeout: Option<Duration>,
+            heartbeat_timeout: Option<Duration>,
+            lifetime: Option<Duration>,
+            queue_timeout: Option<Duration>,
+            suspend_timeout: Option<Duration>,
+            grace: Option<Duration>,
+            on_parent_end: Option<OnParentEnd>,
+            on_scope_close: Option<OnScopeClose>,
+            stop_policy: StopPolicy,
+            late_success: LateSuccess,
+            key: Option<Key>,
+            key_window: Option<Duration>,
+            flight: Option<Flight>,
+            flight_reach: Reach,
+            inbox_capacity: Option<u32>,
+            inbox_overflow: Overflow,
+            progress_interval: Option<Duration>,
+            disposition: Disposition,
+            before_settle: bool,
+            trace: Option<Trace>,
+        }
     }
 }
 
@@ -217,27 +236,32 @@ written! {
         wait: Option<Wait>,
         epoch: Epoch,
         attempt: u32,
-        budgets: Budgets,
         inline: bool,
         stop: Option<Arc<Stop>>,
         conclusion: Option<Conclusion>,
         outcome: Option<Arc<Outcome>>,
-        resume: Option<Payload>,
-        questions: Option<Arc<Questions>>,
-        messages: Option<Arc<Messages>>,
         progress: Option<Payload>,
         undelivered: u32,
         restarts: u32,
-        restarted_at: Vec<Timestamp>,
-        external_ref: Option<Arc<str>>,
-        abandon: Option<Arc<AbandonRequest>>,
-        suspension: Option<Payload>,
-        grants: Option<Arc<Grants>>,
         started_at: Option<Timestamp>,
-        suspended_at: Option<Timestamp>,
         waits_since: Option<Timestamp>,
         ended_at: Option<Timestamp>,
         events: u64,
+    }
+    rarely facts: Facts {
+        always {}
+        unless_default {
+            budgets: Budgets,
+            resume: Option<Payload>,
+            questions: Option<Arc<Questions>>,
+            messages: Option<Arc<Messages>>,
+            restarted_at: Vec<Timestamp>,
+            external_ref: Option<Arc<str>>,
+            abandon: Option<Arc<AbandonRequest>>,
+            suspension: Option<Payload>,
+            grants: Option<Arc<Grants>>,
+            suspended_at: Option<Timestamp>,
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::kernel::{
     AbandonRequest, Answer, Body, Budget, Cause, Charge, Conclusion, Disposition, Epoch, Event,
-    Fault, FaultKind, Flight, Grant, Grants, Interrupt, Jitter, KeptMessage, LateSuccess, Limit,
-    MessageId, Messages, OnParentEnd, OnScopeClose, Origin, Outcome, Overflow, Payload, Question,
-    Reach, Record, Requester, RestartPolicy, Retry, Scope, Seq, Spec, State, Stop, StopPolicy,
-    TaskId, Timestamp, Trace, Visibility, Wait, What,
+    Facts, Fault, FaultKind, Flight, Grant, Grants, Interrupt, Jitter, KeptMessage, LateSuccess,
+    Limit, MessageId, Messages, OnParentEnd, OnScopeClose, Options, Origin, Outcome, Overflow,
+    Payload, Question, Reach, Record, Requester, RestartPolicy, Retry, Seq, Spec, State, Stop,
+    StopPolicy, TaskId, Timestamp, Trace, Visibility, Wait, What,
 };
 
 /// Numbers that look random, from a seed.
@@ -241,17 +241,24 @@ impl Dice {
     }
 
     pub(super) fn spec(&mut self) -> Arc<Spec> {
-        let scope: Scope = self.name();
-        let parent_ends = [OnParentEnd::Wait, OnParentEnd::Cancel, OnParentEnd::Detach];
         Arc::new(Spec {
-            scope,
+            scope: self.name(),
             name: self.maybe(Self::name),
             kind: self.maybe(Self::name),
             parent: self.maybe(Self::id),
-            description: self.maybe(Self::text),
             labels: (0..self.below(3))
                 .map(|_| (self.text(), self.text()))
                 .collect(),
+            input: self.maybe(Self::payload),
+            origin: self.one(&[Origin::Closure, Origin::External, Origin::Executor]),
+            options: self.options().into(),
+        })
+    }
+
+    fn options(&mut self) -> Options {
+        let parent_ends = [OnParentEnd::Wait, OnParentEnd::Cancel, OnParentEnd::Detach];
+        Options {
+            description: self.maybe(Self::text),
             visibility: self.one(&[Visibility::Shown, Visibility::Hidden]),
             after: (0..self.below(3)).map(|_| self.id()).collect(),
             limits: (0..self.below(3)).map(|_| self.name()).collect(),
@@ -279,12 +286,10 @@ impl Dice {
             inbox_capacity: self.maybe(|dice| dice.one(&[0, 1, u32::MAX])),
             inbox_overflow: self.one(&[Overflow::Reject, Overflow::DropOldest, Overflow::Wait]),
             progress_interval: self.maybe(Self::duration),
-            input: self.maybe(Self::payload),
-            origin: self.one(&[Origin::Closure, Origin::External, Origin::Executor]),
             disposition: self.one(&[Disposition::Rerunnable, Disposition::OwnerBound]),
             before_settle: self.coin(),
             trace: self.maybe(Self::trace),
-        })
+        }
     }
 
     fn budget(&mut self) -> Budget {
@@ -334,31 +339,34 @@ impl Dice {
             epoch: Epoch(self.small()),
             attempt: self.small(),
             body: self.one(&[Body::Absent, Body::Live]),
-            budgets: (0..self.below(3))
-                .map(|_| (self.name(), self.budget()))
-                .collect(),
             inline: self.coin(),
             stop: self.maybe(Self::stop),
             conclusion: self.maybe(conclusion),
             outcome: self.maybe(Self::outcome),
-            resume: self.maybe(Self::payload),
-            questions: self.maybe(questions),
-            messages: self.maybe(Self::messages),
             progress: self.maybe(Self::payload),
             undelivered: self.small(),
             restarts: self.small(),
-            restarted_at: (0..self.below(3)).map(|_| self.at()).collect(),
-            external_ref: self.maybe(Self::text),
-            abandon: self.maybe(Self::abandon),
-            suspension: self.maybe(Self::payload),
-            grants: self.maybe(Self::grants),
             created_at: self.at(),
             started_at: self.maybe(Self::at),
-            suspended_at: self.maybe(Self::at),
             waits_since: self.maybe(Self::at),
             ended_at: self.maybe(Self::at),
             events: self.any(),
             seq: Seq(self.any()),
+            facts: Facts {
+                budgets: (0..self.below(3))
+                    .map(|_| (self.name(), self.budget()))
+                    .collect(),
+                resume: self.maybe(Self::payload),
+                questions: self.maybe(questions),
+                messages: self.maybe(Self::messages),
+                restarted_at: (0..self.below(3)).map(|_| self.at()).collect(),
+                external_ref: self.maybe(Self::text),
+                abandon: self.maybe(Self::abandon),
+                suspension: self.maybe(Self::payload),
+                grants: self.maybe(Self::grants),
+                suspended_at: self.maybe(Self::at),
+            }
+            .into(),
         }
     }
 
