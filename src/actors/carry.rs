@@ -14,7 +14,7 @@ use super::hooks::Settlements;
 use super::hub::Hub;
 use super::task;
 use super::writer::Asker;
-use crate::engine::{self, Attempt, Live, Work};
+use crate::engine::{self, Attempt, Live, Wish, Work};
 use crate::inbox::Parcel;
 use crate::kernel::{
     Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Reply, Stop, TaskId,
@@ -158,7 +158,7 @@ impl Carrier {
             Effect::CheckIdle { id, epoch } => self.hub.check_idle(id, epoch),
             Effect::Answered(id) => {
                 if let Some(live) = self.hub.live(id) {
-                    live.answered.notify_waiters();
+                    live.notify_answered();
                 }
             }
             Effect::Deliver { id, message } => {
@@ -221,6 +221,7 @@ impl Carrier {
         let record = resume.as_ref().and_then(|_| self.hub.index.get(id));
         let suspension = record.and_then(|record| record.suspension.clone());
         let attempt = Attempt {
+            is_repeatable: live.is_repeatable(),
             live,
             signal,
             epoch,
@@ -228,10 +229,9 @@ impl Carrier {
             is_last,
             resume,
             suspension,
-            wish: Arc::default(),
-            is_repeatable: false,
+            wish: Wish::default(),
         };
-        task::start(&self.hub, manager, attempt).await;
+        task::start(&self.hub, manager, Arc::new(attempt)).await;
     }
 
     /// Whether the body of a task is elsewhere, so that nothing has to be started.

@@ -259,7 +259,9 @@ impl Gate {
 
     /// The same when an attempt ends or is asked to stop, without a permit: it is one letter.
     pub(super) fn say_last(&self, live: &Live, epoch: Epoch) {
-        let mut pace = live.pace();
+        let Some(mut pace) = live.pace_kept() else {
+            return;
+        };
         if let Some(note) = pace.take(epoch) {
             let (id, note) = (live.id, Note::Progress(note));
             self.tell(Input::Said { id, epoch, note });

@@ -7,25 +7,41 @@
 //!
 //! *Not here*: how a body is run and what its end means (`engine`, `kernel`).
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::hub::Hub;
-use crate::engine::{self, Attempt, Live, Reporter};
+use crate::engine::{Attempt, Live, Reporter, Run};
 use crate::kernel::{End, Epoch};
 
 struct TaskActor;
 
-/// What the actor needs to run.
+/// What the actor needs to run: it is polled where it lies.
 struct Errand {
-    attempt: Attempt,
-    span: Span,
-    reporter: Arc<dyn Reporter>,
+    run: Run,
+    /// Who tells the span of the attempt, if somebody listens.
+    narrator: Option<Arc<Narrator>>,
     /// Tells that there is a body, until that has been dropped.
-    presence: watch::Receiver<()>,
+    _presence: watch::Receiver<()>,
+}
+
+impl Future for Errand {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { run, narrator, .. } = &mut *self;
+        let run = Pin::new(run);
+        match narrator {
+            None => run.poll(cx),
+            Some(narrator) => narrator.span.in_scope(|| run.poll(cx)),
+        }
+    }
 }
 
 impl Actor for TaskActor {
@@ -47,14 +63,7 @@ impl Actor for TaskActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some(errand) = state.take() {
-            let Errand {
-                attempt,
-                span,
-                reporter,
-                presence,
-            } = *errand;
-            engine::run(attempt, reporter).instrument(span).await;
-            drop(presence);
+            errand.await;
         }
         myself.stop(None);
         Ok(())
@@ -99,23 +108,23 @@ fn span_of(hub: &Hub, attempt: &Attempt) -> Span {
 
 /// Starts an attempt in an actor of its own below `manager`.
 ///
-/// If it cannot start, as the manager is going down, the attempt is reported lost.
-pub(super) async fn start(hub: &Arc<Hub>, manager: &ActorCell, attempt: Attempt) {
+/// If it cannot start, as the manager is going down, the run is dropped, which reports it lost.
+pub(super) async fn start(hub: &Arc<Hub>, manager: &ActorCell, attempt: Arc<Attempt>) {
     let span = span_of(hub, &attempt);
-    let reporter: Arc<dyn Reporter> = if span.is_disabled() {
-        Arc::<Hub>::clone(hub)
-    } else {
-        let (hub, span) = (Arc::clone(hub), span.clone());
+    let narrator = (!span.is_disabled()).then(|| {
+        let hub = Arc::clone(hub);
         Arc::new(Narrator { hub, span })
+    });
+    let reporter: Arc<dyn Reporter> = match &narrator {
+        None => Arc::<Hub>::clone(hub),
+        Some(narrator) => Arc::<Narrator>::clone(narrator),
     };
     let errand = Box::new(Errand {
-        attempt: attempt.clone(),
-        span,
-        reporter,
-        presence: hub.bodies.subscribe(),
+        run: Run::new(Arc::clone(&attempt), reporter),
+        narrator,
+        _presence: hub.bodies.subscribe(),
     });
     if let Err(error) = Actor::spawn_linked(None, TaskActor, errand, manager.clone()).await {
         tracing::warn!(task = %attempt.live.id, %error, "its actor could not start");
-        engine::lost(&attempt, &**hub, "its actor could not start");
     }
 }

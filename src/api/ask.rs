@@ -184,7 +184,7 @@ impl Context {
         let _parked = Parked::on(self, Wait::Answer);
         let live = &self.attempt.live;
         loop {
-            let mut answered = pin!(live.answered.notified());
+            let mut answered = pin!(live.answered().notified());
             answered.as_mut().enable();
             let record = self.core.hub.index.get(self.id()).ok_or(AskError::Over)?;
             let questions = record.questions.as_deref();

@@ -68,11 +68,8 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(core: Arc<Core>, attempt: Attempt) -> Self {
-        Self {
-            core,
-            attempt: Arc::new(attempt),
-        }
+    pub(super) const fn new(core: Arc<Core>, attempt: Arc<Attempt>) -> Self {
+        Self { core, attempt }
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {

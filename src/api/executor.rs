@@ -233,7 +233,7 @@ pub(super) fn work(
     classifier: Option<Classifier>,
 ) -> Work {
     let core = Arc::clone(core);
-    Work::Many(Arc::new(move |attempt: Attempt| {
+    Work::Many(Arc::new(move |attempt: Arc<Attempt>| {
         let found = core.executors.find(&scope, &kind);
         if let Some(executor) = found.clone().filter(|_| !attempt.is_last) {
             let judge = move |fault: &Fault| executor.retry_if(fault);

@@ -92,7 +92,7 @@ impl TaskBuilder<Again> {
     {
         let core = Arc::clone(&self.core);
         let (body, classifier) = (Arc::new(body), self.retry_if.clone());
-        let work = Work::Many(Arc::new(move |attempt: Attempt| {
+        let work = Work::Many(Arc::new(move |attempt: Arc<Attempt>| {
             if let Some(classifier) = &classifier {
                 attempt.wish.judge_by(Arc::clone(classifier));
             }

@@ -52,6 +52,12 @@ pub(crate) struct HookSet {
     pub(crate) observers: Vec<(Hears, Arc<Hook<Arc<Event>>>)>,
 }
 
+impl HookSet {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.before_settle.is_empty() && self.observers.is_empty()
+    }
+}
+
 impl<A: 'static> Hook<A> {
     pub(crate) fn new(
         title: String,

@@ -4,12 +4,14 @@
 //! 1. One `Live` per accepted task, shared by its handles, its attempts and the index of live
 //!    tasks.
 //! 2. `done` is set once, when the settled record is durable.
+//! 3. What few tasks need is made when it is needed: it is then as if no attempt but the first had
+//!    begun, and a later one makes it when it begins.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
@@ -29,9 +31,9 @@ pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 /// How attempts of a task are made.
 pub(crate) enum Work {
     /// A closure that can be called once.
-    Once(Box<dyn FnOnce(Attempt) -> BodyFuture + Send>),
+    Once(Box<dyn FnOnce(Arc<Attempt>) -> BodyFuture + Send>),
     /// A closure or executor that can be called for each attempt.
-    Many(Arc<dyn Fn(Attempt) -> BodyFuture + Send + Sync>),
+    Many(Arc<dyn Fn(Arc<Attempt>) -> BodyFuture + Send + Sync>),
     /// There is no body here; this cancels what runs elsewhere.
     Callback(CancelCall),
     /// It has been used up or dropped.
@@ -44,22 +46,32 @@ pub(crate) struct Live {
     pub(crate) spec: Arc<Spec>,
     pub(crate) inbox: Inbox,
     dead: Arc<DeadLetters>,
-    /// The newest task below it that has settled since its body began.
-    news: Mutex<Option<TaskId>>,
     pub(crate) done: SetOnce<Arc<Record>>,
-    /// Wakes a body that awaits answers, which stand in the record.
-    pub(crate) answered: Notify,
     work: Mutex<Work>,
     /// The signal of the newest attempt. Each has its own: a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
     epoch: AtomicU32,
     /// When it last gave a sign of life, in microseconds of the manager's clock.
     activity: AtomicU64,
+    /// Made when the first of it is needed.
+    extras: OnceLock<Box<Extras>>,
+}
+
+/// What the process holds of a task that does more than run.
+#[derive(Debug)]
+struct Extras {
+    /// The newest task below it that has settled since its body began.
+    news: Mutex<Option<TaskId>>,
+    /// Wakes a body that awaits answers, which stand in the record.
+    answered: Notify,
     park: Mutex<Park>,
     pace: Mutex<Pace>,
     /// The hooks that its asker gave it.
     hooks: Mutex<HookSet>,
 }
+
+/// The first epoch of nearly all tasks; only the next lives of an id begin with a later one.
+const FIRST: Epoch = Epoch(1);
 
 /// How many things a body awaits, and what the manager has to hear of it.
 #[derive(Debug, Default)]
@@ -104,52 +116,56 @@ impl Live {
             spec,
             inbox,
             dead,
-            news: Mutex::default(),
             done: SetOnce::new(),
-            answered: Notify::const_new(),
             work: Mutex::new(work),
             signal: Mutex::default(),
             epoch: AtomicU32::new(0),
             activity: AtomicU64::new(0),
-            park: Mutex::default(),
-            pace: Mutex::default(),
-            hooks: Mutex::default(),
+            extras: OnceLock::new(),
         }
     }
 
     /// Gives it its own hooks.
     pub(crate) fn set_hooks(&self, hooks: HookSet) {
-        *lock(&self.hooks) = hooks;
+        if self.extras.get().is_some() || !hooks.is_empty() {
+            *lock(&self.extras().hooks) = hooks;
+        }
     }
 
     /// Its own hooks.
     pub(crate) fn hooks(&self) -> HookSet {
-        lock(&self.hooks).clone()
+        let extras = self.extras.get();
+        extras.map_or_else(HookSet::default, |extras| lock(&extras.hooks).clone())
     }
 
     /// Whether observers of its own are to hear of it.
     pub(crate) fn is_observed(&self) -> bool {
-        !lock(&self.hooks).observers.is_empty()
+        let extras = self.extras.get();
+        extras.is_some_and(|extras| !lock(&extras.hooks).observers.is_empty())
     }
 
     /// A new attempt begins: its epoch is the current one from here on. Gives its signal.
     pub(crate) fn begin(&self, epoch: Epoch, now_micros: u64) -> Arc<Signal> {
         let mut newest = lock(&self.signal);
-        if epoch > Epoch::default().next() {
+        if epoch > FIRST {
             *newest = Arc::default();
         }
         let signal = Arc::clone(&newest);
         drop(newest);
         self.epoch.store(epoch.0, Ordering::Release);
         self.touch(now_micros);
-        // A letter of before may have been lost with a manager.
-        self.park().is_told = false;
-        *self.pace() = Pace::of(epoch);
         // What an attempt before left behind may wait for messages that are not for it.
         self.inbox.stir();
-        self.answered.notify_waiters();
-        *lock(&self.news) = None;
+        if epoch > FIRST {
+            self.extras().begin(epoch);
+        } else if let Some(extras) = self.extras.get() {
+            extras.begin(epoch);
+        }
         signal
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.get_or_init(Box::default)
     }
 
     /// The attempt of this epoch is over: until another begins, none is the current one.
@@ -185,21 +201,45 @@ impl Live {
     }
 
     pub(crate) fn pace(&self) -> MutexGuard<'_, Pace> {
-        lock(&self.pace)
+        let extras = self.extras();
+        fence(Ordering::SeqCst);
+        lock(&extras.pace)
+    }
+
+    /// The same, if it was ever asked for: otherwise no note is held.
+    ///
+    /// Whoever holds a note back looks after that whether the body was asked to stop, and whoever
+    /// asks looks after that for a note: one of them sees the other.
+    pub(crate) fn pace_kept(&self) -> Option<MutexGuard<'_, Pace>> {
+        fence(Ordering::SeqCst);
+        self.extras.get().map(|extras| lock(&extras.pace))
     }
 
     pub(crate) fn park(&self) -> MutexGuard<'_, Park> {
-        lock(&self.park)
+        lock(&self.extras().park)
+    }
+
+    /// Wakes whoever awaits answers to questions of its body.
+    pub(crate) fn notify_answered(&self) {
+        // Who asks for the wake-up looks into the record after that, and this was changed before.
+        if let Some(extras) = self.extras.get() {
+            extras.answered.notify_waiters();
+        }
+    }
+
+    /// The wake-up of those who await answers.
+    pub(crate) fn answered(&self) -> &Notify {
+        &self.extras().answered
     }
 
     /// A task below it has settled.
     pub(crate) fn note_news(&self, child: TaskId) {
-        *lock(&self.news) = Some(child);
+        *lock(&self.extras().news) = Some(child);
     }
 
     /// A task below it that has settled since its body began.
     pub(crate) fn news(&self) -> Option<TaskId> {
-        *lock(&self.news)
+        self.extras.get().and_then(|extras| *lock(&extras.news))
     }
 
     /// Closes the inbox: what nobody has read becomes dead letters. Tells how many messages were
@@ -234,6 +274,11 @@ impl Live {
         }
     }
 
+    /// Whether its work can be called again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        matches!(&*lock(&self.work), Work::Many(_))
+    }
+
     /// Drops the work of a task that will not run, where its destructor can harm nobody.
     pub(crate) fn discard_work(&self) {
         let work = std::mem::replace(&mut *lock(&self.work), Work::Spent);
@@ -244,6 +289,30 @@ impl Live {
         // Outside a runtime it is a caller's own thread, which may wait for the destructor.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move { drop(doomed) });
+        }
+    }
+}
+
+impl Extras {
+    /// A new attempt begins.
+    fn begin(&self, epoch: Epoch) {
+        // A letter of before may have been lost with a manager.
+        lock(&self.park).is_told = false;
+        *lock(&self.pace) = Pace::of(epoch);
+        self.answered.notify_waiters();
+        *lock(&self.news) = None;
+    }
+}
+
+/// Those of the first attempt.
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            news: Mutex::default(),
+            answered: Notify::const_new(),
+            park: Mutex::default(),
+            pace: Mutex::new(Pace::of(FIRST)),
+            hooks: Mutex::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ mod pace;
 mod signal;
 mod unwind;
 
-pub(crate) use attempt::{Attempt, Reporter, Verdict, lost, run};
+pub(crate) use attempt::{Attempt, Reporter, Run, Verdict, Wish};
 pub(crate) use callback::{CancelCall, call_back};
 pub use failure::Failure;
 pub(crate) use failure::cut;

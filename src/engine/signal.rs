@@ -5,9 +5,12 @@
 //! 2. Everybody who waits is woken after the level was raised, so no wake-up is lost: a waiter
 //!    registers before it looks.
 //! 3. An interrupt stays until it is taken, by one taker; the newest one counts.
+//! 4. One waits for force: whoever runs the body. The signal keeps nothing of it beyond its end.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +33,8 @@ struct Request {
     interrupt: Option<Arc<Interrupt>>,
     /// A view for code that wants a token; made when somebody asks for it.
     token: Option<CancellationToken>,
+    /// Woken by force.
+    runner: Option<Waker>,
 }
 
 impl Signal {
@@ -50,7 +55,10 @@ impl Signal {
     /// Tells the runner to drop the body.
     pub(crate) fn force(&self) {
         self.forced.store(true, Ordering::Release);
-        self.raised.notify_waiters();
+        let runner = self.request().runner.take();
+        if let Some(runner) = runner {
+            runner.wake();
+        }
     }
 
     pub(crate) fn is_asked(&self) -> bool {
@@ -100,15 +108,33 @@ impl Signal {
 
     /// Waits until the body shall be dropped.
     pub(crate) async fn forced(&self) {
-        loop {
-            let raised = self.raised.notified();
-            tokio::pin!(raised);
-            raised.as_mut().enable();
-            if self.forced.load(Ordering::Acquire) {
-                return;
+        poll_fn(|cx| self.poll_forced(cx)).await;
+    }
+
+    /// Whether the body shall be dropped; if not, who asked last is woken when it shall.
+    pub(super) fn poll_forced(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_forced() {
+            let mut request = self.request();
+            match &mut request.runner {
+                Some(runner) => runner.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
             }
-            raised.await;
         }
+        // Looked at after the waker is there: force looks for it after it was set.
+        if self.is_forced() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Nobody waits for force any more.
+    pub(super) fn over(&self) {
+        self.request().runner = None;
+    }
+
+    fn is_forced(&self) -> bool {
+        self.forced.load(Ordering::Acquire)
     }
 
     /// The request to stop as a token, cancelled when it is made.

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::failure::cut;
 
@@ -19,14 +19,18 @@ const PAYLOAD_DROPS_MAX: u32 = 8;
 pub(crate) async fn catch<T>(
     mut future: Pin<&mut (dyn Future<Output = T> + Send)>,
 ) -> Result<T, String> {
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(payload) => Poll::Ready(Err(message_of(payload))),
-        },
-    )
-    .await
+    poll_fn(|cx| catch_poll(future.as_mut(), cx)).await
+}
+
+/// Polls `future` once; a panic is its end and becomes its message.
+pub(super) fn catch_poll<T>(
+    future: Pin<&mut (dyn Future<Output = T> + Send)>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, String>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(payload) => Poll::Ready(Err(message_of(payload))),
+    }
 }
 
 /// Calls `make`; a panic becomes its message.
