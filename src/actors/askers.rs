@@ -12,10 +12,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::writer::Asker;
-use crate::kernel::Ticket;
+use crate::kernel::{IdHash, Ticket};
 
 #[derive(Debug, Default)]
-pub(super) struct Askers(Mutex<HashMap<Ticket, Asker>>);
+pub(super) struct Askers(Mutex<HashMap<Ticket, Asker, IdHash>>);
 
 impl Askers {
     /// Takes those whose answers will come.
@@ -40,7 +40,7 @@ impl Askers {
         tokio::spawn(async move { drop(all) });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ticket, Asker>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ticket, Asker, IdHash>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -93,7 +93,7 @@ impl Carrier {
             for live in observed {
                 self.hub.observe(&live, before);
             }
-            self.hub.outbox.push(0, batch.events.clone());
+            self.hub.publish(&batch.events);
             for event in &batch.events {
                 self.hub.wake_for(event);
             }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -97,6 +97,8 @@ pub(crate) struct Hub {
     hosts: RwLock<Hosts>,
     pub(super) commits: Mailbox<Commit>,
     pub(super) outbox: Mailbox<Vec<Arc<Event>>>,
+    /// Whoever holds it publishes.
+    pub(super) press: Mutex<()>,
     pub(super) guard: SetOnce<ActorRef<Order>>,
     /// Each body that may still be polled holds a receiver.
     pub(super) bodies: watch::Sender<()>,
@@ -142,6 +144,7 @@ impl Hub {
             bounds,
             commits: Mailbox::new(),
             outbox: Mailbox::new(),
+            press: Mutex::default(),
             guard: SetOnce::new(),
             bodies: watch::Sender::new(()),
             askers: RwLock::default(),

@@ -36,6 +36,11 @@ impl Part {
 }
 
 impl Sabotage {
+    /// Whether this part is to be broken.
+    pub(super) fn awaits(&self, part: Part) -> bool {
+        self.0.load(Ordering::Acquire) & part.bit() != 0
+    }
+
     /// Panics if this part was to be broken; it works again afterwards.
     pub(super) fn strike(&self, part: Part) {
         let bits = self.0.fetch_and(!part.bit(), Ordering::AcqRel);

@@ -61,7 +61,10 @@ impl Hub {
 
     /// Lets a task be woken again.
     pub(crate) fn acknowledge_wake(&self, id: TaskId) {
-        self.waker.told.remove(&id);
+        // Without anybody to be told no task was ever woken.
+        if self.waker.call.initialized() {
+            self.waker.told.remove(&id);
+        }
     }
 
     /// Whether no body of the task runs or will run by itself.

@@ -189,8 +189,7 @@ pub struct TaskHandle<T> {
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn of_live(core: Arc<Core>, live: Arc<Live>) -> Self {
-        let record = core.hub.index.get(live.id);
+    pub(super) fn of_live(core: Arc<Core>, live: Arc<Live>, record: Option<&Record>) -> Self {
         let has_started = record.is_none_or(|record| record.started_at.is_some());
         let admitted = if has_started {
             Admitted::Started

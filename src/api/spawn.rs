@@ -18,7 +18,7 @@ use super::builder::{Again, INBOX_CAPACITY_DEFAULT, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
 use super::executor;
-use super::handle::{TaskHandle, TaskRef};
+use super::handle::TaskHandle;
 use super::hooks::LimitReached;
 use super::identity::inherit;
 use super::payload::{DEPTH_MAX, is_too_deep, to_text};
@@ -182,8 +182,13 @@ impl<Mode> TaskBuilder<Mode> {
         let (other, error) = match asked.await {
             Ok(Ok(Accepted::New(_))) => {
                 drop(links);
-                let handle = TaskHandle::of_live(core, live);
-                wait_if_inline(&handle.task()).await;
+                let record = core.hub.index.get(id);
+                let handle = TaskHandle::of_live(core, live, record.as_deref());
+                // The back pressure of a full limit that lets tasks run inline: who asks waits for
+                // the end. How it ended is told by the handle, also when the manager went first.
+                if record.is_some_and(|record| record.inline) {
+                    let _ended = Box::pin(handle.settled()).await.is_ok();
+                }
                 return Ok(handle);
             }
             // It may exist: work and links stay.
@@ -217,14 +222,6 @@ pub(super) fn inbox_of(spec: &Spec) -> Inbox {
         Origin::Closure | Origin::Executor => spec.inbox_capacity.unwrap_or(INBOX_CAPACITY_DEFAULT),
     };
     Inbox::new(capacity, spec.inbox_overflow)
-}
-
-/// The back pressure of a full limit that lets tasks run inline: who asks waits for the end.
-async fn wait_if_inline(task: &TaskRef) {
-    if task.is_inline() {
-        // How it ended is told by its handle, also when the manager went before it did.
-        let _ended = task.settled().await.is_ok();
-    }
 }
 
 fn discard_work(id: TaskId, work: Work) {

@@ -160,8 +160,11 @@ impl Manager {
 
 /// Waits until a task has settled; inside a body the body counts as waiting meanwhile.
 pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
-    let is_done = task.live().is_some_and(|live| live.done.get().is_some());
-    let _parked = if is_done { None } else { park(task) };
+    let done = task.live().and_then(|live| live.done.get().cloned());
+    if let Some(record) = done {
+        return Ok(record);
+    }
+    let _parked = park(task);
     settled_here(task).await
 }
 

@@ -247,7 +247,8 @@ impl Run {
         };
         // What they hold is the user's, and may be dropped here for the last time.
         if let Err(panic) = dispose(classifiers) {
-            tracing::warn!(task = %self.attempt.live.id, panic, "what judges its failures panicked");
+            let task = self.attempt.live.id;
+            tracing::warn!(%task, panic, "what judges its failures panicked");
         }
         judged
     }

@@ -83,6 +83,12 @@ impl Feed {
         self.changed.notify_waiters();
     }
 
+    /// Whether there is no subscription at all at the moment: nobody would be woken.
+    pub(crate) fn has_no_listener(self: &Arc<Self>) -> bool {
+        // Each subscription holds on to the feed, and beside them its manager alone does.
+        Arc::strong_count(self) == 1
+    }
+
     /// The number of the newest event told.
     pub(crate) fn newest(&self) -> Seq {
         self.read().newest()

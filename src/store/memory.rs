@@ -14,7 +14,7 @@ use super::{
     Batch, EVENTS_PAGE_MAX, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy,
     check_order, check_settled,
 };
-use crate::kernel::{Event, Record, Scope, Seq, TaskId};
+use crate::kernel::{Event, IdHash, Record, Scope, Seq, TaskId};
 
 /// How many events a [`MemoryStore`] keeps unless told otherwise: some megabytes of small ones.
 pub const HISTORY_DEFAULT: usize = 65_536;
@@ -28,7 +28,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Kept {
     seq: Seq,
-    records: HashMap<TaskId, Arc<Record>>,
+    records: HashMap<TaskId, Arc<Record>, IdHash>,
     history: VecDeque<Arc<Event>>,
     closed: BTreeSet<Scope>,
     lease: Lease,
@@ -125,7 +125,7 @@ impl Store for MemoryStore {
 impl Kept {
     fn check_records(&self, records: &[Arc<Record>]) -> Result<(), StoreError> {
         // Of the batch's own records only settled ones can forbid a later one.
-        let mut settled: HashMap<TaskId, &Record> = HashMap::new();
+        let mut settled: HashMap<TaskId, &Record, IdHash> = HashMap::default();
         for record in records {
             if let Some(kept) = self.records.get(&record.id) {
                 check_settled(kept, record)?;

@@ -24,7 +24,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::kernel::{Event, Record, Scope, Seq, State, TaskId};
+use crate::kernel::{Event, IdHash, Record, Scope, Seq, State, TaskId};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::FaultyStore;
 pub use lease::{DRIFT_MAX, Holder, LEASE_TTL, Lease, LeaseAsk, Owner, Tenure, Verdict, Watch};
@@ -70,7 +70,7 @@ impl Batch {
         if self.records.len() < 2 && self.removed.is_empty() {
             return;
         }
-        let mut overtaken: HashSet<TaskId> = self.removed.iter().copied().collect();
+        let mut overtaken: HashSet<TaskId, IdHash> = self.removed.iter().copied().collect();
         self.records.reverse();
         self.records.retain(|record| overtaken.insert(record.id));
         self.records.reverse();
