@@ -104,7 +104,7 @@ pub use kernel::Date;
 pub use kernel::KeptMessage;
 pub use kernel::Trace;
 pub use kernel::{
-    Answer, Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Fault, FaultKind,
+    Answer, Body, CancelReport, Cause, Class, ClassFull, ClassName, Event, Facts, Fault, FaultKind,
     Filter, Interrupt, InvalidText, Jitter, Key, Kind, LateSuccess, Limit, Name, OnParentEnd,
     Outcome, Payload, Question, Questions, Reach, Record, Refusal, Requester, RestartPolicy, Retry,
     Scope, Seq, State, Stop, StopPolicy, TaskId, Timestamp, Wait, What, WhenFull,
