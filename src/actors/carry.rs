@@ -310,9 +310,11 @@ impl Carrier {
         }
     }
 
-    /// What a settled task needs no more: its inbox, and the time of its hooks.
+    /// What a settled task needs no more: its inbox, and the time of its hooks. No run of it will
+    /// acknowledge a wake.
     fn close(&mut self, id: TaskId) {
         self.settlements.over(id);
+        self.hub.acknowledge_wake(id);
         let Some(live) = self.hub.live(id) else {
             return;
         };

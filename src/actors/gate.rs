@@ -1,7 +1,8 @@
 //! The door to the manager: bounded, with a lane of its own for control.
 //!
 //! # Invariants
-//! 1. Control (cancel, shutdown, deadlines) goes ahead of reports, and those ahead of new work.
+//! 1. Control (cancel, shutdown) goes ahead of reports and deadlines, in the order in which these
+//!    came, and those go ahead of new work.
 //! 2. Asks and notes are bounded by permits, which are given back when they are answered or
 //!    durable; those of cancels when they are decided. Reports need no permit: there is at most one
 //!    per attempt, and one about what its body awaits.
@@ -57,6 +58,15 @@ impl Letter {
     /// Whether it may begin another life of an id.
     pub(super) fn may_reuse(&self) -> bool {
         matches!(self, Self::Ask(Ask::Spawn { reuse, .. }) if *reuse == Reuse::Allowed)
+    }
+
+    /// The task that it asks for.
+    pub(super) fn spawns(&self) -> Option<TaskId> {
+        if let Self::Ask(Ask::Spawn { live, .. }) = self {
+            Some(live.id)
+        } else {
+            None
+        }
     }
 }
 
@@ -218,7 +228,7 @@ impl Gate {
     /// Hands in what a body says; waits while too much of that is not durable yet.
     pub(crate) async fn say(&self, id: TaskId, epoch: Epoch, note: Note) -> Result<(), Shut> {
         let permit = self.permit(&self.notes).await?;
-        self.letters.push(
+        self.letters.push_and_go_on(
             TASKS,
             Letter::Said {
                 id,
@@ -250,7 +260,7 @@ impl Gate {
                 note,
                 permit,
             };
-            self.letters.push(TASKS, letter);
+            self.letters.push_and_go_on(TASKS, letter);
         }
         drop(pace);
         self.check_after_push();
@@ -284,7 +294,7 @@ impl Gate {
     }
 
     pub(super) fn active(&self, id: TaskId, epoch: Epoch, at: Timestamp) {
-        self.tell(Input::Active { id, epoch, at });
+        self.tell_and_go_on(Input::Active { id, epoch, at });
     }
 
     pub(super) fn stuck(&self, id: TaskId, epoch: Epoch, reason: Arc<str>) {
@@ -300,7 +310,7 @@ impl Gate {
     }
 
     pub(super) fn hooks_begun(&self, id: TaskId, turn: Seq) {
-        self.tell(Input::HooksBegun { id, turn });
+        self.tell_and_go_on(Input::HooksBegun { id, turn });
     }
 
     pub(super) fn hooks_over(&self, id: TaskId, turn: Seq, failures: Vec<Arc<str>>) {
@@ -320,8 +330,15 @@ impl Gate {
         self.check_after_push();
     }
 
+    fn tell_and_go_on(&self, fact: Input) {
+        let letter = Letter::Told(Box::new(fact));
+        self.letters.push_and_go_on(TASKS, letter);
+        self.check_after_push();
+    }
+
+    /// A deadline may be over. Who ended before it is heard first.
     pub(super) fn tick(&self) {
-        self.letters.push(CONTROL, Letter::Tick);
+        self.letters.push(TASKS, Letter::Tick);
     }
 
     pub(super) fn take(&self, max: usize, into: &mut Vec<Letter>) -> bool {

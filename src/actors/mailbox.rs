@@ -6,7 +6,8 @@
 //! # Invariants
 //! 1. While items wait and an actor is attached, a `Wake` is on its way or being handled.
 //! 2. Lanes are taken in order, each first in first out, so a lower lane number goes ahead.
-//! 3. The lock is held for pushes and moves only, never across user code or an `.await`.
+//! 3. Who pushes and then runs code of a user leaves the actor to any thread.
+//! 4. The lock is held for pushes and moves only, never across user code or an `.await`.
 //!
 //! *Not here*: how many items there can be, which the permits of the `gate` bound.
 
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ractor::ActorRef;
+use tokio::runtime::Handle;
 
 /// "Something waits in your mailbox."
 #[derive(Debug)]
@@ -44,9 +46,26 @@ impl<T, const LANES: usize> Mailbox<T, LANES> {
     }
 
     pub(super) fn push(&self, lane: usize, item: T) {
+        self.push_and_tell(lane, item);
+    }
+
+    /// The same, before code of a user goes on here, which may block this thread.
+    ///
+    /// A worker of tokio runs the task that it woke last itself, and no other worker takes it over;
+    /// so the actor must not be that one.
+    pub(super) fn push_and_go_on(&self, lane: usize, item: T) {
+        if self.push_and_tell(lane, item)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            drop(runtime.spawn(std::future::ready(())));
+        }
+    }
+
+    /// Tells whether the actor was woken for it.
+    fn push_and_tell(&self, lane: usize, item: T) -> bool {
         let mut inner = self.lock();
         inner.lanes[lane].push_back(item);
-        inner.wake();
+        inner.wake()
     }
 
     /// Takes up to `max` items of each lane into `into`; tells whether some are left.
@@ -97,14 +116,15 @@ impl<T, const LANES: usize> Mailbox<T, LANES> {
 }
 
 impl<T, const LANES: usize> Inner<T, LANES> {
-    fn wake(&mut self) {
+    fn wake(&mut self) -> bool {
         if self.is_awake {
-            return;
+            return false;
         }
         if let Some(actor) = &self.actor {
             // An actor that is gone leaves the items here for its successor.
             self.is_awake = actor.cast(Wake).is_ok();
         }
+        self.is_awake
     }
 }
 

@@ -119,7 +119,7 @@ impl Desk {
         let mut commit = self.new_commit();
         let mut letters = std::mem::take(&mut self.letters);
         for letter in letters.drain(..) {
-            if letter.may_reuse() {
+            if letter.may_reuse() || letter.spawns().is_some_and(|id| self.supervisor.drops(id)) {
                 // The end of one life is carried out before the next one of the same id begins.
                 let next = self.new_commit();
                 self.hand_over(std::mem::replace(&mut commit, next));

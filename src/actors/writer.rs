@@ -12,6 +12,7 @@
 //!
 //! *Not here*: what the effects do (`carry`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,9 +192,7 @@ impl Pen {
     async fn write_all(&mut self, manager: &ActorCell) -> Result<(), StoreError> {
         let mut commits = std::mem::take(&mut self.commits);
         while !commits.is_empty() {
-            let apart = commits.iter().skip(1).position(|commit| commit.is_apart);
-            let end = apart.map_or(commits.len(), |at| at + 1);
-            let draft = self.gather(commits.drain(..end));
+            let draft = self.gather(commits.drain(..shared(&commits)));
             self.make_durable(&draft.batch).await?;
             self.follow(draft, manager).await;
         }
@@ -299,6 +298,22 @@ impl Pen {
         }
         result
     }
+}
+
+/// How many of these turns may share a batch: up to one that must not, or that keeps another life
+/// of a task which an earlier one of them drops.
+fn shared(commits: &[Commit]) -> usize {
+    let mut dropped = HashSet::new();
+    let is_apart = |commit: &Commit| {
+        let is_apart = commit.is_apart
+            || !dropped.is_empty()
+                && (commit.step.records.iter()).any(|record| dropped.contains(&record.id));
+        dropped.extend(commit.step.removed.iter().copied());
+        is_apart
+    };
+    // The first one begins the batch, whatever it says of itself.
+    let apart = commits.iter().map(is_apart).skip(1).position(|it| it);
+    apart.map_or(commits.len(), |at| at + 1)
 }
 
 /// Appends; the first one costs nothing.

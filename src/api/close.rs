@@ -28,8 +28,8 @@ impl ScopeRef {
     /// kept may still spawn children. It returns when those that are cancelled have settled, within
     /// the grace, the [`abort_window`](crate::Builder::abort_window) and half a second.
     ///
-    /// The scope stays closed as long as the manager lives; after a restart of the process, say so
-    /// with [`Builder::closed_scope`](crate::Builder::closed_scope).
+    /// The scope stays closed until it is opened again; a store keeps that beyond the process.
+    /// [`Builder::closed_scope`](crate::Builder::closed_scope) closes one from the beginning.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

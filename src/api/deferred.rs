@@ -45,6 +45,10 @@ pub enum RestartError {
     /// Its body was a closure, which is gone.
     #[error("task {0} had no executor; spawn it anew")]
     NoExecutor(TaskId),
+    /// What it was given cannot be read any more: an earlier version took values that are nested
+    /// too deep for that. Spawn it anew.
+    #[error("the input of task {0} cannot be read: {1}")]
+    Unreadable(TaskId, #[source] serde_json::Error),
     /// It was not taken.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -192,7 +196,11 @@ impl TaskRef {
         };
         let core = Arc::clone(self.core());
         let input = record.spec.input.as_ref();
-        let input = input.and_then(|input| serde_json::from_str(input.as_json()).ok());
+        let input = match input {
+            Some(input) => serde_json::from_str(input.as_json())
+                .map_err(|error| RestartError::Unreadable(id, error))?,
+            None => Value::Null,
+        };
         let mut builder = TaskBuilder::new(core, Ok(record.scope().clone()));
         let mut spec = record.spec.as_ref().clone();
         spec.after.clear();
@@ -207,9 +215,7 @@ impl TaskRef {
         builder.spec = Some(spec);
         builder.id = Some(id);
         builder.reuse = Reuse::Allowed;
-        Ok(builder
-            .spawn_kind(kind.as_str(), input.unwrap_or(Value::Null))
-            .await?)
+        Ok(builder.spawn_kind(kind.as_str(), input).await?)
     }
 }
 

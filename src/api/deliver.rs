@@ -15,6 +15,7 @@ use super::context;
 use super::core::Core;
 use super::handle::TaskRef;
 use super::interrupt::interrupt;
+use super::payload::to_value;
 use super::send::{Address, SendError, SendMode};
 use super::spawn::PAYLOAD_BYTES_MAX;
 use super::wait::Parked;
@@ -34,7 +35,7 @@ pub(super) struct Mail {
 
 /// A message of the body that runs here, or of the host.
 pub(super) fn mail(message: impl Serialize, mode: SendMode) -> Result<Mail, SendError> {
-    let message = serde_json::to_value(message).map_err(SendError::Encode)?;
+    let message = to_value(message).map_err(SendError::Encode)?;
     let from = context::current().map_or(Sender::Host, |here| Sender::Task(here.id()));
     Ok(Mail {
         from,

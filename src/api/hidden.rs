@@ -124,7 +124,7 @@ impl ScopeRef {
         let bad = [State::Failed, State::TimedOut, State::Interrupted];
         let filter = bad.into_iter().fold(filter, Filter::state);
         let mut page = Page::first(PAGE_MAX).oldest_first();
-        let (mut failed, mut newest) = (Vec::new(), heard);
+        let (mut failed, mut newest) = (Vec::new(), Seq::default());
         loop {
             let listing = self.core.hub.index.list(&filter, &page);
             for record in listing.records {

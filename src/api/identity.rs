@@ -87,8 +87,7 @@ impl<Mode> TaskBuilder<Mode> {
     /// task.
     ///
     /// The key is bound to its task for the key window, longer if the task lives longer. Other
-    /// wishes under the same key are refused. Not compared are the body, the id, linked tokens and
-    /// the capacity of the inbox.
+    /// wishes under the same key are refused. Not compared are the body, the id and linked tokens.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -8,6 +8,7 @@
 
 use serde::Serialize;
 use serde::ser::Error as _;
+use serde_json::Value;
 
 /// Most arrays and objects within each other: `serde_json` reads no more of them.
 pub(super) const DEPTH_MAX: usize = 127;
@@ -16,10 +17,33 @@ pub(super) const DEPTH_MAX: usize = 127;
 pub(super) fn to_text(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     if is_too_deep(&text) {
-        let why = format!("it has more than {DEPTH_MAX} levels of arrays and objects");
-        return Err(serde_json::Error::custom(why));
+        return Err(too_deep());
     }
     Ok(text)
+}
+
+/// The value as such, unless it is too deep: whoever drops or copies it must not run out of stack.
+pub(super) fn to_value(value: impl Serialize) -> Result<Value, serde_json::Error> {
+    let value = serde_json::to_value(value)?;
+    if has_more_levels(&value, DEPTH_MAX) {
+        return Err(too_deep());
+    }
+    Ok(value)
+}
+
+/// Whether there are more arrays and objects within each other than these levels.
+fn has_more_levels(value: &Value, levels: usize) -> bool {
+    let goes_on = |inner: &Value| has_more_levels(inner, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(goes_on),
+        Value::Object(fields) => levels == 0 || fields.values().any(goes_on),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn too_deep() -> serde_json::Error {
+    let why = format!("it has more than {DEPTH_MAX} levels of arrays and objects");
+    serde_json::Error::custom(why)
 }
 
 /// Whether a text is deeper than [`DEPTH_MAX`].

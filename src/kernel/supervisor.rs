@@ -258,6 +258,12 @@ impl Supervisor {
         step
     }
 
+    /// Whether what was not taken yet drops the record of this task. A further life of that id
+    /// needs a batch of its own: within one a removal counts more.
+    pub fn drops(&self, id: TaskId) -> bool {
+        self.out.removed.contains(&id)
+    }
+
     /// When the next [`Input::Tick`] is due.
     pub fn next_tick(&self) -> Option<Timestamp> {
         let alarm = self.alarms.first().map(|(at, _, _)| *at);

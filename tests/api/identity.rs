@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use understory::{
-    Admitted, Cancel, Class, Context, Failure, Filter, Manager, Page, Refusal, SpawnError, State,
-    TaskId, labels,
+    Admitted, Cancel, Class, Context, Failure, Filter, Manager, Page, Refusal, Seq, SpawnError,
+    State, TaskId, labels,
 };
 
-use crate::stage::{feed_of, sees, soon, until_cancelled};
+use crate::stage::{feed_of, sees, settle_down, soon, until_cancelled};
 
 const ID: TaskId = TaskId::from_u128(7);
 
@@ -258,4 +258,69 @@ async fn what_a_body_spawns_has_its_provenance_and_explicit_labels_win() {
             .join(" ")
     });
     assert_eq!(shown, ["agent=a1 run=r1", "agent=a2 run=r1", ""]);
+}
+
+/// An id whose record goes in the same moment in which it is asked for again: what is dropped and
+/// what is accepted may share a turn of the manager.
+#[tokio::test]
+async fn p1_id_that_is_pruned_and_asked_for_in_one_turn_is_another_kept_task() {
+    let manager = Manager::in_memory();
+    let first = manager.scope("s").task("t").id(ID).spawn(nothing).await;
+    soon(first.unwrap()).await.unwrap();
+
+    let all = Filter::all();
+    let prune = manager.prune(manager.now(), &all, Seq(u64::MAX));
+    let again = manager.scope("s").task("t").id(ID).spawn(until_told);
+    let (pruned, again) = tokio::join!(prune, again);
+
+    assert_eq!(pruned.unwrap()[&State::Completed], 1);
+    let again = again.unwrap();
+    assert!(again.is_new());
+    assert_eq!(manager.get(ID).map(|record| record.id), Some(ID));
+    again.send("go").await.unwrap();
+    assert_eq!(soon(again).await.unwrap(), "\"go\"");
+}
+
+/// The same in two turns that wait for the store together.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn p1_id_that_is_pruned_and_asked_for_while_the_store_is_busy_is_another_kept_task() {
+    use std::sync::Arc;
+    use understory::store::{FaultyStore, MemoryStore, Store};
+
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let manager = Manager::builder().store(Arc::clone(&store));
+    let manager = manager.build().unwrap();
+    let first = manager.scope("s").task("t").id(ID).spawn(nothing).await;
+    soon(first.unwrap()).await.unwrap();
+
+    store.hold();
+    let other = manager.scope("s").task("other").spawn(nothing);
+    let (all, now) = (Filter::all(), manager.now());
+    let others = async {
+        soon(store.until_held(1)).await;
+        let prune = manager.prune(now, &all, Seq(u64::MAX));
+        let again = async {
+            // Several turns of the manager later.
+            settle_down().await;
+            manager.scope("s").task("t").id(ID).spawn(until_told).await
+        };
+        let release = async {
+            settle_down().await;
+            settle_down().await;
+            store.release();
+        };
+        tokio::join!(prune, again, release)
+    };
+    let (other, (pruned, again, ())) = tokio::join!(other, others);
+
+    other.unwrap();
+    assert_eq!(pruned.unwrap()[&State::Completed], 1);
+    let again = again.unwrap();
+    assert!(again.is_new());
+    let kept = store.load().unwrap().records;
+    assert_eq!(kept.iter().filter(|record| record.id == ID).count(), 1);
+    assert_eq!(manager.get(ID).map(|record| record.id), Some(ID));
+    again.send("go").await.unwrap();
+    assert_eq!(soon(again).await.unwrap(), "\"go\"");
 }

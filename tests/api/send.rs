@@ -300,3 +300,17 @@ async fn p7_holders_of_a_name_share_no_message() {
 
     assert_eq!(accepted, u64::try_from(read.len()).unwrap() + unread);
 }
+
+#[tokio::test]
+async fn message_that_is_nested_too_deep_is_refused() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t").spawn(until_end);
+    let task = task.await.unwrap();
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+
+    let refused = task.send(nested(128)).await;
+    assert!(matches!(refused, Err(SendError::Encode(_))), "{refused:?}");
+    task.send(nested(126)).await.unwrap();
+    task.send("end").await.unwrap();
+    assert_eq!(soon(task).await.unwrap(), [nested(126)]);
+}

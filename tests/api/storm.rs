@@ -170,7 +170,6 @@ async fn p4_busy_loop_is_abandoned_not_awaited() {
         let may_end = Arc::clone(&may_end);
         |_| async move {
             begun.send(()).unwrap();
-            tokio::task::yield_now().await;
             while !may_end.load(Ordering::SeqCst) {
                 std::hint::spin_loop();
             }

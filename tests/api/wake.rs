@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tokio::sync::mpsc;
-use understory::{Context, Failure, Manager, SendMode, State, TaskHandle, TaskId, Wake, WakeCause};
+use understory::{
+    Cancel, Context, Failure, Manager, OnParentEnd, SendMode, State, TaskHandle, TaskId, Wake,
+    WakeCause,
+};
 
-use crate::stage::{reaches, settle_down, soon, until};
+use crate::stage::{reaches, settle_down, soon, until, until_cancelled};
 
 type Wakes = mpsc::UnboundedReceiver<Wake>;
 
@@ -71,6 +74,28 @@ async fn acknowledged_wake_may_be_followed_by_another() {
     assert_eq!(
         next(&mut wakes).await,
         (task.id(), WakeCause::Message(second))
+    );
+}
+
+#[tokio::test]
+async fn settled_task_that_was_woken_before_its_end_is_woken_again() {
+    let (manager, mut wakes) = told();
+    let task = sleeper(&manager).await;
+    task.send_as(SendMode::Trigger, "loud").await.unwrap();
+    next(&mut wakes).await;
+    settle_down().await;
+    let child = manager.scope("s").task("child").parent(task.id());
+    let child = child
+        .on_parent_end(OnParentEnd::Detach)
+        .spawn(until_cancelled);
+    let child = child.await.unwrap();
+    task.cancel(Cancel::because("enough")).await.unwrap();
+
+    child.cancel(Cancel::because("enough")).await.unwrap();
+
+    assert_eq!(
+        next(&mut wakes).await,
+        (task.id(), WakeCause::Ended(child.id()))
     );
 }
 

@@ -47,7 +47,9 @@ impl Supervisor {
         let at = self.now;
         let request = Arc::new(AbandonRequest { reason, by, at });
         let below = self.forest.subtree(id);
-        let mut given_up = below.clone();
+        let is_stopping = |id: &TaskId| self.known_state(*id) == Some(State::CancelRequested);
+        let stopping: Vec<_> = below.into_iter().filter(is_stopping).collect();
+        let mut given_up = stopping.clone();
         given_up.retain(|below| self.holds_up(*below));
         if self.planted(Bug::BelowNotGivenUp) {
             given_up.truncate(1);
@@ -65,7 +67,7 @@ impl Supervisor {
             self.emit(*task, What::AbandonAsked(Arc::clone(&request)));
         }
         self.give_up(given_up.iter().copied());
-        self.give_up_hooks(&below);
+        self.give_up_hooks(&stopping);
         Ok(given_up)
     }
 

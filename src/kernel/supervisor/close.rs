@@ -69,7 +69,7 @@ impl Supervisor {
             let live = roots.iter().map(|root| self.forest.subtree(*root).len());
             return Some(Controlled::Closed(Err(CloseRefusal::Active(live.sum()))));
         }
-        let alone = self.unreferenced(&BTreeSet::new());
+        let alone: BTreeSet<_> = self.unreferenced(&BTreeSet::new()).into_iter().collect();
         self.closed.insert(scope.clone());
         self.out.closed = Some(self.closed.clone());
         let mut plan = Plan::default();
@@ -92,8 +92,9 @@ impl Supervisor {
             self.plan_from(below.collect(), &mut plan);
         }
         plan.report.revoked = self.revoke_all(scope);
+        let cancels: BTreeSet<_> = plan.cancels.iter().collect();
         let mut orphaned = self.unreferenced(&BTreeSet::new());
-        orphaned.retain(|root| !plan.cancels.contains(root) && !alone.contains(root));
+        orphaned.retain(|root| !cancels.contains(root) && !alone.contains(root));
         plan.report.orphaned = orphaned;
         self.cancel_for_close(ticket, &plan.cancels, ask, plan.report)
     }

@@ -289,7 +289,10 @@ pub struct Step {
 impl Step {
     /// Whether nothing has to be made durable.
     pub fn is_read_only(&self) -> bool {
-        self.records.is_empty() && self.removed.is_empty() && self.events.is_empty()
+        self.records.is_empty()
+            && self.removed.is_empty()
+            && self.events.is_empty()
+            && self.closed.is_none()
     }
 }
 

@@ -18,12 +18,12 @@ use super::super::record::{Body, Conclusion, Fault, FaultKind, Outcome, Record, 
 use super::super::spec::{Disposition, Origin};
 use super::super::state::State;
 use super::super::time::Timestamp;
+use super::Supervisor;
 use super::alarm::Alarm;
 use super::external::outlives_process;
 use super::protocol::Step;
 use super::report::Ending;
 use super::task::{Settled, Task};
-use super::{Cause, Supervisor};
 
 impl Supervisor {
     /// A supervisor that goes on from stored records, and the step that brings them up to date.
@@ -187,21 +187,18 @@ impl Supervisor {
         }
     }
 
-    /// The dependencies that the record still waits for. One that has completed may have another
-    /// life since, which is nothing to the task.
-    fn still_unmet(&mut self, record: &Record) -> BTreeSet<TaskId> {
+    /// The dependencies that the record still waits for: none of them has ended. Who ended badly
+    /// took the task along in the same step; who completed may have another life since, which is
+    /// nothing to the task, however that one ended.
+    fn still_unmet(&self, record: &Record) -> BTreeSet<TaskId> {
         let Some(Wait::After(left)) = record.wait else {
             return BTreeSet::new();
         };
         let mut live = BTreeSet::new();
         for dependency in &record.spec.after {
-            let settled = self.settled.get(*dependency).map(|settled| settled.state);
             if let Some(task) = self.tasks.get(*dependency) {
                 let begun = (task.record.created_at, task.record.incarnation);
                 live.insert((begun, *dependency));
-            } else if settled.is_some_and(|state| state != State::Completed) {
-                self.stops
-                    .push_back((record.id, Cause::Dependency(*dependency)));
             }
         }
         let unmet = live.into_iter().map(|(_, dependency)| dependency);

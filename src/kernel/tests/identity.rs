@@ -268,6 +268,24 @@ fn next_life_of_a_dependency_that_has_completed_is_nothing_to_who_came_after_it(
 }
 
 #[test]
+fn next_life_of_a_dependency_that_ended_badly_is_nothing_to_who_came_after_the_first() {
+    let mut bed = bed();
+    bed.spawn(1, |_| {});
+    bed.spawn(2, |spec| spec.retry = Retry::fixed(1, Duration::ZERO));
+    bed.spawn(3, |spec| spec.after = vec![id(1), id(2)]);
+    bed.end(1, done());
+    bed.reuse(1);
+    bed.cancel_one(1);
+    bed.end(1, done());
+    assert_eq!(bed.state(1), State::Cancelled);
+    assert_eq!(bed.record(3).wait, Some(Wait::After(1)));
+
+    bed.crash();
+
+    assert_eq!(bed.state(3), State::Pending);
+}
+
+#[test]
 fn messages_left_by_an_earlier_life_do_not_bring_the_next_one_back() {
     let mut bed = bed();
     bed.spawn(1, |_| {});

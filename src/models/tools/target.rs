@@ -4,6 +4,7 @@
 //! 1. A task that the caller does not see is not found, whether it exists or not.
 //! 2. Of several tasks at one path the one that has it now is meant; if it is nobody's, the newest
 //!    one that had it and whose record is kept.
+//! 3. A look through many records yields: other tasks of the thread go on meanwhile.
 
 use std::sync::Arc;
 
@@ -17,10 +18,13 @@ const SHORT_ID_LEN: usize = 8;
 
 impl Rights {
     /// The task that a model means by an id or a path, if the caller sees it.
-    pub(super) fn find(&self, text: &str) -> Result<TaskRef, ToolError> {
+    pub(super) async fn find(&self, text: &str) -> Result<TaskRef, ToolError> {
         let found = match text.parse::<TaskId>() {
             Ok(id) => self.seen(id),
-            Err(_) => self.holder(text).or_else(|| self.last_at(text)),
+            Err(_) => match self.holder(text) {
+                Some(holder) => Some(holder),
+                None => self.last_at(text).await,
+            },
         };
         let record = found.ok_or_else(|| ToolError::not_found(text))?;
         Ok(self.manager.task(record.id))
@@ -36,17 +40,20 @@ impl Rights {
     }
 
     /// The newest task at this path, which may have ended, or has no name of its own.
-    fn last_at(&self, path: &str) -> Option<Arc<Record>> {
+    async fn last_at(&self, path: &str) -> Option<Arc<Record>> {
         let last = path.rsplit('/').next()?;
-        let named = Name::new(last).ok();
-        let named = named.and_then(|name| self.newest(Filter::all().name(name), path));
-        named.or_else(|| {
-            let may_be_short_id = last.len() == SHORT_ID_LEN;
-            may_be_short_id.then(|| self.newest(Filter::all(), path))?
-        })
+        if let Ok(name) = Name::new(last)
+            && let Some(named) = self.newest(Filter::all().name(name), path).await
+        {
+            return Some(named);
+        }
+        if last.len() != SHORT_ID_LEN {
+            return None;
+        }
+        self.newest(Filter::all(), path).await
     }
 
-    fn newest(&self, filter: Filter, path: &str) -> Option<Arc<Record>> {
+    async fn newest(&self, filter: Filter, path: &str) -> Option<Arc<Record>> {
         let filter = filter.scope(self.scope());
         let mut page = Page::default();
         loop {
@@ -57,6 +64,7 @@ impl Rights {
                 return Some(record);
             }
             page = Page::default().after(listing.next?);
+            tokio::task::yield_now().await;
         }
     }
 

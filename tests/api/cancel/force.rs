@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use understory::{Cancel, CancelReport, Manager, State, TaskHooks, TaskId, What};
 
 use super::{enough, seconds};
-use crate::stage::{feed_of, for_ever, reaches, sees, soon, story};
+use crate::stage::{feed_of, for_ever, reaches, sees, soon, story, until_cancelled};
 
 /// Cancels a body that ignores it with one grace, and once more with another one while it waits.
 async fn cancel_twice(first: Cancel, second: Cancel) -> (Duration, Vec<CancelReport>, TaskId) {
@@ -153,4 +153,24 @@ async fn what_hangs_has_the_abort_window_of_its_manager_beyond_the_grace() {
             "{window:?}: {took:?}"
         );
     }
+}
+
+/// A whole tree at once: its reports are more than one turn of the manager takes.
+#[tokio::test(start_paused = true)]
+async fn who_ended_before_the_grace_was_over_is_heard_before_it_counts() {
+    let builder = Manager::builder().abort_window(Duration::ZERO);
+    let manager = builder.build().unwrap();
+    let lead = manager.scope("s").task("lead").spawn(until_cancelled);
+    let lead = lead.await.unwrap();
+    for _ in 0..600 {
+        let child = manager.scope("s").unnamed().parent(lead.id());
+        let child = child.spawn(until_cancelled).await.unwrap();
+        reaches(&manager, child.id(), State::Running).await;
+    }
+
+    let report = soon(lead.cancel_tree(enough().grace(Duration::ZERO)))
+        .await
+        .unwrap();
+
+    assert_eq!((report.abandoned.len(), report.cancelled.len()), (0, 601));
 }

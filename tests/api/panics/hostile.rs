@@ -41,6 +41,32 @@ async fn body_that_blocks_its_thread_is_abandoned_and_delays_nobody() {
     assert_eq!(stuck.state(), Some(State::Cancelled));
 }
 
+/// What a body tells wakes the manager on the body's own thread, which the body then blocks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn body_that_blocks_right_after_it_told_something_delays_nobody() {
+    let builder = Manager::builder().abort_window(Duration::from_millis(10));
+    let manager = builder.build().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let stuck = manager.scope("s").task("stuck");
+    let stuck = stuck.spawn(|ctx| async move {
+        // Until the manager sleeps.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        ctx.progress(1).await?;
+        begun.send(()).unwrap();
+        released.recv().map_err(Into::into)
+    });
+    let stuck = stuck.await.unwrap();
+    soon(has_begun).await.unwrap();
+
+    let report = soon(stuck.cancel_tree(at_once())).await.unwrap();
+    assert_eq!(report.abandoned, [stuck.id()]);
+
+    release.send(()).unwrap();
+    let mut feed = feed_of(&manager, stuck.id()).await;
+    sees(&mut feed, |event| event.what == What::BodyStopped).await;
+}
+
 #[tokio::test]
 async fn closure_that_is_called_once_may_panic_in_its_call() {
     hush();

@@ -42,8 +42,11 @@ pub(super) async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolE
             )));
         }
         Some(targets) => {
-            let found = targets.iter().map(|target| rights.find(target));
-            found.collect::<Result<Vec<_>, _>>()?
+            let mut found = Vec::with_capacity(targets.len());
+            for target in &targets {
+                found.push(rights.find(target).await?);
+            }
+            found
         }
         None => everything(rights, after),
     };
@@ -149,12 +152,12 @@ pub(super) fn list(mut args: Args, rights: &Rights) -> Result<Value, ToolError> 
     Ok(json!({ "tasks": rows, "cursor": next.map(|id| id.to_string()) }))
 }
 
-pub(super) fn read(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
+pub(super) async fn read(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
     let id = args.need_text("id")?;
     let after = args.number("after")?.unwrap_or(0);
     let limit = args.number("limit")?.unwrap_or(PAGE_DEFAULT);
     args.end()?;
-    let task = rights.find(&id)?;
+    let task = rights.find(&id).await?;
     let record = task.record().ok_or_else(|| ToolError::not_found(&id))?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let page = rights.manager.read_output(record.id, after, limit);

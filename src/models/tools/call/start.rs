@@ -15,7 +15,7 @@ use crate::kernel::OnParentEnd;
 pub(super) async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
     let kind = args.need_text("kind")?;
     let input = args.need("input")?;
-    let mut task = below(args.text("parent")?, rights)?;
+    let mut task = below(args.text("parent")?, rights).await?;
     if let Some(name) = args.text("name")? {
         task = task.name(&name);
     }
@@ -48,14 +48,16 @@ pub(super) async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, Tool
 }
 
 /// A task to be, below the one that was named, else below the caller.
-fn below(parent: Option<String>, rights: &Rights) -> Result<TaskBuilder, ToolError> {
+async fn below(parent: Option<String>, rights: &Rights) -> Result<TaskBuilder, ToolError> {
     let task = match &rights.caller {
         Caller::Task(context) => context.unnamed(),
         Caller::Scope(_) => rights.scope_ref().unnamed().root(),
     };
     let own = rights.caller_id().map(|caller| caller.to_string());
     match parent {
-        Some(text) if own.as_ref() != Some(&text) => Ok(task.parent(rights.find(&text)?.id())),
+        Some(text) if own.as_ref() != Some(&text) => {
+            Ok(task.parent(rights.find(&text).await?.id()))
+        }
         Some(_) | None => Ok(task),
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn cancel(mut args: Args, rights: &Rights) -> Result<Value, Too
         });
         return Ok(json!({ "requested": [own.to_string()], "already_done": [] }));
     }
-    let task = rights.find(&id)?;
+    let task = rights.find(&id).await?;
     let report = match reach {
         Reach::Task => task.cancel(cancel).await,
         Reach::Tree => task.cancel_tree(cancel).await,

@@ -27,7 +27,7 @@ pub(super) async fn send(mut args: Args, rights: &Rights) -> Result<Value, ToolE
     ];
     let mode = args.choice("mode", &modes)?.unwrap_or_default();
     args.end()?;
-    let Addressee { task, is_above } = addressee(&to, rights)?;
+    let Addressee { task, is_above } = addressee(&to, rights).await?;
     if is_above && mode == SendMode::Interrupt {
         let message = format!("your {to} is not yours to interrupt; use mode queue or trigger");
         return Err(ToolError::new("refused", message));
@@ -44,14 +44,14 @@ pub(super) async fn send(mut args: Args, rights: &Rights) -> Result<Value, ToolE
 }
 
 /// A task below the caller, or its parent or root.
-fn addressee(to: &str, rights: &Rights) -> Result<Addressee, ToolError> {
+async fn addressee(to: &str, rights: &Rights) -> Result<Addressee, ToolError> {
     let own = rights.caller_id().and_then(|id| rights.manager.get(id));
     let above: Option<TaskId> = match (to, own) {
         ("parent", Some(own)) => own.parent,
         ("root", Some(own)) => Some(own.root).filter(|root| *root != own.id),
         ("parent" | "root", None) => None,
         _ => {
-            let (task, is_above) = (rights.find(to)?, false);
+            let (task, is_above) = (rights.find(to).await?, false);
             return Ok(Addressee { task, is_above });
         }
     };
@@ -68,7 +68,7 @@ pub(super) async fn respond(mut args: Args, rights: &Rights) -> Result<Value, To
     let key = args.need_text("key")?;
     let value = args.need("value")?;
     args.end()?;
-    let task = rights.find(&id)?;
+    let task = rights.find(&id).await?;
     match task.respond(&key, value).await {
         Ok(()) => shown(&task, &id, rights),
         Err(error) => Err(refusals::of_respond(&error, &task, &id)),
@@ -79,7 +79,7 @@ pub(super) async fn interrupt(mut args: Args, rights: &Rights) -> Result<Value, 
     let id = args.need_text("id")?;
     let reason = args.need_text("reason")?;
     args.end()?;
-    let task = rights.find(&id)?;
+    let task = rights.find(&id).await?;
     let before = task.state();
     if let Err(error) = task.interrupt(reason).await {
         return Err(refusals::of_interrupt(&error, &id));
@@ -116,7 +116,7 @@ pub(super) async fn resume(mut args: Args, rights: &Rights) -> Result<Value, Too
     let id = args.need_text("id")?;
     let data = args.value("data").unwrap_or(Value::Null);
     args.end()?;
-    let task = rights.find(&id)?;
+    let task = rights.find(&id).await?;
     match task.resume(data).await {
         Ok(()) => shown(&task, &id, rights),
         Err(error) => Err(refusals::of_resume(&error, &id)),
