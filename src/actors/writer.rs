@@ -6,7 +6,7 @@
 //!    takes what waits only then.
 //! 2. Nothing of a step is told, started or answered before it is durable.
 //! 3. A store that fails is tried again until it works; meanwhile nothing is acknowledged.
-//!    One that is damaged, or somebody else's, is not, and ends the manager.
+//!    One that is damaged, newer, or somebody else's, is not, and ends the manager.
 //! 4. With a store that never waits, the manager writes itself while nothing else is to be written:
 //!    a task then costs two wake-ups less. What such a store refuses waits for the writer.
 //!
@@ -286,7 +286,7 @@ impl Pen {
                 tracing::error!(%source, "the store failed; it will be tried again");
                 self.hub.set_sickness(Some(Arc::from(source.to_string())));
             }
-            Err(StoreError::Damaged { source }) => {
+            Err(StoreError::Damaged { source } | StoreError::Newer { source }) => {
                 self.hub.set_ruin(&**source);
             }
             Err(fenced @ StoreError::Fenced { .. }) => self.hub.set_lost(fenced),

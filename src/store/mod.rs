@@ -172,6 +172,13 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// It holds what a newer program wrote: no call that reads that can succeed in this one.
+    #[error("the store holds what a newer program wrote; nothing was kept, update this one")]
+    Newer {
+        /// What is not known here.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// An event of the batch does not follow the one before it. Committing the batches in the
     /// order in which they arose mends this.
     #[error("event {found} cannot follow event {newest}; commit each batch once, in order")]

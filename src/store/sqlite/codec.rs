@@ -387,6 +387,13 @@ impl EventRow {
         Ok(owned.beside(seq, at, task, spec))
     }
 
+    /// A row that was changed, with the checksum of what it is now.
+    #[cfg(test)]
+    pub(super) fn sealed(mut self) -> Self {
+        self.checksum = self.sum();
+        self
+    }
+
     fn sum(&self) -> u32 {
         let sum = Checksum::default().number(self.seq).number(self.at);
         let sum = sum.text(&self.task).number(self.spec);

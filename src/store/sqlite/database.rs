@@ -11,12 +11,13 @@
 mod aside;
 mod generation;
 mod lease;
+mod tables;
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 #[cfg(test)]
 use rusqlite::types::Value;
 use rusqlite::{
@@ -25,8 +26,8 @@ use rusqlite::{
 
 use super::codec::{EventRow, SpecRow, TaskRow};
 use super::keeper::LOG_BYTES;
-use super::schema;
 use crate::store::StoreError;
+pub(super) use tables::tables;
 
 /// How long a statement waits for another process that checkpoints or begins to read.
 const BUSY_MAX: Duration = Duration::from_secs(5);
@@ -89,7 +90,8 @@ pub(super) struct Identity {
 pub(super) struct Database(Connection);
 
 impl Database {
-    /// Opens a file that is there; an empty one is a new one.
+    /// Opens a file that is there; an empty one is a new one. Its log stays as it is when this
+    /// connection ends, unless [`Database::tidies_up`].
     pub(super) fn open(path: &Path, access: Access) -> Result<Self, Trouble> {
         let flags = match access {
             Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -99,7 +101,19 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_MAX)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        if let Access::Write = access {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            // Where a sync leaves it in a cache of the disk, the disk is told as well.
+            connection.pragma_update(None, "fullfsync", true)?;
+            connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+        }
         Ok(Self(connection))
+    }
+
+    /// From now on, the last connection that ends moves the log into the file.
+    pub(super) fn tidies_up(&self) -> Result<(), Trouble> {
+        let option = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        Ok(self.0.set_db_config(option, false).map(drop)?)
     }
 
     /// Reads whose file it is. Nothing was changed yet.
@@ -114,16 +128,8 @@ impl Database {
         })
     }
 
-    /// Says how the writer works, and tells how the file is written, which should be with a log
-    /// (`wal`).
-    pub(super) fn prepare(&self, is_synced: bool) -> Result<String, Trouble> {
-        // The first one counts for a new file only, and before its first table.
-        self.0.pragma_update(None, "auto_vacuum", "incremental")?;
-        let mode = "PRAGMA journal_mode = wal";
-        let mode = self.0.query_row(mode, [], |row| row.get(0))?;
-        // Where a sync leaves it in a cache of the disk, the disk is told as well.
-        self.0.pragma_update(None, "fullfsync", true)?;
-        self.0.pragma_update(None, "checkpoint_fullfsync", true)?;
+    /// Says how the writer works. Nothing was changed yet.
+    pub(super) fn prepare(&self, is_synced: bool) -> Result<(), Trouble> {
         let synchronous = if is_synced { "full" } else { "normal" };
         self.0.pragma_update(None, "synchronous", synchronous)?;
         // A checkpoint stands in the way of the commit that begins it, so it is rare; the keeper
@@ -134,35 +140,17 @@ impl Database {
         self.0.pragma_update(None, "cache_size", -65_536)?;
         // A mapped file that shrinks is a bus error.
         self.0.pragma_update(None, "mmap_size", 0)?;
-        Ok(mode)
+        Ok(())
     }
 
-    /// Brings the tables from a version to the newest one, all of it or nothing.
-    pub(super) fn migrate(&mut self, from: usize) -> Result<(), Trouble> {
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = self.0.transaction_with_behavior(behavior)?;
-        for step in schema::STEPS.iter().skip(from) {
-            transaction.execute_batch(step)?;
+    /// Has the file written with a log (`wal`); tells how it is written.
+    pub(super) fn write_ahead(&self, is_new: bool) -> Result<String, Trouble> {
+        if is_new {
+            // It counts before the first table only.
+            self.0.pragma_update(None, "auto_vacuum", "incremental")?;
         }
-        let newest = i64::try_from(schema::STEPS.len()).expect("there are few versions");
-        transaction.pragma_update(None, "user_version", newest)?;
-        transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-        Ok(transaction.commit()?)
-    }
-
-    /// The texts of all tables, indices and views.
-    pub(super) fn schema(&self) -> Result<BTreeSet<String>, Trouble> {
-        let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL";
-        let mut statement = self.0.prepare(sql)?;
-        let texts = statement.query_map([], |row| row.get(0))?;
-        Ok(texts.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// What a file of the newest version has as its schema.
-    pub(super) fn schema_of_newest() -> Result<BTreeSet<String>, Trouble> {
-        let mut fresh = Self(Connection::open_in_memory()?);
-        fresh.migrate(0)?;
-        fresh.schema()
+        let mode = "PRAGMA journal_mode = wal";
+        Ok(self.0.query_row(mode, [], |row| row.get(0))?)
     }
 
     /// Does all of `work` or nothing, and waits for the disk as this connection does.

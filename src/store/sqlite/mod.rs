@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! 1. One process writes a file; others read it meanwhile.
-//! 2. A file that is damaged, newer, or not ours is refused and left as it is.
+//! 2. A file that is damaged, newer, or not ours is refused and left as it is, with its log: all of
+//!    it is read before anything is written.
 //! 3. Should two write it after all, as a lock was lost, only the last one that took the lease is
 //!    heard.
 //! 4. With [`Durability::Synced`] a commit that was acknowledged survives a power cut.
@@ -35,7 +36,8 @@ use std::time::Duration;
 
 use super::{Batch, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy};
 use crate::kernel::{Event, Seq};
-use database::{Access, Database, Trouble};
+use codec::Damage;
+use database::{Access, Database, Identity, Rows, Trouble};
 use keeper::{Keeper, OwnFiles};
 use pen::{Pen, ReadError};
 use place::Place;
@@ -230,16 +232,12 @@ impl SqliteStore {
 
     fn open_in(mut place: Place, options: Options) -> Result<Self, OpenError> {
         let path = place.path().to_owned();
-        let error = |error: ReadError| OpenError::of(&path, error);
-        let is_synced = options.durability == Durability::Synced;
         generation::check(&mut place)?;
-        let mut database = open_database(&path, is_synced)?;
-        generation::begin(&mut database, &mut place);
-        let pen = Pen::new(database, options.history_max);
-        let mut pen = pen.map_err(|trouble| error(trouble.into()))?;
-        let loaded = Mutex::new(Some(pen.load().map_err(error)?));
+        let (mut pen, loaded) = open_pen(&path, options)?;
         #[cfg(any(test, feature = "testing"))]
         fail::pass(fail::Point::Loaded);
+        generation::begin(&mut pen.database, &mut place);
+        let loaded = Mutex::new(Some(loaded));
         let pen = Arc::new(Mutex::new(pen));
         let error = |source| OpenError::Unavailable {
             path: path.clone(),
@@ -283,37 +281,67 @@ impl SqliteStore {
     }
 }
 
-/// Opens the file for writing and brings it to the newest version.
-fn open_database(path: &Path, is_synced: bool) -> Result<Database, OpenError> {
+/// Opens the file for writing, reads it, and brings it to the newest version.
+fn open_pen(path: &Path, options: Options) -> Result<(Pen, Loaded), OpenError> {
     let error = |trouble: Trouble| OpenError::of(path, trouble.into());
-    let mut database = Database::open(path, Access::Write).map_err(error)?;
-    let version = check_identity(&database, path)?;
-    let mode = database.prepare(is_synced).map_err(error)?;
-    if mode != "wal" {
-        return Err(OpenError::Unavailable {
-            path: path.to_owned(),
-            source: format!("it is written with the journal mode {mode} instead of wal").into(),
-        });
+    let (mut database, version) = open_database(path, Access::Write)?;
+    let is_synced = options.durability == Durability::Synced;
+    database.prepare(is_synced).map_err(error)?;
+    if version == 0 {
+        write_ahead(&database, path, true)?;
     }
     #[cfg(any(test, feature = "testing"))]
     fail::pass(fail::Point::Created);
     if version < schema::STEPS.len() {
-        database.migrate(version).map_err(error)?;
+        let check = |rows: &Rows<'_>| {
+            check_schema(rows)?;
+            pen::load(rows, |_, _| {}).map(drop)
+        };
+        let migrated = database.migrate(version, check);
+        migrated.map_err(|error| OpenError::of(path, error))?;
     }
-    check_schema(&database, path)?;
-    Ok(database)
+    let mut pen = Pen::new(database, options.history_max).map_err(error)?;
+    let checked = pen.database.read(check_schema);
+    let loaded = checked.and_then(|()| pen.load());
+    let loaded = loaded.map_err(|error| OpenError::of(path, error))?;
+    write_ahead(&pen.database, path, false)?;
+    pen.database.tidies_up().map_err(error)?;
+    Ok((pen, loaded))
 }
 
-/// The version of a file that is ours; zero when it is new.
-fn check_identity(database: &Database, path: &Path) -> Result<usize, OpenError> {
-    let identity = database.identity().map_err(|trouble| {
-        // Something with another header has never been ours.
-        if trouble.is_damage() && !place::has_header(path) {
-            let path = path.to_owned();
-            return OpenError::Foreign { path };
+fn write_ahead(database: &Database, path: &Path, is_new: bool) -> Result<(), OpenError> {
+    let mode = database.write_ahead(is_new);
+    let mode = mode.map_err(|trouble| OpenError::of(path, trouble.into()))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(OpenError::Unavailable {
+        path: path.to_owned(),
+        source: format!("it is written with the journal mode {mode} instead of wal").into(),
+    })
+}
+
+/// Opens a file that is ours, and tells its version; zero when it is new.
+fn open_database(path: &Path, access: Access) -> Result<(Database, usize), OpenError> {
+    let error = |trouble: Trouble| OpenError::of(path, trouble.into());
+    let database = Database::open(path, access).map_err(error)?;
+    let identity = match database.identity() {
+        Ok(identity) => identity,
+        Err(trouble) => {
+            // Else, looking into the file would free the locks of SQLite.
+            drop(database);
+            // Something with another header has never been ours.
+            if trouble.is_damage() && !place::has_header(path) {
+                let path = path.to_owned();
+                return Err(OpenError::Foreign { path });
+            }
+            return Err(error(trouble));
         }
-        OpenError::of(path, trouble.into())
-    })?;
+    };
+    check_identity(&identity, path).map(|version| (database, version))
+}
+
+fn check_identity(identity: &Identity, path: &Path) -> Result<usize, OpenError> {
     let is_new = identity.objects == 0 && identity.application == 0 && identity.version == 0;
     if is_new {
         return Ok(0);
@@ -334,18 +362,15 @@ fn check_identity(database: &Database, path: &Path) -> Result<usize, OpenError> 
     }
 }
 
-fn check_schema(database: &Database, path: &Path) -> Result<(), OpenError> {
-    let error = |trouble: Trouble| OpenError::of(path, trouble.into());
-    let found = database.schema().map_err(error)?;
-    let wanted = Database::schema_of_newest().map_err(error)?;
+fn check_schema(rows: &Rows<'_>) -> Result<(), ReadError> {
+    let found = database::tables(rows)?;
+    let wanted = Database::schema_of_newest()?;
     // What a person added (an index, statistics) is no harm.
     if found.is_superset(&wanted) {
         Ok(())
     } else {
-        Err(OpenError::damaged(
-            path,
-            "its tables are not those of its version",
-        ))
+        let why = "its tables are not those of its version";
+        Err(Damage::new("schema", &"(all)", &why).into())
     }
 }
 

@@ -51,9 +51,11 @@ impl ReadError {
 
 impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
-        let is_damage = error.is_damage();
+        let (is_newer, is_damage) = (error.is_newer(), error.is_damage());
         let source = Box::new(error);
-        if is_damage {
+        if is_newer {
+            Self::Newer { source }
+        } else if is_damage {
             Self::Damaged { source }
         } else {
             Self::Unavailable { source }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use super::database::{Access, Database};
 use super::pen::{self, ReadError};
-use super::{OpenError, check_identity, check_schema, lock, place, schema};
+use super::{OpenError, check_schema, lock, open_database, place, schema};
 use crate::kernel::{Event, Record, Scope, Seq, State, TaskId, Timestamp};
 use crate::store::{Loaded, StoreError};
 
@@ -43,14 +43,13 @@ impl Reader {
         let path = path.as_ref();
         place::check_to_read(path)?;
         let error = |error: ReadError| OpenError::of(path, error);
-        let database = Database::open(path, Access::Read);
-        let database = database.map_err(|trouble| error(trouble.into()))?;
-        if check_identity(&database, path)? < schema::STEPS.len() {
+        let (mut database, version) = open_database(path, Access::Read)?;
+        if version < schema::STEPS.len() {
             return Err(OpenError::Older {
                 path: path.to_owned(),
             });
         }
-        check_schema(&database, path)?;
+        database.read(check_schema).map_err(error)?;
         let (path, database) = (path.to_owned(), Mutex::new(database));
         Ok(Self { path, database })
     }

@@ -50,6 +50,13 @@ impl AsRef<Path> for Folder {
     }
 }
 
+/// What is in the file, and in its log, if that is there.
+fn content(folder: &Folder) -> (Vec<u8>, Vec<u8>) {
+    let log = super::place::beside(&folder.path, "-wal");
+    let file = std::fs::read(&folder.path).expect("it is there");
+    (file, std::fs::read(log).unwrap_or_default())
+}
+
 /// A batch that brings a task into a state, with the event of that number.
 fn change(task: u128, state: State, seq: u64) -> Batch {
     let spec = Arc::new(sample::spec("store"));

@@ -94,6 +94,31 @@ fn damage_is_told_with_what_to_do() {
     );
 }
 
+#[test]
+fn refused_file_and_its_log_are_left_as_they_are() {
+    let damage = "UPDATE task SET body = body || ' ' WHERE rowid % 7 = 0";
+    let newer = "UPDATE task SET state = 'half_alive' WHERE rowid = 1";
+    for version in 1..=schema::STEPS.len() {
+        for sql in [damage, newer, "DROP INDEX task_by_parent"] {
+            let folder = Folder::new();
+            // Made as one that is ours alone.
+            drop(folder.open());
+            let content_of_old = fs::read(super::fixtures::fixture(version));
+            fs::write(&folder, content_of_old.expect("it is there")).expect("there is room");
+            let file = Database::open(folder.as_ref(), Access::Write);
+            file.expect("it is whole").change(sql);
+            let before = content(&folder);
+            assert!(!before.1.is_empty(), "the damage is in the log");
+
+            let error = SqliteStore::open(&folder, Options::default());
+
+            let error = error.expect_err("it is refused");
+            assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+            assert!(content(&folder) == before, "version {version}: {sql}");
+        }
+    }
+}
+
 /// Where the leaves of tables begin, each with how many rows it has.
 fn leaves(content: &[u8]) -> Vec<(usize, u16)> {
     const PAGE: usize = 4_096;

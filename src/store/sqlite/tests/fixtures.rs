@@ -15,7 +15,7 @@ use crate::kernel::{Event, Outcome, What};
 
 const TASKS: u64 = 60;
 
-fn fixture(version: usize) -> PathBuf {
+pub(super) fn fixture(version: usize) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     folder.join(format!("tests/fixtures/store-{version}.db"))
 }

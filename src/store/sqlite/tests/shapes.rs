@@ -77,11 +77,35 @@ fn row_with_a_name_of_tomorrow_is_newer_and_not_damaged() {
         }),
     ];
     for folder in files {
+        let before = content(&folder);
         let error = SqliteStore::open(&folder, Options::default()).expect_err("it is newer");
         assert!(matches!(error, OpenError::Newer { .. }), "{error:?}");
+        assert!(content(&folder) == before, "it was changed");
         assert!(error.to_string().contains("update"), "{error}");
     }
     let damaged = written_by_a_newer_one(|task, _| task.body = "{}".to_owned());
     let error = SqliteStore::open(&damaged, Options::default()).expect_err("it is damaged");
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
+fn event_with_a_name_of_tomorrow_is_newer_and_not_damaged() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let batch = change(1, State::Running, 1);
+    store.commit(&batch).expect("there is room");
+    let written = store.pen().database.atomically(|rows| {
+        let (mut event, _) = rows.events_after(0, 1)?.remove(0);
+        event.body = event.body.replacen('{', "{\"tomorrow\":1,", 1);
+        rows.forget_events(1)?;
+        rows.put_event(&event.sealed())
+    });
+    written.expect("there is room");
+
+    let of_reader = Reader::open(&folder).expect("its records are known");
+    for read in [store.events(Seq(0), 1), of_reader.events(Seq(0), 1)] {
+        let error = read.expect_err("it is newer");
+        assert!(matches!(error, StoreError::Newer { .. }), "{error:?}");
+        assert!(error.to_string().contains("update"), "{error}");
+    }
 }
