@@ -7,10 +7,12 @@
 //!    commit is taken: more than the window would be at stake.
 //! 3. The system tells of a failed write once, so after a failure a sync alone proves nothing: what
 //!    is in the log is written again, into the file.
+//! 4. It tells each open file once, and those that are opened later nothing: so the log is kept
+//!    open, and what the keeper hears is not lost here.
 //!
 //! *Not here*: commits that wait for the disk themselves; for these there is no such thread.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -36,19 +38,30 @@ pub(super) trait Log: Send + 'static {
 pub(super) struct LogFile {
     path: PathBuf,
     pen: Weak<Mutex<Pen>>,
+    /// Open from before the first commit on.
+    log: Option<File>,
 }
 
 impl LogFile {
     pub(super) fn new(path: &Path, pen: &Arc<Mutex<Pen>>) -> Self {
-        let (path, pen) = (path.to_owned(), Arc::downgrade(pen));
-        Self { path, pen }
+        let (path, pen) = (place::beside(path, "-wal"), Arc::downgrade(pen));
+        // If it cannot be opened now, the first sync says so.
+        let log = File::open(&path).ok();
+        Self { path, pen, log }
     }
 }
 
 impl Log for LogFile {
-    /// SQLite holds no locks on its log, so it may be opened and closed here.
+    /// SQLite holds no locks on its log, so it may be opened and closed here. It keeps the log for as
+    /// long as the store is open; another one in its place is no error of the disk, though.
     fn sync(&mut self) -> io::Result<()> {
-        File::open(place::beside(&self.path, "-wal"))?.sync_data()
+        let there = fs::metadata(&self.path)?;
+        let same = |log: &File| log.metadata().is_ok_and(|ours| is_same(&ours, &there));
+        let log = match self.log.take().filter(same) {
+            Some(log) => log,
+            None => File::open(&self.path)?,
+        };
+        self.log.insert(log).sync_data()
     }
 
     fn mend(&mut self) -> io::Result<()> {
@@ -63,6 +76,17 @@ impl Log for LogFile {
     }
 }
 
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
+    true
+}
+
 /// What did not reach the disk.
 #[derive(Debug, thiserror::Error)]
 #[error("the log could not be synced within {within:?}: {why}")]
@@ -75,7 +99,19 @@ struct Unsynced {
 pub(super) struct Syncer {
     worker: Worker,
     loss_window: Duration,
-    trouble: Arc<Mutex<Option<Arc<io::Error>>>>,
+    trouble: Trouble,
+}
+
+type Trouble = Arc<Mutex<Option<Arc<io::Error>>>>;
+
+/// The thread is about to end: what is committed later, nobody syncs.
+struct Ends(Trouble);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let why = || Arc::new(io::Error::other("the thread that syncs it has ended"));
+        lock(&self.0).get_or_insert_with(why);
+    }
 }
 
 impl Syncer {
@@ -84,7 +120,10 @@ impl Syncer {
         let pause = loss_window / 2;
         let trouble = Arc::new(Mutex::new(None));
         let its = Arc::clone(&trouble);
-        let worker = Worker::start(move |bell| until_over(bell, &mut log, pause, &its))?;
+        let worker = Worker::start(move |bell| {
+            let ends = Ends(its);
+            until_over(bell, &mut log, pause, &ends.0);
+        })?;
         Ok(Self {
             worker,
             loss_window,

@@ -110,6 +110,11 @@ fn commits_wait_for_the_disk_unless_a_loss_window_is_asked_for() {
         assert!(store.syncer.is_none());
     }
 
+    // The keeper has one like that, which is to sync as well.
+    let another = Database::open(folder.as_ref(), Access::Write).expect("it is whole");
+    assert_eq!(another.pragma("fullfsync"), "1");
+    assert_eq!(another.pragma("checkpoint_fullfsync"), "1");
+
     let store = folder.open_with(window(asked));
     assert_eq!(pragma(&store, "synchronous"), "1");
     let syncer = store.syncer.as_ref().expect("somebody has to sync");
@@ -191,6 +196,64 @@ fn failed_sync_is_made_again_without_a_commit_and_until_then_none_is_taken() {
     while store.commit(&change(1, State::Running, 2)).is_err() {
         std::thread::yield_now();
     }
+}
+
+/// How often this process has a file open.
+#[cfg(target_os = "linux")]
+fn times_open(path: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("it is there");
+    let open = open.filter_map(|it| std::fs::read_link(it.ok()?.path()).ok());
+    open.filter(|it| it == path).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn log_is_open_from_before_the_first_commit_on_so_that_no_failed_write_goes_unheard() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let log = beside(&store.path, "-wal");
+    let without = times_open(&log);
+
+    let mut file = LogFile::new(&store.path, &store.pen);
+    for seq in 1..=3 {
+        assert_eq!(times_open(&log), without + 1);
+        commit(&store, seq);
+        file.sync().expect("the disk is whole");
+    }
+
+    drop(file);
+    assert_eq!(times_open(&log), without);
+}
+
+/// A disk whose driver fails.
+struct Panics;
+
+impl Log for Panics {
+    fn sync(&mut self) -> io::Result<()> {
+        panic!("it was told to")
+    }
+
+    fn mend(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_commit_is_taken_when_nobody_is_left_to_sync_it() {
+    let folder = Folder::new();
+    let mut store = folder.open_with(window(Duration::from_hours(1)));
+    let (log, told) = Told::new(Panics);
+    let syncer = Syncer::start(log, Duration::ZERO).expect("there are threads");
+    store.syncer = Some(Box::new(syncer));
+
+    commit(&store, 1);
+
+    told.recv().expect_err("its thread has ended");
+    let refused = store.commit(&change(1, State::Running, 2));
+    let Err(StoreError::Unavailable { source }) = refused else {
+        panic!("nobody would sync it: {refused:?}");
+    };
+    assert!(source.to_string().contains("has ended"), "{source}");
 }
 
 #[test]
