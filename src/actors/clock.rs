@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::kernel::{TaskId, Timestamp};
 use crate::store::Owner;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     wall_micros: u64,
     start: Instant,

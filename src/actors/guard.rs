@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Mutex, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::clock::Clock;
@@ -24,7 +23,7 @@ use super::gate::Shut;
 use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
-use super::tenure;
+use super::tenure::Watching;
 use super::writer::{Pen, WriterActor};
 use crate::engine::HookSet;
 use crate::kernel::{Bounds, Seq, Supervisor, Timestamp};
@@ -57,7 +56,7 @@ struct Watchman {
     failures: VecDeque<Timestamp>,
     is_stopping: bool,
     /// Looks after the lease of the store.
-    tenancy: Option<AbortHandle>,
+    tenancy: Option<Watching>,
 }
 
 /// Starts the actors of `hub` in the background. Requests made meanwhile wait at the gate.
@@ -222,7 +221,7 @@ impl Watchman {
 
     /// Ends what is left of the three, without ceremony.
     async fn dismiss(&mut self) {
-        self.let_go();
+        self.tenancy = None;
         self.hub.gate.detach();
         self.hub.commits.detach();
         self.hub.outbox.detach();
@@ -255,16 +254,9 @@ impl Watchman {
         }
     }
 
-    /// Looks after the lease no more.
-    fn let_go(&mut self) {
-        if let Some(tenancy) = self.tenancy.take() {
-            tenancy.abort();
-        }
-    }
-
     async fn start(&mut self, myself: &ActorRef<Order>) {
-        let loaded = match self.hub.open_store().await {
-            Ok(Some(loaded)) => loaded,
+        let (loaded, tenancy) = match self.hub.open_store(myself).await {
+            Ok(Some(opened)) => opened,
             // The order to stop is on its way.
             Ok(None) => return,
             Err(error) => {
@@ -277,14 +269,21 @@ impl Watchman {
                 return;
             }
         };
-        self.tenancy = tenure::look_after(&self.hub, myself);
+        if let Some(why) = self.hub.ruin() {
+            self.give_up(&format!("its store was lost while it was read: {why}"));
+            return;
+        }
+        self.tenancy = tenancy;
         if let Err(error) = self.recover(myself, loaded).await {
+            self.dismiss().await;
             self.give_up(&format!("its actors cannot start: {error}"));
         }
     }
 
     async fn recover(&mut self, myself: &ActorRef<Order>, loaded: Loaded) -> Result<(), SpawnErr> {
         let hub = &self.hub;
+        #[cfg(feature = "testing")]
+        hub.sabotage.strike(super::sabotage::Part::Guard);
         hub.next_incarnation();
         let closed = hub.closed_at_start(&loaded.closed);
         let is_news = closed != loaded.closed;
@@ -337,7 +336,7 @@ impl Watchman {
     /// Ends the three in the order of the flow, so that what was decided is written and told.
     async fn stop(&mut self) {
         self.is_stopping = true;
-        self.let_go();
+        self.tenancy = None;
         self.hub.gate.close(Shut::Closed);
         let mut crew = std::mem::take(&mut self.crew).into_iter();
         if let Some(manager) = crew.next() {
@@ -385,7 +384,13 @@ async fn republish(hub: &Hub, newest: Seq) {
     // What subscribers could not see any more is not read.
     let mut newest = hub.feed.newest().max(Seq(oldest));
     loop {
-        match hub.storage.events(newest, EVENTS_PER_READ).await {
+        let read = hub.storage.events(newest, EVENTS_PER_READ);
+        let read = tokio::select! {
+            biased;
+            read = read => read,
+            () = hub.leaving_for(GOODBYE_MAX) => return,
+        };
+        match read {
             Ok(events) => {
                 let Some(last) = events.last() else { return };
                 newest = last.seq;

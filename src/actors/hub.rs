@@ -127,16 +127,17 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(bounds: Bounds, queues: Queues, store: Arc<dyn Store>) -> Self {
         let closed = bounds.closed_scopes.clone();
+        let clock = Clock::start();
         Self {
             gate: Gate::new(queues.asks, queues.notes),
-            clock: Clock::start(),
+            clock,
             index: Index::new(),
             feed: Feed::bounded(queues.feed_events, queues.feed_bytes, queues.subscribers),
             shelf: Shelf::new(queues.shelf),
             queues,
             lives: DashMap::default(),
             dead: Arc::new(DeadLetters::new(queues.dead)),
-            storage: Storage::new(store),
+            storage: Storage::new(store, clock),
             owner: Clock::new_owner(),
             tenure: RwLock::default(),
             leaving: SetOnce::new(),
@@ -216,6 +217,15 @@ impl Hub {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Why nothing is to be expected of the store at the moment: it takes nothing, or a call of it
+    /// does not come back.
+    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        self.sickness().or_else(|| {
+            let took = self.storage.hangs_for()?.as_secs();
+            Some(format!("a call of it has not come back for {took} s").into())
+        })
     }
 
     /// The newest claim of the store; `None` before the first one.

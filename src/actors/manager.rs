@@ -58,6 +58,8 @@ impl Actor for ManagerActor {
             supervisor,
             step,
         } = beginning;
+        #[cfg(feature = "testing")]
+        hub.sabotage.strike(super::sabotage::Part::Start);
         let incarnation = hub.incarnation();
         let commit = Commit {
             incarnation,

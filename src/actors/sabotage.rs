@@ -18,6 +18,10 @@ pub enum Part {
     Carrier,
     /// The publisher, with events in hand of which none is told.
     Publisher,
+    /// The guard, when it starts the others again from a store that it holds.
+    Guard,
+    /// The manager as it is started again.
+    Start,
 }
 
 /// Which parts shall fail.
@@ -31,6 +35,8 @@ impl Part {
             Self::Writer => 2,
             Self::Carrier => 4,
             Self::Publisher => 8,
+            Self::Guard => 16,
+            Self::Start => 32,
         }
     }
 }

@@ -1,23 +1,30 @@
-//! Calls the store, where it may block on a thread that may, and one call at a time.
+//! Calls the store, where it may block on a thread that may, and one call at a time; only a lease
+//! is renewed beside a call that takes long.
 //!
 //! # Invariants
 //! 1. A commit whose writer has failed is over, one way or the other, before the store is read
 //!    again: what is loaded then is what the next writer goes on from.
+//! 2. Only commits wait without end for a call that does not come back.
 //!
 //! *Not here*: when a call that failed is made again (the writer, the guard).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::kernel::{Event, Seq};
+use super::clock::Clock;
+use crate::kernel::{Event, Seq, Timestamp};
 use crate::store::{Batch, Holder, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy};
 
 /// How long a reader waits for a call that is under way.
 const TURN_MAX: Duration = Duration::from_secs(1);
+/// How long the end waits for the store to let go of its place, as it may write what is left.
+const CLOSE_MAX: Duration = Duration::from_secs(30);
+/// After this time a call hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(30);
 
 /// A call of before, which nobody waits for any more, has not come back.
 #[derive(Debug, thiserror::Error)]
@@ -33,18 +40,45 @@ struct Closed;
 pub(super) struct Storage {
     store: RwLock<Option<Arc<dyn Store>>>,
     turn: Arc<Mutex<()>>,
+    begun: Begun,
+    clock: Clock,
     is_instant: bool,
     is_shared: bool,
 }
 
+/// Since when a call that may block is under way.
+type Begun = Arc<SyncMutex<Option<Timestamp>>>;
+
+/// A call that is under way.
+struct UnderWay(Begun);
+
+impl UnderWay {
+    fn note(begun: &Begun, at: Timestamp) -> Self {
+        let it = Self(Arc::clone(begun));
+        it.set(Some(at));
+        it
+    }
+
+    fn set(&self, at: Option<Timestamp>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
+
 impl Storage {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         let is_instant = store.latency() == Latency::Instant;
         let is_shared = store.tenancy() == Tenancy::Shared;
-        let (store, turn) = (RwLock::new(Some(store)), Arc::default());
         Self {
-            store,
-            turn,
+            store: RwLock::new(Some(store)),
+            turn: Arc::default(),
+            begun: Arc::default(),
+            clock,
             is_instant,
             is_shared,
         }
@@ -62,9 +96,8 @@ impl Storage {
             match store.latency() {
                 Latency::Instant => release(&*store, holder),
                 Latency::Blocking => {
-                    // It may write what is left.
                     let work = move || release(&*store, holder);
-                    let _ended = spawn_blocking(work).await.is_ok();
+                    let _is_late = timeout(CLOSE_MAX, spawn_blocking(work)).await.is_err();
                 }
             }
         }
@@ -85,10 +118,24 @@ impl Storage {
         self.is_shared
     }
 
+    /// How long the call that is under way has not come back, if that is too long.
+    pub(super) fn hangs_for(&self) -> Option<Duration> {
+        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = begun.map(|begun| self.clock.now().since(begun));
+        took.filter(|took| *took >= HANGS_AFTER)
+    }
+
     /// Does what is asked of the lease. A call that is dropped goes on to its end all the same.
     pub(super) async fn lease(&self, ask: LeaseAsk) -> Result<Lease, StoreError> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        self.call(turn, move |store| store.lease(&ask)).await
+        let work = move |store: &dyn Store| store.lease(&ask);
+        match ask {
+            // A load that takes long must not end the tenure.
+            LeaseAsk::Renew(_) => self.run((), work).await,
+            LeaseAsk::Look | LeaseAsk::Claim { .. } | LeaseAsk::Release(_) => {
+                let turn = self.turn_soon().await?;
+                self.call(turn, work).await
+            }
+        }
     }
 
     /// Makes the batch durable. A call that is dropped goes on to its end all the same.
@@ -123,6 +170,16 @@ impl Storage {
         turn: OwnedMutexGuard<()>,
         work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let under_way = (!self.is_instant).then(|| UnderWay::note(&self.begun, self.clock.now()));
+        self.run((under_way, turn), work).await
+    }
+
+    /// Calls the store; what is `held` is let go of when the call has come back.
+    async fn run<T: Send + 'static>(
+        &self,
+        held: impl Send + 'static,
+        work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.store()?;
         match store.latency() {
             Latency::Instant => work(&*store),
@@ -130,7 +187,7 @@ impl Storage {
                 let work = move || {
                     let result = work(&*store);
                     drop(store);
-                    drop(turn);
+                    drop(held);
                     result
                 };
                 let done = spawn_blocking(work).await;

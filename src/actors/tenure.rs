@@ -10,6 +10,8 @@
 //!    looked at: nobody waits for it to lapse, and a disk at rest is not woken; a manager that
 //!    commits hears of a loss by that.
 //! 4. In a shared store, a manager that cannot renew ends before anybody may take it over.
+//! 5. It is looked after from the claim on, also while the store is read, and no longer than its
+//!    guard is there and has not given up.
 //!
 //! *Not here*: the rules of the lease (`store/lease.rs`), what follows from its loss (`guard`).
 
@@ -31,6 +33,8 @@ use crate::store::{
 /// How often and after which pause a store that is not available is opened again at a start.
 const OPENINGS_MAX: u32 = 60;
 const OPENING_PAUSE: Duration = Duration::from_millis(500);
+/// How long an opening that is under way may go on when the manager is shut down.
+const LAST_OPENING_MAX: Duration = Duration::from_secs(1);
 
 /// The lease was not renewed for so long that others may take it over.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ struct Lapsed;
 /// What came of one opening.
 enum Opened {
     /// The store is this manager's; that is what is in it.
-    Loaded(Loaded),
+    Loaded(Loaded, Option<Watching>),
     /// It is somebody else's; it may be tried again then.
     Held(Lease, Timestamp),
 }
@@ -50,14 +54,22 @@ impl Hub {
     /// as long as it takes if it is somebody else's who lives.
     ///
     /// `None` when the manager is shut down meanwhile.
-    pub(super) async fn open_store(&self) -> Result<Option<Loaded>, StoreError> {
+    pub(super) async fn open_store(
+        self: &Arc<Self>,
+        guard: &ActorRef<Order>,
+    ) -> Result<Option<(Loaded, Option<Watching>)>, StoreError> {
         let mut watch = Watch::default();
         let mut left = OPENINGS_MAX;
         loop {
-            let (why, pause) = match self.open_once(&mut watch).await {
-                Ok(Opened::Loaded(loaded)) => {
+            let opened = tokio::select! {
+                biased;
+                opened = self.open_once(&mut watch, guard) => opened,
+                () = self.leaving_for(LAST_OPENING_MAX) => return Ok(None),
+            };
+            let (why, pause) = match opened {
+                Ok(Opened::Loaded(loaded, watching)) => {
                     self.set_sickness(None);
-                    return Ok(Some(loaded));
+                    return Ok(Some((loaded, watching)));
                 }
                 Ok(Opened::Held(lease, until)) => {
                     tracing::warn!(%lease, "the store is held; it is waited for");
@@ -75,13 +87,23 @@ impl Hub {
             self.set_sickness(Some(why.into()));
             tokio::select! {
                 biased;
-                () = self.leaving.wait() => return Ok(None),
+                () = self.leaving_for(Duration::ZERO) => return Ok(None),
                 () = sleep(pause) => {}
             }
         }
     }
 
-    async fn open_once(&self, watch: &mut Watch) -> Result<Opened, StoreError> {
+    /// Comes back when the manager has been about to stop for so long.
+    pub(super) async fn leaving_for(&self, time: Duration) {
+        self.leaving.wait().await;
+        sleep(time).await;
+    }
+
+    async fn open_once(
+        self: &Arc<Self>,
+        watch: &mut Watch,
+        guard: &ActorRef<Order>,
+    ) -> Result<Opened, StoreError> {
         let seen = self.storage.lease(LeaseAsk::Look).await?;
         let begun = self.clock.now();
         if seen.owner != Some(self.owner) {
@@ -103,7 +125,8 @@ impl Hub {
             Ok(lease) => {
                 let tenure = lease.holder().map(|it| Tenure::new(it, lease.ttl, begun));
                 self.set_tenure(tenure);
-                Ok(Opened::Loaded(self.storage.load().await?))
+                let watching = tenure.and_then(|it| look_after(self, guard, it));
+                Ok(Opened::Loaded(self.storage.load().await?, watching))
             }
             // Somebody else was faster, or has just been heard of.
             Err(StoreError::Held { lease }) => Ok(Opened::Held(lease, begun)),
@@ -117,21 +140,33 @@ impl Hub {
     }
 }
 
+/// Somebody looks after the lease, until this is dropped.
+pub(super) struct Watching(AbortHandle);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Looks after the lease of `hub` in the background, and tells its guard when it is lost.
 ///
 /// What never waits is this process's own: who is taken over there hears of it at the next commit.
-pub(super) fn look_after(hub: &Arc<Hub>, guard: &ActorRef<Order>) -> Option<AbortHandle> {
+fn look_after(hub: &Arc<Hub>, guard: &ActorRef<Order>, tenure: Tenure) -> Option<Watching> {
     if hub.storage.is_instant() && !hub.storage.is_shared() {
         return None;
     }
-    let tenure = hub.tenure()?;
     let (hub, guard) = (Arc::clone(hub), guard.clone());
     let watching = tokio::spawn(async move {
         let why = until_lost(&hub, tenure).await;
-        hub.set_lost(&why);
+        if matches!(why, StoreError::Damaged { .. } | StoreError::Newer { .. }) {
+            hub.set_ruin(&why);
+        } else {
+            hub.set_lost(&why);
+        }
         let _is_heard = guard.cast(Order::End).is_ok();
     });
-    Some(watching.abort_handle())
+    Some(Watching(watching.abort_handle()))
 }
 
 /// Comes back when the lease is not this manager's any more, with the reason.
@@ -156,7 +191,11 @@ async fn until_lost(hub: &Hub, mut tenure: Tenure) -> StoreError {
                 tenure.renewed(begun);
                 next = tenure.due();
             }
-            Err(fenced @ StoreError::Fenced { .. }) => return fenced,
+            Err(
+                lost @ (StoreError::Fenced { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::Newer { .. }),
+            ) => return lost,
             Err(error) => {
                 tracing::debug!(%error, "the lease of the store could not be looked after");
                 let failed = hub.clock.now();

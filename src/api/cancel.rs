@@ -321,7 +321,7 @@ async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelRe
             Ok(reply) => break reply,
             Err(_) => {
                 // A task with a longer grace of its own is waited for; a sick store is not.
-                if let Some(why) = hub.sickness() {
+                if let Some(why) = hub.trouble() {
                     return Err(CancelError::StoreUnavailable(why.to_string()));
                 }
             }

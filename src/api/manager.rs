@@ -75,11 +75,12 @@ impl Manager {
         self.core.hub.break_part(part);
     }
 
-    /// Why the store takes nothing: at the moment, or, when it is damaged, for good, in which case
-    /// the manager has ended. `None` when it works.
+    /// Why the store takes nothing: at the moment, as it fails, hangs or is held by somebody else;
+    /// or for good, as it is damaged or newer, was taken over, or its lease could not be renewed in
+    /// time: then the manager has ended. `None` when it works.
     pub fn store_trouble(&self) -> Option<String> {
         let hub = &self.core.hub;
-        let why = hub.ruin().or_else(|| hub.sickness());
+        let why = hub.ruin().or_else(|| hub.trouble());
         why.map(|why| why.to_string())
     }
 }

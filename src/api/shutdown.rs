@@ -111,7 +111,7 @@ async fn shut_down(hub: &Hub, grace: Duration) -> Result<ShutdownReport, Shutdow
             Ok(Err(Shut::Restarted)) => asked.set(hub.gate.shutdown(ask.clone())),
             Ok(Ok(_) | Err(_)) => break Err(ShutdownError::Gone),
             Err(_) => {
-                if let Some(why) = hub.sickness() {
+                if let Some(why) = hub.trouble() {
                     break Err(ShutdownError::StoreUnavailable(why.to_string()));
                 }
             }

@@ -4,7 +4,7 @@
 //! 1. A commit that is failed never reaches the inner store; one that is held reaches it after it
 //!    was let go, and then in the order in which the inner store's lock admits it.
 //!
-//! *Not here*: sick reads; they go to the inner store.
+//! *Not here*: reads that fail; they go to the inner store.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,9 @@ struct Orders {
     fail: Fail,
     /// Whether commits are held.
     holds: bool,
-    /// How many commits are held now.
+    /// Whether loads are held.
+    holds_loads: bool,
+    /// How many calls are held now.
     held: u32,
     failed: u64,
     /// Whether the lease cannot be reached.
@@ -92,7 +94,8 @@ impl FaultyStore {
         self.changed.notify_waiters();
     }
 
-    /// Fails every commit as one that finds its place damaged, until [`FaultyStore::heal`].
+    /// Fails every commit, and whatever is asked of the lease, as a call that finds its place
+    /// damaged, until [`FaultyStore::heal`].
     pub fn damage_until_healed(&self) {
         self.orders().fail = Fail::Damaged;
         self.changed.notify_waiters();
@@ -122,13 +125,20 @@ impl FaultyStore {
         self.orders().holds = true;
     }
 
-    /// Lets go of the commits that are held, and holds none from now on.
+    /// Lets go of what is held, and holds nothing from now on.
     pub fn release(&self) {
-        self.orders().holds = false;
+        let mut orders = self.orders();
+        (orders.holds, orders.holds_loads) = (false, false);
+        drop(orders);
         self.released.notify_all();
     }
 
-    /// Waits until at least `count` commits are held.
+    /// Holds every load, before it begins, until [`FaultyStore::release`].
+    pub fn hold_loads(&self) {
+        self.orders().holds_loads = true;
+    }
+
+    /// Waits until at least `count` calls are held.
     ///
     /// # Cancel safety
     /// Dropping the future ends the waiting and nothing else.
@@ -161,16 +171,7 @@ impl FaultyStore {
 
     /// Obeys the orders; an error when the commit is to fail.
     fn obey(&self) -> Result<(), StoreError> {
-        let mut orders = self.orders();
-        if orders.holds {
-            orders.held += 1;
-            self.changed.notify_waiters();
-            while orders.holds {
-                let woken = self.released.wait(orders);
-                orders = woken.unwrap_or_else(PoisonError::into_inner);
-            }
-            orders.held -= 1;
-        }
+        let mut orders = self.held_while(|orders| orders.holds);
         let fail = orders.fail;
         match fail {
             Fail::Never | Fail::Next(0) => return Ok(()),
@@ -183,16 +184,34 @@ impl FaultyStore {
         self.changed.notify_waiters();
         assert!(!matches!(fail, Fail::Panic), "it was told to panic");
         Err(match fail {
-            Fail::Damaged => StoreError::Damaged {
-                source: "it was told that it is damaged".into(),
-            },
+            Fail::Damaged => damaged(),
             Fail::Never | Fail::Next(_) | Fail::Always | Fail::Panic => told(),
         })
+    }
+
+    /// Holds this call for as long as it is so.
+    fn held_while(&self, is_so: impl Fn(&Orders) -> bool) -> MutexGuard<'_, Orders> {
+        let mut orders = self.orders();
+        if is_so(&orders) {
+            orders.held += 1;
+            self.changed.notify_waiters();
+            while is_so(&orders) {
+                let woken = self.released.wait(orders);
+                orders = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            orders.held -= 1;
+        }
+        orders
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn damaged() -> StoreError {
+    let source = "it was told that it is damaged".into();
+    StoreError::Damaged { source }
 }
 
 fn told() -> StoreError {
@@ -207,6 +226,7 @@ impl Store for FaultyStore {
     }
 
     fn load(&self) -> Result<Loaded, StoreError> {
+        drop(self.held_while(|orders| orders.holds_loads));
         self.inner.load()
     }
 
@@ -215,9 +235,14 @@ impl Store for FaultyStore {
     }
 
     fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
-        if self.orders().fails_lease {
+        let orders = self.orders();
+        if orders.fails_lease {
             return Err(told());
         }
+        if matches!(orders.fail, Fail::Damaged) {
+            return Err(damaged());
+        }
+        drop(orders);
         self.inner.lease(ask)
     }
 

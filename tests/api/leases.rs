@@ -12,6 +12,8 @@ use understory::{Manager, Outcome, Part, ScopeRef, SpawnError, State, TaskHandle
 
 use crate::stage::{reaches, soon, until, until_cancelled};
 
+mod tenure;
+
 const SOMEBODY: Owner = Owner::from_u128(1);
 const SOON: Duration = Duration::from_secs(5);
 

@@ -11,6 +11,8 @@ use understory::{
 
 use crate::stage::{has_no_gap, reaches, sees, settle_down, soon, until, until_cancelled};
 
+mod hang;
+
 async fn nothing(_: Context) -> Result<(), Failure> {
     Ok(())
 }

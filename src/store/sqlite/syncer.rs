@@ -52,8 +52,8 @@ impl LogFile {
 }
 
 impl Log for LogFile {
-    /// SQLite holds no locks on its log, so it may be opened and closed here. It keeps the log for as
-    /// long as the store is open; another one in its place is no error of the disk, though.
+    /// SQLite holds no locks on its log, so it may be opened and closed here. The log is the same
+    /// for as long as the store is open; should there be another one, that one is synced.
     fn sync(&mut self) -> io::Result<()> {
         let there = fs::metadata(&self.path)?;
         let same = |log: &File| log.metadata().is_ok_and(|ours| is_same(&ours, &there));

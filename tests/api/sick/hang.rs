@@ -1,0 +1,137 @@
+//! A store whose call never comes back: it holds up nobody for ever.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+use understory::store::{FaultyStore, MemoryStore};
+use understory::{Cancel, CancelError, Manager, Part, ShutdownError, SpawnError, TaskId};
+
+use super::{nothing, over};
+use crate::stage::{settle_down, soon, until, until_cancelled};
+
+/// It lets go of its calls at the end of a test, as their threads would outlive that.
+struct Hanging(Arc<FaultyStore>);
+
+impl Hanging {
+    fn new() -> Self {
+        Self(Arc::new(FaultyStore::new(MemoryStore::new())))
+    }
+}
+
+impl Deref for Hanging {
+    type Target = Arc<FaultyStore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// What `future` brings while time goes on, which it does not by itself while a call hangs.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> T {
+    let end = Instant::now() + limit;
+    tokio::pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut future => return done,
+            () = settle_down() => advance(Duration::from_millis(100)).await,
+        }
+        assert!(Instant::now() < end, "it takes longer than {limit:?}");
+    }
+}
+
+/// A manager with a commit that does not come back.
+async fn over_hanging(store: &Hanging) -> Manager {
+    let manager = over(store);
+    let scope = manager.scope("s");
+    let task = soon(scope.task("before").spawn(until_cancelled));
+    drop(task.await.unwrap());
+    store.hold();
+    tokio::spawn(async move { scope.unnamed().spawn(nothing).await.map(drop) });
+    soon(store.until_held(1)).await;
+    manager
+}
+
+/// Its manager fails, so that everything is to start again from a store that hangs.
+async fn fail(manager: &Manager) {
+    manager.break_part(Part::Manager);
+    let unknown = manager.task(TaskId::from_u128(9));
+    let asked = unknown.cancel(Cancel::because("a request that meets the fault"));
+    drop(within(Duration::from_secs(10), asked).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p19_shutdown_and_leave_come_back_although_a_commit_of_a_failed_actor_never_does() {
+    for is_shutdown in [true, false] {
+        let store = Hanging::new();
+        let manager = over_hanging(&store).await;
+        fail(&manager).await;
+
+        let sick = async { until(|| manager.store_trouble().is_some()).await };
+        within(Duration::from_secs(10), sick).await;
+
+        let why = manager.store_trouble().unwrap();
+        assert!(why.contains("still under way"), "{why}");
+        let refused = manager.scope("s").unnamed().spawn(nothing);
+        let refused = within(Duration::from_secs(1), refused).await;
+        assert!(
+            matches!(refused, Err(SpawnError::Unavailable(_))),
+            "{refused:?}"
+        );
+        if is_shutdown {
+            let ended = manager.shutdown(Duration::ZERO);
+            let ended = within(Duration::from_secs(10), ended).await;
+            assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
+        } else {
+            let ended = within(Duration::from_secs(10), manager.leave()).await;
+            ended.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p19_commit_that_hangs_is_told_and_holds_up_no_cancel_and_no_shutdown() {
+    let store = Hanging::new();
+    let manager = over_hanging(&store).await;
+    assert_eq!(manager.store_trouble(), None);
+    let minute = Duration::from_mins(1);
+
+    let scope = manager.scope("s");
+    let task = manager.task(scope.find("before").unwrap());
+    let cancelled = task.cancel(Cancel::because("it is enough").grace(Duration::ZERO));
+    let cancelled = within(minute, cancelled).await;
+
+    let Err(CancelError::StoreUnavailable(why)) = cancelled else {
+        panic!("nothing is durable: {cancelled:?}");
+    };
+    assert!(why.contains("has not come back"), "{why}");
+    assert!(manager.store_trouble().is_some());
+    let ended = within(minute, manager.shutdown(Duration::ZERO)).await;
+    assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p19_manager_that_is_opened_over_a_store_that_hangs_can_be_shut_down() {
+    for is_shutdown in [true, false] {
+        let store = Hanging::new();
+        store.hold_loads();
+        let manager = over(&store);
+        soon(store.until_held(1)).await;
+        if is_shutdown {
+            let ended = manager.shutdown(Duration::ZERO);
+            let ended = within(Duration::from_mins(1), ended).await;
+            assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
+        } else {
+            let ended = within(Duration::from_secs(10), manager.leave()).await;
+            ended.unwrap();
+        }
+    }
+}
