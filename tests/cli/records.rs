@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use understory::store::sqlite::{Options, SqliteStore};
+use understory::store::{LEASE_TTL, LeaseAsk, Owner, Store};
 
 use crate::crew::{Crew, Done, Run, task};
 
@@ -258,13 +260,35 @@ fn file_that_cannot_be_used_is_told_with_a_code_of_its_own() {
 }
 
 #[test]
+fn run_says_why_it_ends_when_somebody_else_has_its_records() {
+    let crew = Crew::new(&task("a", "read line < gate; echo over", ""));
+    crew.pipe("gate");
+    let mut run = crew.start(&["--db", "crew.db"]);
+    run.error_with("a: running");
+    fs::remove_file(crew.file("crew.db.lock")).expect("it is there");
+    let other = SqliteStore::open(crew.file("crew.db"), Options::default()).expect("it is whole");
+    let claim = LeaseAsk::Claim {
+        owner: Owner::from_u128(1),
+        ttl: LEASE_TTL,
+        instead_of: other.lease(&LeaseAsk::Look).expect("it is whole"),
+    };
+    other.lease(&claim).expect("it is the one that was seen");
+    crew.release("gate");
+
+    run.error_with("the manager has ended, and the run with it: the store was taken over");
+
+    let done = run.finish();
+    assert_eq!(done.code, Some(1), "{done:?}");
+}
+
+#[test]
 fn run_waits_while_its_records_cannot_be_written_and_then_goes_on() {
     let crew = Crew::new(&task("a", "read line < gate; seq 20000", ""));
     crew.pipe("gate");
     let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
     run.error_with("a: running");
     crew.release("gate");
-    run.error_with("the records cannot be written, and the run waits until they can");
+    run.error_with("the records cannot be written, and without them nothing goes on");
 
     run.lift_limit();
 

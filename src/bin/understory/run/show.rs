@@ -98,11 +98,14 @@ impl Show {
                     self.look_at_records();
                     self.screen.tick();
                 }
-                item = feed.next() => match item {
-                    Some(item) => self.take(item),
+                item = feed.next() => {
                     // The manager has failed for good; what is known is what was told.
-                    None => break,
-                },
+                    let Some(item) = item else {
+                        self.say_why_it_ends();
+                        break;
+                    };
+                    self.take(item);
+                }
             }
         }
     }
@@ -116,7 +119,15 @@ impl Show {
         self.is_stuck = trouble.is_some();
         self.screen.say(&trouble.map_or_else(
             || "the records are written again".to_owned(),
-            |why| format!("the records cannot be written, and the run waits until they can: {why}"),
+            |why| format!("the records cannot be written, and without them nothing goes on: {why}"),
+        ));
+    }
+
+    fn say_why_it_ends(&mut self) {
+        let why = self.manager.store_trouble();
+        let why = why.unwrap_or_else(|| "it failed".to_owned());
+        self.screen.say(&format!(
+            "the manager has ended, and the run with it: {why}"
         ));
     }
 
