@@ -71,8 +71,12 @@ impl Crew {
 
     /// What a verb says and how it exits, given in another terminal.
     pub(crate) fn say(&self, arguments: &[&str]) -> Done {
-        let output = self.terminal(arguments).output();
-        let output = output.expect("the binary is built");
+        let mut verb = self.terminal(arguments);
+        let child = verb.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("the binary is built");
+        let watch = Watch::over(&child);
+        let output = child.wait_with_output().expect("it was not waited for");
+        watch.end();
         Done {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
