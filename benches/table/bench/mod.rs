@@ -24,19 +24,20 @@ use std::process::ExitCode;
 // The table with more peers, in a package of its own, is built from the same parts.
 #[allow(unused_imports, reason = "used by peers outside of this package")]
 pub(crate) use self::{
-    latch::Latch,
+    latch::{Guard, Latch},
     peer::{Measuring, Peer},
     sample::{Sample, Watch},
     workload::{IN_FLIGHT, Shape, Workload},
 };
 
 const USAGE: &str = "\
-usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--growth]
+usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--tasks N] [--growth]
 
   --json FILE       write one object per workload and peer
   --repetitions N   measurements per workload and peer (default 5)
   --only TEXT       only workloads whose name contains TEXT
   --divide N        only 1/N of each workload, for a quick look
+  --tasks N         so many tasks where the workload is about tasks
   --growth          how the cost grows from 1,000 tasks to the size of the workload";
 
 /// What the command line asks for.
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     repetitions: usize,
     only: String,
     divide: usize,
+    tasks: Option<usize>,
     growth: bool,
 }
 
@@ -85,6 +87,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
         repetitions: 5,
         only: String::new(),
         divide: 1,
+        tasks: None,
         growth: false,
     };
     let mut rest = arguments.iter();
@@ -101,6 +104,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
             "--only" => options.only.clone_from(value()?),
             "--growth" => options.growth = true,
             "--divide" => options.divide = count(value()?)?,
+            "--tasks" => options.tasks = Some(count(value()?)?),
             _ => return Err(format!("unknown argument {argument}\n{USAGE}")),
         }
     }

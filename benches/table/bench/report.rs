@@ -54,7 +54,7 @@ pub(crate) fn publish(options: &Options, results: &[(Workload, Vec<Row>)]) -> Re
 
 fn table(workload: Workload, rows: &[Row]) -> String {
     let mut text = format!("### {}: {}\n\n", workload.name(), workload.operation());
-    let memory = workload == Workload::Live;
+    let memory = workload.is_about_memory();
     text += "| peer | n | wall ns | CPU ns |";
     text += if memory { " bytes |\n" } else { "\n" };
     text += "| --- | ---: | ---: | ---: |";

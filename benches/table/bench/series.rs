@@ -38,7 +38,7 @@ pub(crate) fn measure_all(
         let mut rows: Vec<Row> = peers
             .iter()
             .filter(|peer| peer.measure(workload, 1).is_some())
-            .flat_map(|peer| sizes(options, peer.size(workload)).map(|size| (peer.name(), size)))
+            .flat_map(|peer| sizes(options, workload, *peer).map(|size| (peer.name(), size)))
             .map(|(peer, size)| Row {
                 peer,
                 size,
@@ -63,8 +63,17 @@ pub(crate) fn measure_all(
 }
 
 /// The sizes to measure for a peer with this one: that, or powers of ten up to it.
-fn sizes(options: &Options, size: usize) -> impl Iterator<Item = usize> + use<> {
-    let most = (size / options.divide).max(1);
+fn sizes(
+    options: &Options,
+    workload: Workload,
+    peer: &dyn Peer,
+) -> impl Iterator<Item = usize> + use<> {
+    let own = peer.size(workload);
+    // A peer that takes less than others do not is left with that.
+    let wanted = options
+        .tasks
+        .filter(|_| workload.is_about_tasks() && own == workload.size());
+    let most = (wanted.unwrap_or(own) / options.divide).max(1);
     let is_growth = options.growth;
     let powers = (3..7).map(|power| 10_usize.pow(power));
     let powers = powers.filter(move |size| is_growth && *size <= most);

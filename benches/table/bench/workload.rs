@@ -44,6 +44,10 @@ pub(crate) enum Workload {
     CompleteTwice,
     /// Spawn tasks that wait, until all have begun; what each holds of memory.
     Live,
+    /// Spawn tasks that end, a few at a time; what is held of each afterwards.
+    Kept,
+    /// Let this many waiting tasks be; the cost is per second.
+    Idle { tasks: usize },
     /// Cancel a tree of waiting tasks, until all have ended.
     Cancel(Shape),
     /// Send numbers to this many waiting tasks in turn, until all have arrived.
@@ -61,11 +65,16 @@ pub(crate) enum Workload {
 /// How many tasks of [`Workload::Complete`] may be under way.
 pub(crate) const IN_FLIGHT: usize = 10_000;
 
+/// How many of [`Workload::Kept`]: what is under way is memory too.
+pub(crate) const FEW: usize = 100;
+
 impl Workload {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Complete,
         Self::CompleteTwice,
         Self::Live,
+        Self::Kept,
+        Self::Idle { tasks: 100_000 },
         Self::Cancel(Shape::Flat),
         Self::Cancel(Shape::TenAry),
         Self::Cancel(Shape::Chain),
@@ -88,6 +97,8 @@ impl Workload {
             Self::Complete => "complete".into(),
             Self::CompleteTwice => "complete-2-scopes".into(),
             Self::Live => "live".into(),
+            Self::Kept => "kept".into(),
+            Self::Idle { tasks } => format!("idle-{tasks}"),
             Self::Cancel(Shape::Flat) => "cancel-flat".into(),
             Self::Cancel(Shape::TenAry) => "cancel-10-ary".into(),
             Self::Cancel(Shape::Chain) => "cancel-chain".into(),
@@ -110,6 +121,8 @@ impl Workload {
         match self {
             Self::Complete | Self::CompleteTwice => "task spawned, run and known to have completed",
             Self::Live => "task spawned and begun, then waiting",
+            Self::Kept => "task that has completed, and is still known",
+            Self::Idle { .. } => "second in which no task does anything",
             Self::Cancel(_) => "task cancelled and ended",
             Self::Inbox { .. } => "message sent and received",
             Self::Events { .. } => "event delivered to one subscriber",
@@ -125,13 +138,35 @@ impl Workload {
             Self::Complete
             | Self::CompleteTwice
             | Self::Live
+            | Self::Kept
             | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
             Self::Cancel(Shape::Chain) => 10_000,
             Self::Inbox { .. } => 1_000_000,
             Self::Events { subscribers } => 2_000_000 / subscribers.max(20),
             Self::Get { .. } => 2_000_000,
+            Self::Idle { .. } => 10,
             Self::Page { .. } => 2_000,
             Self::Fsync => 100,
+        }
+    }
+
+    /// Whether what it holds of memory is part of its table.
+    pub(crate) fn is_about_memory(self) -> bool {
+        matches!(self, Self::Live | Self::Kept)
+    }
+
+    /// Whether its size is a number of tasks, which the command line may set.
+    pub(crate) fn is_about_tasks(self) -> bool {
+        match self {
+            Self::Complete | Self::CompleteTwice | Self::Live | Self::Kept | Self::Cancel(_) => {
+                true
+            }
+            Self::Idle { .. }
+            | Self::Inbox { .. }
+            | Self::Events { .. }
+            | Self::Get { .. }
+            | Self::Page { .. }
+            | Self::Fsync => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinHandle;
 
-use super::{Measuring, Peer, by_callers};
+use super::{Measuring, Peer, by_callers, idle};
 use crate::bench::latch::{Guard, Latch};
 use crate::bench::sample::{Sample, Watch};
 use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
@@ -28,10 +28,13 @@ impl Peer for BareRactor {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
+            Workload::Idle { tasks } => Box::pin(idling(size, tasks)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
-            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => return None,
+            Workload::Kept | Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => {
+                return None;
+            }
         })
     }
 }
@@ -158,6 +161,11 @@ async fn live(size: usize) -> Sample {
     }
     started.opened().await;
     watch.stop(size)
+}
+
+async fn idling(seconds: usize, tasks: usize) -> Sample {
+    live(tasks).await;
+    idle(seconds).await
 }
 
 /// Stopping the root kills all that is below it; no supervisor hears of those ends.

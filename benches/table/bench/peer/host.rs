@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::{Measuring, Peer, by_callers, scattered};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{FEW, IN_FLIGHT, Shape, Workload};
 
 const RUNNING: u8 = 0;
 const COMPLETED: u8 = 1;
@@ -33,9 +33,11 @@ impl Peer for Host {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
+            Workload::Kept => Box::pin(kept(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
-            Workload::Inbox { .. }
+            Workload::Idle { .. }
+            | Workload::Inbox { .. }
             | Workload::Events { .. }
             | Workload::Page { .. }
             | Workload::Fsync => return None,
@@ -120,16 +122,16 @@ async fn complete(size: usize, callers: usize) -> Sample {
     let tasks = Tasks::default();
     by_callers(size, callers, |_| {
         let tasks = tasks.clone();
-        move |size| call(tasks, size)
+        move |size| call(tasks, size, IN_FLIGHT)
     })
     .await
 }
 
-async fn call(tasks: Tasks, size: usize) -> usize {
-    let mut under_way = VecDeque::with_capacity(IN_FLIGHT);
+async fn call(tasks: Tasks, size: usize, most: usize) -> usize {
+    let mut under_way = VecDeque::with_capacity(most);
     let mut sum = 0;
     for number in 0..size {
-        if under_way.len() == IN_FLIGHT {
+        if under_way.len() == most {
             let (number, oldest) = under_way.pop_front().expect("it is full");
             assert_eq!(tasks.ended(oldest).await, COMPLETED);
             sum += number;
@@ -141,6 +143,15 @@ async fn call(tasks: Tasks, size: usize) -> usize {
         sum += number;
     }
     sum
+}
+
+async fn kept(size: usize) -> Sample {
+    let tasks = Tasks::default();
+    let watch = Watch::start();
+    call(tasks.clone(), size, FEW).await;
+    let sample = watch.stop(size);
+    assert_eq!(tasks.records.len(), size);
+    sample
 }
 
 async fn waiting(started: Latch) {

@@ -26,7 +26,9 @@ impl Peer for InJoinSet {
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
-            Workload::Inbox { .. }
+            Workload::Kept
+            | Workload::Idle { .. }
+            | Workload::Inbox { .. }
             | Workload::Events { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }

@@ -12,6 +12,7 @@ mod plain;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use super::sample::{Sample, Watch};
 use super::workload::Workload;
@@ -36,6 +37,16 @@ pub(crate) trait Peer: Sync {
 
     /// `None` where it has nothing of the kind.
     fn measure(&self, workload: Workload, size: usize) -> Option<Measuring>;
+}
+
+/// So many seconds in which nobody asks for anything.
+async fn idle(seconds: usize) -> Sample {
+    // What the spawns left to do is done by then.
+    let pause = Duration::from_secs(2);
+    tokio::time::sleep(pause).await;
+    let watch = Watch::start();
+    tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
+    watch.stop(seconds)
 }
 
 /// Lets so many callers share the work, each a task that comes to the sum of the numbers below its

@@ -11,10 +11,10 @@ use understory::{
     State, TaskHandle, TaskId, What,
 };
 
-use super::{Measuring, Peer, by_callers, scattered};
+use super::{Measuring, Peer, by_callers, idle, scattered};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{FEW, IN_FLIGHT, Shape, Workload};
 
 /// A manager of this crate.
 pub(crate) struct Ours;
@@ -29,6 +29,8 @@ impl Peer for Ours {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
+            Workload::Kept => Box::pin(kept(size)),
+            Workload::Idle { tasks } => Box::pin(idling(size, tasks)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
@@ -55,16 +57,16 @@ async fn complete(size: usize, callers: usize) -> Sample {
     let scope = |caller| manager.scope(&format!("bench-{caller}"));
     by_callers(size, callers, |caller| {
         let scope = scope(caller);
-        move |size| call(scope, size)
+        move |size| call(scope, size, IN_FLIGHT)
     })
     .await
 }
 
-async fn call(scope: ScopeRef, size: usize) -> usize {
-    let mut under_way: VecDeque<TaskHandle<usize>> = VecDeque::with_capacity(IN_FLIGHT);
+async fn call(scope: ScopeRef, size: usize, most: usize) -> usize {
+    let mut under_way: VecDeque<TaskHandle<usize>> = VecDeque::with_capacity(most);
     let mut sum = 0;
     for number in 0..size {
-        if under_way.len() == IN_FLIGHT {
+        if under_way.len() == most {
             let oldest = under_way.pop_front().expect("it is full");
             sum += oldest.await.expect("it completes");
         }
@@ -76,6 +78,24 @@ async fn call(scope: ScopeRef, size: usize) -> usize {
         sum += handle.await.expect("it completes");
     }
     sum
+}
+
+/// The ring of the feed is filled before, as it is after the first minutes of any program.
+async fn kept(size: usize) -> Sample {
+    let manager = manager(size);
+    let scope = manager.scope("bench");
+    call(scope.clone(), size, FEW).await;
+    let watch = Watch::start();
+    call(scope, size, FEW).await;
+    let sample = watch.stop(size);
+    let all = manager.list(&Filter::all(), &Page::first(1));
+    assert_eq!(all.total, 2 * size);
+    sample
+}
+
+async fn idling(seconds: usize, tasks: usize) -> Sample {
+    let _living = living(tasks).await;
+    idle(seconds).await
 }
 
 async fn wait(started: Latch, context: Context) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::future::pending;
 
 use tokio::sync::{broadcast, mpsc};
 
-use super::{Measuring, Peer, by_callers};
+use super::{Measuring, Peer, by_callers, idle};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
 use crate::bench::workload::{IN_FLIGHT, Workload};
@@ -23,10 +23,13 @@ impl Peer for Plain {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
+            Workload::Idle { tasks } => Box::pin(idling(size, tasks)),
             Workload::Cancel(_) => Box::pin(cancel(size)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
-            Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => return None,
+            Workload::Kept | Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => {
+                return None;
+            }
         })
     }
 }
@@ -59,6 +62,11 @@ async fn live(size: usize) -> Sample {
     }
     started.opened().await;
     watch.stop(size)
+}
+
+async fn idling(seconds: usize, tasks: usize) -> Sample {
+    live(tasks).await;
+    idle(seconds).await
 }
 
 async fn waiting(started: Latch) {
