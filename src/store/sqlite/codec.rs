@@ -115,45 +115,38 @@ macro_rules! written {
     (
         $(#[$doc:meta])*
         $borrowed:ident, $owned:ident of $of:ident beside { $($beside:ident)* }
+        itself { $($own:ident)* }
+        $(rarely $rare:ident: $rarely:ident { $($few:ident)* })?
         always { $($field:ident: $type:ty,)* }
         unless_default { $($opt:ident: $opt_type:ty,)* }
-        $(rarely $rare:ident: $rarely:ident {
-            always { $($must:ident: $must_type:ty,)* }
-            unless_default { $($few:ident: $few_type:ty,)* }
-        })?
     ) => {
         $(#[$doc])*
         #[derive(Serialize)]
         pub(super) struct $borrowed<'a> {
             $($field: &'a $type,)*
-            $($($must: &'a $must_type,)*)?
             $(#[serde(skip_serializing_if = "is_default")] $opt: &'a $opt_type,)*
-            $($(#[serde(skip_serializing_if = "is_default")] $few: &'a $few_type,)*)?
         }
 
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct $owned {
             $($field: $type,)*
-            $($($must: $must_type,)*)?
             $(#[serde(default)] $opt: $opt_type,)*
-            $($(#[serde(default)] $few: $few_type,)*)?
         }
 
         impl<'a> From<&'a $of> for $borrowed<'a> {
-            fn from(
-                $of { $($field,)* $($opt,)* $($beside: _,)* $($rare,)? }: &'a $of,
-            ) -> Self {
-                $(let $rarely { $($must,)* $($few,)* } = &**$rare;)?
-                Self { $($field,)* $($opt,)* $($($must,)* $($few,)*)? }
+            fn from(it: &'a $of) -> Self {
+                let $of { $($own: _,)* $($beside: _,)* $($rare: _,)? } = it;
+                $(let $rarely { $($few: _,)* } = &*it.$rare;)?
+                Self { $($field: &it.$field,)* $($opt: &it.$opt,)* }
             }
         }
 
         impl $owned {
             fn beside(self, $($beside: beside!($of $beside),)*) -> $of {
-                let Self { $($field,)* $($opt,)* $($($must,)* $($few,)*)? } = self;
-                $(let $rare = $rarely { $($must,)* $($few,)* }.into();)?
-                $of { $($field,)* $($opt,)* $($beside,)* $($rare,)? }
+                let Self { $($field,)* $($opt,)* } = self;
+                $(let $rare = $rarely { $($few,)* }.into();)?
+                $of { $($own,)* $($beside,)* $($rare,)? }
             }
         }
     };
@@ -170,56 +163,68 @@ macro_rules! beside {
 
 written! {
     SpecFields, OwnedSpec of Spec beside {}
+    itself {
+        scope origin name kind parent labels input
+    }
+    rarely options: Options {
+        retry restart description visibility after limits budgets priority timeout idle_timeout
+        heartbeat_timeout lifetime queue_timeout suspend_timeout grace on_parent_end
+        on_scope_close stop_policy late_success key key_window flight flight_reach
+        inbox_capacity inbox_overflow progress_interval disposition before_settle trace
+    }
     always {
         scope: Scope,
         origin: Origin,
+        retry: Retry,
     }
     unless_default {
+        restart: Option<RestartPolicy>,
         name: Option<Name>,
         kind: Option<Kind>,
         parent: Option<TaskId>,
+        description: Option<Arc<str>>,
         labels: Labels,
+        visibility: Visibility,
+        after: Vec<TaskId>,
+        limits: Vec<ClassName>,
+        budgets: BTreeMap<Counter, u64>,
+        priority: i16,
+        timeout: Option<Duration>,
+        idle_timeout: Option<Duration>,
+        heartbeat_timeout: Option<Duration>,
+        lifetime: Option<Duration>,
+        queue_timeout: Option<Duration>,
+        suspend_timeout: Option<Duration>,
+        grace: Option<Duration>,
+        on_parent_end: Option<OnParentEnd>,
+        on_scope_close: Option<OnScopeClose>,
+        stop_policy: StopPolicy,
+        late_success: LateSuccess,
+        key: Option<Key>,
+        key_window: Option<Duration>,
+        flight: Option<Flight>,
+        flight_reach: Reach,
+        inbox_capacity: Option<u32>,
+        inbox_overflow: Overflow,
+        progress_interval: Option<Duration>,
         input: Option<Payload>,
-    }
-    rarely options: Options {
-        always {
-            retry: Retry,
-        }
-        unless_default {
-            restart: Option<RestartPolicy>,
-            description: Option<Arc<str>>,
-            visibility: Visibility,
-            after: Vec<TaskId>,
-            limits: Vec<ClassName>,
-            budgets: BTreeMap<Counter, u64>,
-            priority: i16,
-            timeout: Option<Duration>,
-            idle_timeout: Option<Duration>,
-            heartbeat_timeout: Option<Duration>,
-            lifetime: Option<Duration>,
-            queue_timeout: Option<Duration>,
-            suspend_timeout: Option<Duration>,
-            grace: Option<Duration>,
-            on_parent_end: Option<OnParentEnd>,
-            on_scope_close: Option<OnScopeClose>,
-            stop_policy: StopPolicy,
-            late_success: LateSuccess,
-            key: Option<Key>,
-            key_window: Option<Duration>,
-            flight: Option<Flight>,
-            flight_reach: Reach,
-            inbox_capacity: Option<u32>,
-            inbox_overflow: Overflow,
-            progress_interval: Option<Duration>,
-            disposition: Disposition,
-            before_settle: bool,
-            trace: Option<Trace>,
-        }
+        disposition: Disposition,
+        before_settle: bool,
+        trace: Option<Trace>,
     }
 }
 
 written! {
     RecordFields, OwnedRecord of Record beside { spec }
+    itself {
+        id root state body incarnation created_at seq parent spawned_by depth wait epoch
+        attempt inline stop conclusion outcome progress undelivered restarts started_at
+        waits_since ended_at events
+    }
+    rarely facts: Facts {
+        budgets resume questions messages restarted_at external_ref abandon suspension grants
+        suspended_at
+    }
     always {
         id: TaskId,
         root: TaskId,
@@ -236,37 +241,35 @@ written! {
         wait: Option<Wait>,
         epoch: Epoch,
         attempt: u32,
+        budgets: Budgets,
         inline: bool,
         stop: Option<Arc<Stop>>,
         conclusion: Option<Conclusion>,
         outcome: Option<Arc<Outcome>>,
+        resume: Option<Payload>,
+        questions: Option<Arc<Questions>>,
+        messages: Option<Arc<Messages>>,
         progress: Option<Payload>,
         undelivered: u32,
         restarts: u32,
+        restarted_at: Vec<Timestamp>,
+        external_ref: Option<Arc<str>>,
+        abandon: Option<Arc<AbandonRequest>>,
+        suspension: Option<Payload>,
+        grants: Option<Arc<Grants>>,
         started_at: Option<Timestamp>,
+        suspended_at: Option<Timestamp>,
         waits_since: Option<Timestamp>,
         ended_at: Option<Timestamp>,
         events: u64,
-    }
-    rarely facts: Facts {
-        always {}
-        unless_default {
-            budgets: Budgets,
-            resume: Option<Payload>,
-            questions: Option<Arc<Questions>>,
-            messages: Option<Arc<Messages>>,
-            restarted_at: Vec<Timestamp>,
-            external_ref: Option<Arc<str>>,
-            abandon: Option<Arc<AbandonRequest>>,
-            suspension: Option<Payload>,
-            grants: Option<Arc<Grants>>,
-            suspended_at: Option<Timestamp>,
-        }
     }
 }
 
 written! {
     EventFields, OwnedEvent of Event beside { seq at task spec }
+    itself {
+        state root incarnation task_seq what attempt
+    }
     always {
         state: State,
         root: TaskId,
