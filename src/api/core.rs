@@ -27,6 +27,8 @@ pub(crate) struct Core {
     pub(super) refuses_missing: bool,
     /// Up to which event the failures of a scope's hidden tasks were told.
     pub(super) hidden_heard: DashMap<Scope, Seq>,
+    /// Whether tasks are taken from bodies only.
+    pub(super) is_draining: AtomicBool,
     pub(super) is_shutting_down: AtomicBool,
     pub(super) shutdown: SetOnce<Result<ShutdownReport, ShutdownError>>,
 }
@@ -46,6 +48,7 @@ impl Core {
             hooks,
             refuses_missing,
             hidden_heard: DashMap::new(),
+            is_draining: AtomicBool::new(false),
             is_shutting_down: AtomicBool::new(false),
             shutdown: SetOnce::new(),
         })

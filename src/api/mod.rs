@@ -29,6 +29,7 @@ mod dead;
 mod deadlines;
 mod deferred;
 mod deliver;
+mod drain;
 mod durable;
 mod executor;
 mod external;

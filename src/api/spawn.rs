@@ -17,6 +17,7 @@ pub use error::SpawnError;
 use super::builder::{Again, INBOX_CAPACITY_DEFAULT, Once, TaskBuilder};
 use super::context::{self, Context};
 use super::core::Core;
+use super::drain;
 use super::executor;
 use super::handle::TaskHandle;
 use super::hooks::LimitReached;
@@ -168,6 +169,12 @@ impl<Mode> TaskBuilder<Mode> {
             }
         };
         let core = self.core;
+        if drain::refuses(&core) {
+            discard_work(id, work);
+            return Err(SpawnError::Unavailable(
+                "it lets its tasks end and takes no new ones",
+            ));
+        }
         let mail = core.hub.mail_of(inbox_of(&spec));
         let live = Live::new(id, spec, mail, work);
         live.set_hooks(self.hooks.bind(&core, "task"));

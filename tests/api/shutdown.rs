@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use understory::kernel::Refusal;
 use understory::{
     Cancel, CancelError, Cause, Context, Failure, FeedItem, Manager, NoteError, Retry, SendError,
-    ShutdownReport, Since, SpawnError, State, Subscription, TaskId, WaitError,
+    ShutdownReport, Since, SpawnError, State, Subscription, TaskHandle, TaskId, WaitError,
 };
 
 use crate::stage::{for_ever, reaches, settle_down, soon, until, until_cancelled};
@@ -38,6 +38,70 @@ fn sorted(report: &ShutdownReport) -> Vec<TaskId> {
     let mut ids = report.cancelled.clone();
     ids.sort();
     ids
+}
+
+#[tokio::test]
+async fn drain_lets_bodies_come_to_their_end_and_refuses_everybody_else() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let lead = scope.task("lead").spawn(|ctx| async move {
+        ctx.recv().await;
+        let child = ctx.task("child").spawn(|_| async { Ok(7) }).await?;
+        Ok(child.await?)
+    });
+    let lead: TaskHandle<i32> = lead.await.unwrap();
+    let id = lead.id();
+    let drained = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.drain(Duration::from_hours(1), NONE).await }
+    });
+    settle_down().await;
+
+    let late = scope.task("late").spawn(nothing).await;
+    assert!(matches!(late, Err(SpawnError::Unavailable(_))), "{late:?}");
+    assert!(!drained.is_finished());
+    lead.send("go").await.unwrap();
+
+    assert_eq!(soon(lead).await.unwrap(), 7);
+    let report = soon(drained).await.unwrap().unwrap();
+    assert_eq!(report.cancelled, []);
+    assert_eq!(manager.task(id).state(), Some(State::Completed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_cancels_what_is_left_when_its_time_is_over() {
+    let manager = Manager::in_memory();
+    let hidden = manager.scope("s").task("h").hidden().spawn(for_ever);
+    let hidden = hidden.await.unwrap();
+    let begin = tokio::time::Instant::now();
+
+    let report = soon(manager.drain(Duration::from_secs(30), NONE)).await;
+
+    assert_eq!(report.unwrap().cancelled, [hidden.id()]);
+    let took = begin.elapsed();
+    let patience = Duration::from_secs(30);
+    assert!(
+        patience <= took && took < patience + Duration::from_secs(5),
+        "{took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_a_drain_at_once() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t").spawn(for_ever).await.unwrap();
+    let drained = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.drain(Duration::from_hours(1), NONE).await }
+    });
+    settle_down().await;
+    let begin = tokio::time::Instant::now();
+
+    let report = soon(manager.shutdown(NONE)).await.unwrap();
+
+    assert_eq!(report.cancelled, [task.id()]);
+    assert_eq!(soon(drained).await.unwrap().unwrap().cancelled, [task.id()]);
+    assert!(begin.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
