@@ -6,6 +6,7 @@
 //!
 //! *Not here*: the kernel seen from within (`supervisor/audit.rs`).
 
+mod bound;
 mod elsewhere;
 mod events;
 mod identity;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::{
-    Body, Bounds, Control, Effect, Hooked, Input, MessageId, Payload, Record, Removed, Reply,
-    Scope, Seq, State, Step, Supervisor, TaskId, Ticket, Timestamp, Wait,
+    Body, Bounds, Control, Effect, Hooked, Input, MessageId, Outcome, Payload, Record, Removed,
+    Reply, Scope, Seq, State, Step, Supervisor, TaskId, Ticket, Timestamp, Wait,
 };
 use identity::Gates;
 use outside::Outside;
@@ -60,6 +61,8 @@ pub(super) struct Checks {
     clock_went_back: bool,
     /// Whether the input at hand is one that must change nothing.
     stale: bool,
+    /// Tasks whose bodies were of a process that is gone, and what they had concluded.
+    gone: BTreeMap<TaskId, Option<Arc<Outcome>>>,
     /// What the step at hand moved, and where to.
     moved: BTreeMap<TaskId, Scope>,
     /// How many records it removed.
@@ -89,6 +92,7 @@ impl Checks {
             restarts: BTreeMap::new(),
             clock_went_back: false,
             stale: false,
+            gone: BTreeMap::new(),
             moved: BTreeMap::new(),
             removed: Removed::new(),
             told: 0,
@@ -234,6 +238,9 @@ impl Checks {
             self.event(event, step, &mut told)?;
         }
         self.starts(step)?;
+        if input.is_none() {
+            self.unstarted_go_on(step)?;
+        }
         for event in &step.events {
             let record = events::newest(step, event.task);
             ensure(record.is_some_and(|record| record.seq >= event.seq), || {
@@ -411,6 +418,7 @@ impl Checks {
         self.open.clear();
         self.resumes.clear();
         self.recall_restarts(durable);
+        self.owners_are_gone(durable);
         self.clock_went_back |= now < self.now;
         (self.now, self.seq) = (now, seq);
         (self.closing, self.stale) = (false, false);

@@ -60,6 +60,7 @@ impl Checks {
                 ensure(outcome.state() == event.state, || {
                     format!("P2: {outcome:?} settles as {}", event.state)
                 })?;
+                self.ends_without_its_owner(id, outcome, step)?;
                 self.hooks_have_run(id, outcome)?;
                 self.settled(id, event.state, *abandoned)?;
                 if event.state == State::Completed {
@@ -159,12 +160,14 @@ impl Checks {
         (record.epoch, record.attempt, record.started_at) = (epoch, 0, None);
         record.seq = Seq::default();
         self.view.insert(Arc::new(record), classes);
+        self.gone.remove(&id);
         let seen = self.view.tasks.get_mut(&id).expect("it was just inserted");
         (seen.state, seen.parent, seen.doomed) = (State::Pending, spec.parent, false);
         Ok(())
     }
 
     fn started(&mut self, id: TaskId) -> Verdict {
+        self.starts_with_its_owner(id)?;
         let seen = &self.view.tasks[&id];
         ensure(!seen.doomed, || {
             format!("P4: {id} starts, and it or a task above it was cancelled")

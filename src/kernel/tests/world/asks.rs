@@ -7,9 +7,9 @@ use super::super::bed::{json, key, name};
 use super::World;
 use super::rates::{class_name, counter, kind, scope};
 use crate::kernel::{
-    Control, Epoch, Flight, Grant, GrantChange, Input, KeptMessage, Key, LateSuccess, MessageId,
-    OnParentEnd, OnScopeClose, Origin, Reach, Requester, RestartPolicy, Retry, Reuse, Spec,
-    StopPolicy, Target, TaskId, Ticket,
+    Control, Disposition, Epoch, Flight, Grant, GrantChange, Input, KeptMessage, Key, LateSuccess,
+    MessageId, OnParentEnd, OnScopeClose, Origin, Reach, Requester, RestartPolicy, Retry, Reuse,
+    Spec, StopPolicy, Target, TaskId, Ticket,
 };
 
 const NAMES: [&str; 5] = ["ann", "bob", "cid", "dot", "eve"];
@@ -152,6 +152,9 @@ impl World {
         }
         if rarer.hosts > 0 && spec.origin == Origin::Executor && self.dice.percent(50) {
             spec.kind = Some(kind());
+        }
+        if spec.origin == Origin::Executor && self.rarely(rarer.bound) {
+            spec.disposition = Disposition::OwnerBound;
         }
     }
 

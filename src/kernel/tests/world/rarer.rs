@@ -39,6 +39,8 @@ pub(in crate::kernel_tests) struct Rarer {
     pub(super) large: u32,
     /// Tasks whose body is elsewhere.
     pub(super) external: u32,
+    /// Tasks of executors that are bound to their owner.
+    pub(super) bound: u32,
 }
 
 impl Rarer {
@@ -62,6 +64,7 @@ impl Rarer {
             retained: of(&[0, 0, 50]),
             large: of(&[0, 50]),
             external: of(&[0, 0, 20, 50]),
+            bound: of(&[0, 0, 30, 70]),
         }
     }
 
