@@ -18,24 +18,22 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, 
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use super::clock::Clock;
 use super::gate::Shut;
 use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
+use super::recovery;
 use super::tenure::Watching;
 use super::writer::{Pen, WriterActor};
 use crate::engine::HookSet;
-use crate::kernel::{Bounds, Seq, Supervisor, Timestamp};
+use crate::kernel::Timestamp;
 use crate::store::{Loaded, StoreError};
 
 /// How often the actors may be started again within [`RESTART_PERIOD`].
 const RESTARTS_MAX: usize = 3;
 const RESTART_PERIOD: Duration = Duration::from_mins(1);
 /// How long a failed actor may take to go; a body that never yields is not waited for.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// Events read at once when unpublished ones are fetched from the store.
-const EVENTS_PER_READ: usize = 1_024;
+pub(super) const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// What the guard is told.
 #[derive(Debug)]
@@ -284,35 +282,8 @@ impl Watchman {
         let hub = &self.hub;
         #[cfg(feature = "testing")]
         hub.sabotage.strike(super::sabotage::Part::Guard);
-        hub.next_incarnation();
-        let closed = hub.closed_at_start(&loaded.closed);
-        let is_news = closed != loaded.closed;
-        // Its next commit tells how the store is now.
-        hub.set_sickness(None);
-        #[cfg(feature = "metrics")]
-        for record in &loaded.records {
-            let old = hub.index.get(record.id);
-            crate::meter::moved(old.as_deref(), record);
-        }
-        // What was removed just before a failure is still shown.
-        let removed = hub.index.missing_from(&loaded.records);
-        hub.index.apply(&loaded.records, &removed, loaded.seq);
-        hub.shelf.forget(&removed);
-        settle_lives(hub);
-        hub.tell_host(loaded.seq);
-        hub.revive(&loaded.records);
-        republish(hub, loaded.seq).await;
-        let (supervisor, mut step) = Supervisor::recover(
-            Bounds {
-                closed_scopes: closed.clone(),
-                ..hub.bounds_now()
-            },
-            Clock::dice(),
-            hub.clock.now(),
-            loaded.seq,
-            loaded.records,
-        );
-        step.closed = is_news.then_some(closed);
+        let recovered = recovery::recover(hub, loaded).await;
+        let (supervisor, step) = recovered.map_err(|why| SpawnErr::StartupFailed(why.into()))?;
         let pen = Arc::new(Mutex::new(Pen::new(Arc::clone(hub))));
         self.pen = Some(Arc::clone(&pen));
         let beginning = Beginning {
@@ -353,53 +324,5 @@ impl Watchman {
         }
         self.hub.feed.close();
         self.hub.observers.finish().await;
-    }
-}
-
-/// Tasks whose end was durable before the failure, and not yet carried out.
-fn settle_lives(hub: &Hub) {
-    hub.lives.retain(|id, live| {
-        let Some(record) = hub.index.get(*id) else {
-            return false;
-        };
-        if record.state.is_terminal() {
-            let _is_first = live.done.set(Arc::clone(&record)).is_ok();
-            let left = live.close_inbox();
-            if left > 0 {
-                hub.gate.undelivered(Arc::clone(&record), left);
-            }
-        }
-        if !record.is_held() {
-            live.discard_work();
-        }
-        record.is_held()
-    });
-}
-
-/// Queues the events that are durable and not in the feed yet.
-async fn republish(hub: &Hub, newest: Seq) {
-    let oldest = newest
-        .0
-        .saturating_sub(u64::try_from(hub.queues.feed_events).unwrap_or(u64::MAX));
-    // What subscribers could not see any more is not read.
-    let mut newest = hub.feed.newest().max(Seq(oldest));
-    loop {
-        let read = hub.storage.events(newest, EVENTS_PER_READ);
-        let read = tokio::select! {
-            biased;
-            read = read => read,
-            () = hub.leaving_for(GOODBYE_MAX) => return,
-        };
-        match read {
-            Ok(events) => {
-                let Some(last) = events.last() else { return };
-                newest = last.seq;
-                hub.outbox.push(0, events);
-            }
-            Err(error) => {
-                tracing::error!(%error, "events before the restart cannot be read");
-                return;
-            }
-        }
     }
 }

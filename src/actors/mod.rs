@@ -31,6 +31,7 @@ mod mailbox;
 mod manager;
 mod observers;
 mod publisher;
+mod recovery;
 mod revive;
 #[cfg(feature = "testing")]
 mod sabotage;

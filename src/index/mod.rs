@@ -60,6 +60,9 @@ impl Index {
 
     /// The tasks that it shows and that are not among these.
     pub(crate) fn missing_from(&self, records: &[Arc<Record>]) -> Vec<TaskId> {
+        if self.records.is_empty() {
+            return Vec::new();
+        }
         let known: HashSet<_> = records.iter().map(|record| record.id).collect();
         let shown = self.records.iter().map(|record| record.id);
         shown.filter(|id| !known.contains(id)).collect()

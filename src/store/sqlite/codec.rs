@@ -294,12 +294,17 @@ pub(super) fn spec_body(spec: &Spec) -> String {
 }
 
 impl SpecRow {
-    /// Checks a row and reads the spec of it.
-    pub(super) fn read(&self) -> Result<Arc<Spec>, Damage> {
-        let damage = |why: &dyn ToString| Damage::new("spec", &self.id, why);
-        if self.checksum != spec_checksum(&self.task, &self.body) {
-            return Err(damage(&CHECKSUM));
+    /// Whether it is as it was written.
+    pub(super) fn check(&self) -> Result<(), Damage> {
+        if self.checksum == spec_checksum(&self.task, &self.body) {
+            Ok(())
+        } else {
+            Err(Damage::new("spec", &self.id, &CHECKSUM))
         }
+    }
+
+    /// Reads the spec of a row that was checked.
+    pub(super) fn parse(&self) -> Result<Arc<Spec>, Damage> {
         let owned: OwnedSpec =
             parse(&self.body).map_err(|why| Damage::of_json("spec", &self.id, &why))?;
         Ok(Arc::new(owned.beside()))

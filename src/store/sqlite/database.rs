@@ -132,9 +132,12 @@ impl Database {
     pub(super) fn prepare(&self, is_synced: bool) -> Result<(), Trouble> {
         let synchronous = if is_synced { "full" } else { "normal" };
         self.0.pragma_update(None, "synchronous", synchronous)?;
-        // A checkpoint stands in the way of the commit that begins it, so it is rare; the keeper
-        // makes it before that, when nobody waits.
-        self.0.pragma_update(None, "wal_autocheckpoint", 16_000)?;
+        // A checkpoint stands in the way of the commit that begins it, so that is for a keeper that
+        // failed; else the keeper makes it before that, beside the commits, also after a large one.
+        self.0.pragma_update(None, "wal_autocheckpoint", 131_072)?;
+        // A page that is written before the end of its transaction, and again at that, makes the log
+        // be read and summed anew.
+        self.0.pragma_update(None, "cache_spill", 65_536)?;
         self.0
             .pragma_update(None, "journal_size_limit", LOG_BYTES.cast_signed())?;
         self.0.pragma_update(None, "cache_size", -65_536)?;
@@ -288,6 +291,21 @@ impl Rows<'_> {
         Ok(changed > 0)
     }
 
+    /// Writes a task whose columns are as they were, but for its state if `is_moved`; not one that
+    /// is not there or has settled.
+    pub(super) fn change_task(&self, row: &TaskRow, is_moved: bool) -> Result<bool, Trouble> {
+        // An index over a column that is named here is written, whether that changes or not.
+        let sql = if is_moved {
+            "UPDATE task SET body = ?1, checksum = ?2, state = ?4 WHERE id = ?3 AND state NOT IN
+                ('completed', 'failed', 'timed_out', 'cancelled', 'interrupted')"
+        } else {
+            "UPDATE task SET body = ?1, checksum = ?2 WHERE id = ?3 AND state = ?4 AND ?4 NOT IN
+                ('completed', 'failed', 'timed_out', 'cancelled', 'interrupted')"
+        };
+        let values = params![row.body, row.checksum, row.id, row.state];
+        Ok(self.run(sql, values)? > 0)
+    }
+
     pub(super) fn remove_task(&self, id: &str) -> Result<(), Trouble> {
         self.run("DELETE FROM task WHERE id = ?", params![id])
             .map(drop)
@@ -299,16 +317,13 @@ impl Rows<'_> {
     }
 
     /// Every task, in the order of their ids.
-    pub(super) fn each_task<E: From<Trouble>>(
-        &self,
-        mut take: impl FnMut(TaskRow, SpecRow) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(super) fn each_task(&self, mut take: impl FnMut(TaskRow, SpecRow)) -> Result<(), Trouble> {
         let sql = format!("{TASKS} ORDER BY t.id");
-        let mut statement = self.0.prepare_cached(&sql).map_err(Trouble)?;
-        let mut rows = statement.query([]).map_err(Trouble)?;
-        while let Some(row) = rows.next().map_err(Trouble)? {
-            let (task, spec) = task_row(row).map_err(Trouble)?;
-            take(task, spec)?;
+        let mut statement = self.0.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (task, spec) = task_row(row)?;
+            take(task, spec);
         }
         Ok(())
     }

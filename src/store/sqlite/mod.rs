@@ -19,6 +19,7 @@ mod database;
 pub mod fail;
 mod generation;
 mod keeper;
+mod load;
 mod pen;
 mod place;
 mod reader;

@@ -10,13 +10,15 @@
 //! *Not here*: when (the writer of `actors`), the place of the file (`place`).
 
 use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
 use std::sync::Arc;
 
-use super::codec::{self, Damage, EventRow, LeaseRow, SpecRow, TaskRow};
+use super::codec::{self, Damage, EventRow, LeaseRow, TaskRow};
 use super::database::{Database, Rows, Trouble};
 #[cfg(any(test, feature = "testing"))]
 use super::fail;
-use crate::kernel::{Event, Record, Scope, Seq, Spec, State, TaskId, What};
+use super::load::{self, Specs};
+use crate::kernel::{Event, IdHash, Record, Scope, Seq, Spec, State, TaskId, Timestamp, What};
 use crate::store::{
     Batch, EVENTS_PAGE_MAX, Lease, LeaseAsk, Loaded, StoreError, check_order, check_settled,
 };
@@ -73,13 +75,47 @@ pub(super) struct Pen {
     newest: Seq,
     /// Changes when somebody else writes: as it was when everything was read.
     version: i64,
-    specs: Specs,
+    specs: Known,
     /// The scopes that are closed in the file; only what differs from them is written.
     closed: BTreeSet<Scope>,
 }
 
-/// The newest specs of tasks that have not settled, with their numbers.
-type Specs = HashMap<TaskId, (i64, Arc<Spec>)>;
+/// What the file has of tasks that have not settled.
+type Known = HashMap<TaskId, Kept, IdHash>;
+
+/// The newest spec of a task with its number, and its row if it has one.
+#[derive(Debug)]
+struct Kept {
+    number: i64,
+    spec: Arc<Spec>,
+    row: Option<Columns>,
+}
+
+/// The columns of a task's row that say more than its body does: what an index is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Columns {
+    spec: i64,
+    parent: Option<TaskId>,
+    created: Timestamp,
+    state: State,
+}
+
+impl Columns {
+    fn of(record: &Record, spec: i64) -> Self {
+        Self {
+            spec,
+            parent: record.parent,
+            created: record.created_at,
+            state: record.state,
+        }
+    }
+
+    /// Whether nothing but the state differs.
+    fn is_like(&self, other: &Self) -> bool {
+        let state = other.state;
+        Self { state, ..*self } == *other
+    }
+}
 
 impl Pen {
     pub(super) fn new(mut database: Database, history_max: u64) -> Result<Self, Trouble> {
@@ -90,7 +126,7 @@ impl Pen {
             history_max: history_max.max(1),
             oldest,
             newest,
-            specs: HashMap::new(),
+            specs: Known::default(),
             closed: BTreeSet::new(),
         })
     }
@@ -108,7 +144,7 @@ impl Pen {
                 rows,
                 known,
                 closed,
-                found: Specs::new(),
+                found: Known::default(),
             };
             sheet.write(batch)?;
             if let Some(first) = keep_from {
@@ -166,10 +202,15 @@ impl Pen {
     pub(super) fn load(&mut self) -> Result<Loaded, ReadError> {
         self.version = self.database.data_version()?;
         let (loaded, specs) = self.database.read(|rows| {
-            let mut specs = Specs::new();
-            let loaded = load(rows, |record, spec| {
+            let mut specs = Known::default();
+            let loaded = load(rows, |record, number| {
                 if record.is_held() {
-                    specs.insert(record.id, (spec, Arc::clone(&record.spec)));
+                    let kept = Kept {
+                        number,
+                        spec: Arc::clone(&record.spec),
+                        row: Some(Columns::of(record, number)),
+                    };
+                    specs.insert(record.id, kept);
                 }
             })?;
             Ok::<_, ReadError>((loaded, specs))
@@ -184,16 +225,21 @@ impl Pen {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
-        self.database.read(|rows| events(rows, after, limit))
+        let specs = &self.specs;
+        let known = |task: &str, number| {
+            let known = specs.get(&TaskId::from_str(task).ok()?)?;
+            (known.number == number).then(|| Arc::clone(&known.spec))
+        };
+        self.database.read(|rows| events(rows, after, limit, known))
     }
 }
 
 /// What a transaction writes.
 struct Sheet<'a> {
     rows: &'a Rows<'a>,
-    known: &'a Specs,
+    known: &'a Known,
     closed: &'a BTreeSet<Scope>,
-    found: Specs,
+    found: Known,
 }
 
 impl Sheet<'_> {
@@ -226,31 +272,57 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    fn put_record(&self, record: &Record, spec: i64) -> Result<(), StoreError> {
+    fn put_record(&mut self, record: &Record, spec: i64) -> Result<(), StoreError> {
         let row = TaskRow::write(record, spec);
-        if self.rows.put_task(&row)? {
-            return Ok(());
+        let columns = Columns::of(record, spec);
+        let is_written = match self.row_of(record.id) {
+            Some(before) if before.is_like(&columns) => {
+                self.rows.change_task(&row, before != columns)?
+            }
+            Some(_) | None => false,
+        };
+        if !is_written && !self.rows.put_task(&row)? {
+            self.put_settled(record, &row)?;
         }
-        let kept = self.rows.task(&row.id)?;
-        if let Some((kept, kept_spec)) = kept {
-            check_settled(
-                &read_record(&kept, &kept_spec).map_err(ReadError::from)?,
-                record,
-            )?;
+        if let Some(kept) = self.found.get_mut(&record.id) {
+            kept.row = Some(columns);
+        } else if let Some(Kept { number, spec, .. }) = self.known.get(&record.id) {
+            let (number, spec) = (*number, Arc::clone(spec));
+            let row = Some(columns);
+            self.found.insert(record.id, Kept { number, spec, row });
+        }
+        Ok(())
+    }
+
+    /// Invariant 4.
+    fn put_settled(&self, record: &Record, row: &TaskRow) -> Result<(), StoreError> {
+        if let Some((kept, kept_spec)) = self.rows.task(&row.id)? {
+            let kept = load::record(&kept, kept_spec, &mut Specs::default());
+            check_settled(&kept.map_err(ReadError::from)?, record)?;
             self.rows.remove_task(&row.id)?;
         }
-        self.rows.put_task(&row)?;
+        self.rows.put_task(row)?;
         Ok(())
+    }
+
+    fn row_of(&self, task: TaskId) -> Option<Columns> {
+        let newest = self.found.get(&task).or_else(|| self.known.get(&task));
+        newest.and_then(|kept| kept.row)
     }
 
     /// The number of a task's spec, which is written once.
     fn spec_of(&mut self, task: TaskId, spec: &Arc<Spec>, is_new: bool) -> Result<i64, StoreError> {
         let newest = self.found.get(&task).or_else(|| self.known.get(&task));
-        if let Some((number, newest)) = newest
+        if let Some(Kept {
+            number,
+            spec: newest,
+            ..
+        }) = newest
             && (Arc::ptr_eq(newest, spec) || newest == spec)
         {
             return Ok(*number);
         }
+        let before = newest.and_then(|kept| kept.row);
         let (id, body) = (task.to_string(), codec::spec_body(spec));
         let written = if newest.is_none() && !is_new {
             let newest = self.rows.newest_spec(&id)?;
@@ -264,7 +336,13 @@ impl Sheet<'_> {
             let checksum = codec::spec_checksum(&id, &body);
             self.rows.put_spec(&id, &body, checksum)?
         };
-        self.found.insert(task, (number, Arc::clone(spec)));
+        let spec = Arc::clone(spec);
+        let kept = Kept {
+            number,
+            spec,
+            row: before,
+        };
+        self.found.insert(task, kept);
         Ok(number)
     }
 
@@ -281,13 +359,13 @@ pub(super) fn load(
     rows: &Rows<'_>,
     mut look: impl FnMut(&Record, i64),
 ) -> Result<Loaded, ReadError> {
-    let mut records = Vec::new();
-    rows.each_task(|row, spec| {
-        let record = read_record(&row, &spec)?;
-        look(&record, spec.id);
-        records.push(Arc::new(record));
-        Ok::<_, ReadError>(())
-    })?;
+    let found = load::records(rows)?;
+    let records: Vec<_> = (found.into_iter())
+        .map(|(record, spec)| {
+            look(&record, spec);
+            record
+        })
+        .collect();
     let seq = newest_event(rows)?;
     if let Some(record) = records.iter().find(|record| record.seq > seq) {
         let why = format!("event {} of it is missing", record.seq);
@@ -337,10 +415,11 @@ pub(super) fn events(
     rows: &Rows<'_>,
     after: Seq,
     limit: usize,
+    known: impl Fn(&str, i64) -> Option<Arc<Spec>>,
 ) -> Result<Vec<Arc<Event>>, ReadError> {
     // Numbers beyond those of SQLite have no events.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-    let events = read_events(&rows.events_after(after, page(limit))?)?;
+    let events = load::events(rows.events_after(after, page(limit))?, known)?;
     let (oldest, _) = rows.log_ends()?.unwrap_or((1, 0));
     // Only what is before the oldest one may be missing.
     let mut wanted = Seq(after.cast_unsigned().max(oldest.cast_unsigned() - 1)).next();
@@ -356,41 +435,6 @@ pub(super) fn events(
 /// How many rows a page of events has.
 pub(super) fn page(limit: usize) -> i64 {
     i64::try_from(limit.min(EVENTS_PAGE_MAX)).expect("the bound is small")
-}
-
-/// Reads rows; events of one task share their spec.
-pub(super) fn read_events(rows: &[(EventRow, SpecRow)]) -> Result<Vec<Arc<Event>>, ReadError> {
-    let mut specs: HashMap<i64, Arc<Spec>> = HashMap::new();
-    let mut events = Vec::with_capacity(rows.len());
-    for (row, spec) in rows {
-        let shared = match specs.get(&spec.id) {
-            Some(shared) => Arc::clone(shared),
-            None => spec.read()?,
-        };
-        if row.task != spec.task {
-            let why = format!("its spec is one of {}", spec.task);
-            return Err(Damage::new("event", &row.seq, &why).into());
-        }
-        specs.insert(spec.id, Arc::clone(&shared));
-        events.push(Arc::new(row.read(shared)?));
-    }
-    Ok(events)
-}
-
-pub(super) fn read_record(row: &TaskRow, spec: &SpecRow) -> Result<Record, Damage> {
-    let record = row.read(spec.read()?)?;
-    let same = State::parse(&row.state) == Some(record.state)
-        && row.scope == record.spec.scope.as_str()
-        && row.id == spec.task;
-    if same {
-        Ok(record)
-    } else {
-        Err(Damage::new(
-            "task",
-            &row.id,
-            &"its columns contradict its body",
-        ))
-    }
 }
 
 /// The numbers of the oldest and the newest event.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::database::{Access, Database};
+use super::load::{self, Specs};
 use super::pen::{self, ReadError};
 use super::{OpenError, check_schema, lock, open_database, place, schema};
 use crate::kernel::{Event, Record, Scope, Seq, State, TaskId, Timestamp};
@@ -71,7 +72,8 @@ impl Reader {
             let Some((row, spec)) = rows.task(&id.to_string())? else {
                 return Ok(None);
             };
-            Ok::<_, ReadError>(Some(Arc::new(pen::read_record(&row, &spec)?)))
+            let record = load::record(&row, spec, &mut Specs::default())?;
+            Ok::<_, ReadError>(Some(Arc::new(record)))
         });
         Ok(found?)
     }
@@ -94,9 +96,7 @@ impl Reader {
         let before = before.as_ref().map(|(at, id)| (*at, id.as_str()));
         let page = self.database().read(|rows| {
             let page = rows.page((scope, state), before, pen::page(limit))?;
-            let records = page.iter().map(|(row, spec)| pen::read_record(row, spec));
-            let records = records.map(|record| record.map(Arc::new));
-            Ok::<_, ReadError>(records.collect::<Result<_, _>>()?)
+            Ok::<_, ReadError>(load::all(page)?)
         });
         Ok(page?)
     }
@@ -108,11 +108,7 @@ impl Reader {
     pub fn children(&self, parent: TaskId) -> Result<Vec<Arc<Record>>, StoreError> {
         let children = self.database().read(|rows| {
             let children = rows.children(&parent.to_string())?;
-            let records = children
-                .iter()
-                .map(|(row, spec)| pen::read_record(row, spec));
-            let records = records.map(|record| record.map(Arc::new));
-            Ok::<_, ReadError>(records.collect::<Result<_, _>>()?)
+            Ok::<_, ReadError>(load::all(children)?)
         });
         Ok(children?)
     }
@@ -126,7 +122,7 @@ impl Reader {
     pub fn events(&self, after: Seq, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         Ok(self
             .database()
-            .read(|rows| pen::events(rows, after, limit))?)
+            .read(|rows| pen::events(rows, after, limit, |_, _| None))?)
     }
 
     /// The same, about one task.
@@ -143,7 +139,7 @@ impl Reader {
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);
         let events = self.database().read(|rows| {
             let rows = rows.events_of(&task.to_string(), after, pen::page(limit))?;
-            pen::read_events(&rows)
+            load::events(rows, |_, _| None)
         });
         Ok(events?)
     }

@@ -6,6 +6,7 @@ mod dice;
 mod fixtures;
 mod keeping;
 mod leases;
+mod loading;
 mod place;
 mod power;
 mod shapes;

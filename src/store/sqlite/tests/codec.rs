@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::super::codec::{EventRow, SpecRow, TaskRow, spec_body, spec_checksum};
+use super::super::load::Specs;
 use super::dice::Dice;
 use super::*;
 use crate::kernel::What;
@@ -17,7 +18,7 @@ proptest! {
         let event = dice.event();
 
         let row = spec_row(&record.spec);
-        let spec = row.read().expect("it was just written");
+        let spec = Specs::default().read(row).expect("it was just written");
         prop_assert_eq!(&spec, &record.spec);
         let read = TaskRow::write(&record, 1).read(spec).expect("it was just written");
         prop_assert_eq!(read, record);

@@ -1,0 +1,125 @@
+//! From what the store has to a manager that goes on from it: everything is shown, and the kernel
+//! decides what became of it.
+//!
+//! # Invariants
+//! 1. What is durable is shown before the manager begins.
+//! 2. Events that were durable and not yet published are published before any that recovery makes.
+//!
+//! *Not here*: what recovery decides (`kernel`), when it is needed (`guard`).
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::clock::Clock;
+use super::guard::GOODBYE_MAX;
+use super::hub::Hub;
+use crate::kernel::{Bounds, Seq, Step, Supervisor};
+use crate::store::Loaded;
+
+/// Most records on which the kernel decides without a thread of its own: some milliseconds.
+const DECIDED_AT_ONCE: usize = 1_000;
+/// Events read at once when unpublished ones are fetched from the store.
+const EVENTS_PER_READ: usize = 4_096;
+
+/// Shows what was loaded, and lets the kernel decide what it means for this process.
+///
+/// The error is a panic of the kernel, on a thread of its own.
+pub(super) async fn recover(
+    hub: &Arc<Hub>,
+    loaded: Loaded,
+) -> Result<(Supervisor, Step), JoinError> {
+    hub.next_incarnation();
+    let closed = hub.closed_at_start(&loaded.closed);
+    let is_news = closed != loaded.closed;
+    // Its next commit tells how the store is now.
+    hub.set_sickness(None);
+    let bounds = Bounds {
+        closed_scopes: closed.clone(),
+        ..hub.bounds_now()
+    };
+    let (decided, ()) = tokio::join!(decide(hub, bounds, &loaded), show(hub, &loaded));
+    let (supervisor, mut step) = decided?;
+    step.closed = is_news.then_some(closed);
+    Ok((supervisor, step))
+}
+
+/// Many records are decided on while they are shown.
+async fn decide(
+    hub: &Hub,
+    bounds: Bounds,
+    loaded: &Loaded,
+) -> Result<(Supervisor, Step), JoinError> {
+    let (now, seq, records) = (hub.clock.now(), loaded.seq, loaded.records.clone());
+    let is_long = records.len() > DECIDED_AT_ONCE;
+    let decide = move || Supervisor::recover(bounds, Clock::dice(), now, seq, records);
+    if is_long {
+        spawn_blocking(decide).await
+    } else {
+        Ok(decide())
+    }
+}
+
+async fn show(hub: &Arc<Hub>, loaded: &Loaded) {
+    #[cfg(feature = "metrics")]
+    for record in &loaded.records {
+        let old = hub.index.get(record.id);
+        crate::meter::moved(old.as_deref(), record);
+    }
+    // What was removed just before a failure is still shown.
+    let removed = hub.index.missing_from(&loaded.records);
+    hub.index.apply(&loaded.records, &removed, loaded.seq);
+    hub.shelf.forget(&removed);
+    settle_lives(hub);
+    hub.tell_host(loaded.seq);
+    hub.revive(&loaded.records);
+    republish(hub, loaded.seq).await;
+}
+
+/// Tasks whose end was durable before the failure, and not yet carried out.
+fn settle_lives(hub: &Hub) {
+    hub.lives.retain(|id, live| {
+        let Some(record) = hub.index.get(*id) else {
+            return false;
+        };
+        if record.state.is_terminal() {
+            let _is_first = live.done.set(Arc::clone(&record)).is_ok();
+            let left = live.close_inbox();
+            if left > 0 {
+                hub.gate.undelivered(Arc::clone(&record), left);
+            }
+        }
+        if !record.is_held() {
+            live.discard_work();
+        }
+        record.is_held()
+    });
+}
+
+/// Queues the events that are durable and not in the feed yet.
+async fn republish(hub: &Hub, newest: Seq) {
+    let oldest = newest
+        .0
+        .saturating_sub(u64::try_from(hub.queues.feed_events).unwrap_or(u64::MAX));
+    // What subscribers could not see any more is not read.
+    let mut newest = hub.feed.newest().max(Seq(oldest));
+    loop {
+        let read = hub.storage.events(newest, EVENTS_PER_READ);
+        let read = tokio::select! {
+            biased;
+            read = read => read,
+            () = hub.leaving_for(GOODBYE_MAX) => return,
+        };
+        match read {
+            Ok(events) => {
+                let Some(last) = events.last() else { return };
+                newest = last.seq;
+                hub.outbox.push(0, events);
+            }
+            Err(error) => {
+                tracing::error!(%error, "events before the restart cannot be read");
+                return;
+            }
+        }
+    }
+}
