@@ -34,7 +34,7 @@ use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
 use crate::kernel::{Bounds, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
-use crate::store::{Owner, Store, StoreError, Tenure};
+use crate::store::{LEASE_TTL, Owner, Store, StoreError, Tenure};
 
 /// The most that waits in each queue of one manager, outside the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,8 @@ pub(crate) struct Queues {
     pub(crate) progress_interval: Option<Duration>,
     pub(crate) subscribers: usize,
     pub(crate) dead: DeadBounds,
+    /// How long the lease of the store lasts without a renewal.
+    pub(crate) lease_ttl: Duration,
 }
 
 impl Default for Queues {
@@ -70,6 +72,7 @@ impl Default for Queues {
                 letters_max: 1_024,
                 bytes_max: 16 << 20,
             },
+            lease_ttl: LEASE_TTL,
         }
     }
 }

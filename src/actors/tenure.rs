@@ -8,7 +8,7 @@
 //! 3. The lease is looked after every third of its time to live by one timer of the manager, as few
 //!    or as many tasks as it has. In a shared store it is renewed. One with a sole tenant is only
 //!    looked at: nobody waits for it to lapse, and a disk at rest is not woken; a manager that
-//!    commits hears of a loss by that.
+//!    commits hears of a loss by that, as it does of a store that is gone.
 //! 4. In a shared store, a manager that cannot renew ends before anybody may take it over.
 //! 5. It is looked after from the claim on, also while the store is read, and no longer than its
 //!    guard is there and has not given up.
@@ -26,9 +26,7 @@ use super::guard::Order;
 use super::hub::Hub;
 use super::storage::unavailable;
 use crate::kernel::Timestamp;
-use crate::store::{
-    Holder, LEASE_TTL, Lease, LeaseAsk, Loaded, StoreError, Tenure, Verdict, Watch,
-};
+use crate::store::{Holder, Lease, LeaseAsk, Loaded, StoreError, Tenure, Verdict, Watch};
 
 /// How often and after which pause a store that is not available is opened again at a start.
 const OPENINGS_MAX: u32 = 60;
@@ -118,7 +116,7 @@ impl Hub {
         }
         let ask = LeaseAsk::Claim {
             owner: self.owner,
-            ttl: LEASE_TTL,
+            ttl: self.queues.lease_ttl,
             instead_of: seen,
         };
         match self.storage.lease(ask).await {
@@ -159,7 +157,11 @@ fn look_after(hub: &Arc<Hub>, guard: &ActorRef<Order>, tenure: Tenure) -> Option
     let (hub, guard) = (Arc::clone(hub), guard.clone());
     let watching = tokio::spawn(async move {
         let why = until_lost(&hub, tenure).await;
-        if matches!(why, StoreError::Damaged { .. } | StoreError::Newer { .. }) {
+        let is_ruin = matches!(
+            why,
+            StoreError::Damaged { .. } | StoreError::Newer { .. } | StoreError::Gone { .. }
+        );
+        if is_ruin {
             hub.set_ruin(&why);
         } else {
             hub.set_lost(&why);
@@ -194,7 +196,8 @@ async fn until_lost(hub: &Hub, mut tenure: Tenure) -> StoreError {
             Err(
                 lost @ (StoreError::Fenced { .. }
                 | StoreError::Damaged { .. }
-                | StoreError::Newer { .. }),
+                | StoreError::Newer { .. }
+                | StoreError::Gone { .. }),
             ) => return lost,
             Err(error) => {
                 tracing::debug!(%error, "the lease of the store could not be looked after");

@@ -6,7 +6,7 @@
 //!    takes what waits only then.
 //! 2. Nothing of a step is told, started or answered before it is durable.
 //! 3. A store that fails is tried again until it works; meanwhile nothing is acknowledged.
-//!    One that is damaged, newer, or somebody else's, is not, and ends the manager.
+//!    One that is damaged, newer, gone, or somebody else's, is not, and ends the manager.
 //! 4. With a store that never waits, the manager writes itself while nothing else is to be written:
 //!    a task then costs two wake-ups less. What such a store refuses waits for the writer.
 //!
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot};
+use tokio::task::yield_now;
 
 use super::carry::Carrier;
 use super::gate::SpawnReply;
@@ -29,6 +30,9 @@ use crate::store::{Batch, Holder, StoreError};
 
 /// Most turns of the manager in one commit.
 const COMMITS_PER_TURN: usize = 64;
+/// How often others have their turn before a commit that waits for a disk: first those whom the last
+/// one answered and started, then the manager. What they lead to shares the commit.
+const TURNS_OF_OTHERS: usize = 2;
 /// First and longest pause before a store that failed is tried again.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -135,6 +139,11 @@ impl Actor for WriterActor {
         // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
         // rest.
         loop {
+            if !scribe.hub.storage.is_instant() {
+                for _ in 0..TURNS_OF_OTHERS {
+                    yield_now().await;
+                }
+            }
             let is_more = scribe.hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
             pen.write_all(&scribe.manager).await?;
             if !is_more {
@@ -288,6 +297,9 @@ impl Pen {
             }
             Err(StoreError::Damaged { source } | StoreError::Newer { source }) => {
                 self.hub.set_ruin(&**source);
+            }
+            Err(gone @ StoreError::Gone { .. }) => {
+                self.hub.set_ruin(gone);
             }
             Err(fenced @ StoreError::Fenced { .. }) => self.hub.set_lost(fenced),
             Err(

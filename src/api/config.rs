@@ -16,7 +16,7 @@ use super::task_hooks::HostTaskHooks;
 use super::wake;
 use crate::actors::{self, Hub, Queues};
 use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope, State};
-use crate::store::{MemoryStore, Store};
+use crate::store::{LEASE_TTL_MIN, MemoryStore, Store};
 
 /// Why a manager cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum BuildError {
     /// A number that must be at least one is zero.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// The lease of the store would be over before it can be renewed.
+    #[error("lease_ttl must be at least {LEASE_TTL_MIN:?}, and {0:?} is less")]
+    ShortLease(Duration),
     /// Records are kept for a time by how they settled, and in this state a task has not.
     #[error("records are kept by how a task settled; {0} is no such state")]
     NotSettled(State),
@@ -200,6 +203,17 @@ impl Builder {
         self
     }
 
+    /// Sets how long this manager's lease of its store lasts without a renewal (30 s, at least 1 s).
+    ///
+    /// It is looked after every third of that time. The longer it is, the longer the next manager of
+    /// a shared store waits after this one has died; the shorter, the sooner this one must end when
+    /// it cannot renew. One that is idle hears that late that its store was taken over, removed or
+    /// replaced; one that works hears of it with its next commit.
+    pub fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.queues.lease_ttl = ttl;
+        self
+    }
+
     /// Sets how long a body may go on after it was asked to stop, if nobody says otherwise (5 s).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.bounds.grace = grace;
@@ -245,6 +259,9 @@ impl Builder {
         check_numbers(&self.bounds, &self.queues)?;
         if self.hooks.probe_interval() == Some(Duration::ZERO) {
             return Err(BuildError::Zero("the interval of liveness"));
+        }
+        if self.queues.lease_ttl < LEASE_TTL_MIN {
+            return Err(BuildError::ShortLease(self.queues.lease_ttl));
         }
         if let Some(state) = self.bounds.retain.keys().find(|state| !state.is_terminal()) {
             return Err(BuildError::NotSettled(*state));

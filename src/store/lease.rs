@@ -21,8 +21,10 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::kernel::Timestamp;
 
-/// How long a lease lasts without a renewal.
+/// How long a lease lasts without a renewal, unless the builder of a manager says otherwise.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
+/// The shortest time that can be asked for: a third of it must be long enough for a renewal.
+pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
 /// How far two clocks come apart within the time to live of a lease, at most.
 pub const DRIFT_MAX: Duration = Duration::from_secs(2);
 

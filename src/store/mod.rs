@@ -27,7 +27,9 @@ use std::sync::Arc;
 use crate::kernel::{Event, IdHash, Record, Scope, Seq, State, TaskId};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::FaultyStore;
-pub use lease::{DRIFT_MAX, Holder, LEASE_TTL, Lease, LeaseAsk, Owner, Tenure, Verdict, Watch};
+pub use lease::{
+    DRIFT_MAX, Holder, LEASE_TTL, LEASE_TTL_MIN, Lease, LeaseAsk, Owner, Tenure, Verdict, Watch,
+};
 pub use memory::{HISTORY_DEFAULT, MemoryStore};
 
 /// Most events that one call of [`Store::events`] gives: about a megabyte of small ones.
@@ -176,6 +178,16 @@ pub enum StoreError {
     #[error("the store holds what a newer program wrote; nothing was kept, update this one")]
     Newer {
         /// What is not known here.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It is not where it was opened any more, so that nobody would find what it took. No call can
+    /// succeed; what was acknowledged before is where the old one is.
+    #[error(
+        "the store is gone; nothing was kept: bring it back or choose another one, and start again"
+    )]
+    Gone {
+        /// What is wrong.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use understory::store::{
-    DRIFT_MAX, FaultyStore, Holder, LEASE_TTL, Lease, LeaseAsk, MemoryStore, Owner, Store, Tenancy,
+    DRIFT_MAX, FaultyStore, Holder, LEASE_TTL, LEASE_TTL_MIN, Lease, LeaseAsk, MemoryStore, Owner,
+    Store, Tenancy,
 };
-use understory::{Manager, Outcome, Part, ScopeRef, SpawnError, State, TaskHandle};
+use understory::{BuildError, Manager, Outcome, Part, ScopeRef, SpawnError, State, TaskHandle};
 
 use crate::stage::{reaches, soon, until, until_cancelled};
 
@@ -118,6 +119,30 @@ async fn idle_manager_hears_within_a_third_of_the_time_that_it_was_taken_over() 
     has_ended(&manager).await;
     assert!(manager.store_trouble().unwrap().contains("taken over"));
     soon(manager.shutdown(SOON)).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_lasts_as_long_as_the_host_says_and_is_renewed_in_time() {
+    for ttl in [LEASE_TTL_MIN, Duration::from_mins(5)] {
+        let place = Arc::new(MemoryStore::new());
+        let builder = Manager::builder().lease_ttl(ttl);
+        let manager = builder.store(shared(&place)).build().unwrap();
+        let (task, _gone) = spawn_probe(&manager.scope("s")).await;
+        reaches(&manager, task.id(), State::Running).await;
+        let before = look(&place);
+        assert_eq!(before.ttl, ttl);
+
+        for _ in 0..30 {
+            tokio::time::sleep(ttl / 3).await;
+        }
+
+        let renewals = look(&place).renewal - before.renewal;
+        assert!((28..=31).contains(&renewals), "{ttl:?}: {renewals}");
+        assert_eq!(manager.store_trouble(), None);
+    }
+    let builder = Manager::builder().lease_ttl(LEASE_TTL_MIN / 2);
+    let error = builder.build().unwrap_err();
+    assert!(matches!(error, BuildError::ShortLease(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

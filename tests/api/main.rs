@@ -57,6 +57,7 @@ mod store;
 mod storm;
 mod suspend;
 mod time;
+mod together;
 mod tokens;
 mod tools;
 mod trace;

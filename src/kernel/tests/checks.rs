@@ -239,7 +239,7 @@ impl Checks {
         }
         self.starts(step)?;
         if input.is_none() {
-            self.unstarted_go_on(step)?;
+            bound::unstarted_go_on(step)?;
         }
         for event in &step.events {
             let record = events::newest(step, event.task);

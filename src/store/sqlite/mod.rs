@@ -9,7 +9,8 @@
 //!    it is read before anything is written.
 //! 3. Should two write it after all, as a lock was lost, only the last one that took the lease is
 //!    heard.
-//! 4. With [`Durability::Synced`] a commit that was acknowledged survives a power cut.
+//! 4. A file that was removed or replaced takes nothing more.
+//! 5. With [`Durability::Synced`] a commit that was acknowledged survives a power cut.
 //!
 //! *Not here*: grouping commits, and trying again when the disk is full (the writer of `actors`).
 
@@ -22,6 +23,7 @@ mod keeper;
 mod load;
 mod pen;
 mod place;
+mod present;
 mod reader;
 mod schema;
 mod syncer;
@@ -42,6 +44,7 @@ use database::{Access, Database, Identity, Rows, Trouble};
 use keeper::{Keeper, OwnFiles};
 use pen::{Pen, ReadError};
 use place::Place;
+use present::Present;
 pub use reader::Reader;
 use syncer::{LogFile, Syncer};
 
@@ -216,6 +219,7 @@ pub struct SqliteStore {
     pen: Arc<Mutex<Pen>>,
     /// What was read at the opening, for the first who asks.
     loaded: Mutex<Option<Loaded>>,
+    present: Box<Present>,
     _place: Place,
 }
 
@@ -255,6 +259,7 @@ impl SqliteStore {
             }
         };
         Ok(Self {
+            present: Box::new(Present::note(&path)),
             path,
             keeper,
             syncer,
@@ -389,6 +394,8 @@ impl Store for SqliteStore {
         drop(pen);
         #[cfg(any(test, feature = "testing"))]
         fail::pass(fail::Point::Committed);
+        // A commit to a file that nobody will find is none.
+        self.present.check()?;
         if let Some(syncer) = &self.syncer {
             syncer.stir();
         }
@@ -411,6 +418,7 @@ impl Store for SqliteStore {
     fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
         let mut pen = self.pen();
         let lease = pen.lease(ask)?;
+        self.present.check()?;
         #[cfg(any(test, feature = "testing"))]
         if *ask != LeaseAsk::Look {
             fail::pass(fail::Point::Leased);

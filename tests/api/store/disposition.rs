@@ -65,7 +65,8 @@ async fn owner_bound_task_that_has_started_is_interrupted_whatever_attempts_are_
         })
         .await;
 
-        let next = folder.left_behind().open_as(counting(&runs)).await;
+        let left = folder.left_behind();
+        let next = left.open_as(counting(&runs)).await;
 
         is_interrupted(&next, id, was).await;
         assert!(next.task(id).resume("now").await.is_err(), "{input}");
@@ -86,7 +87,8 @@ async fn owner_bound_task_that_has_not_started_is_started_by_the_next_process() 
     let second = second.spawn_kind("count", "ends").await.unwrap().id();
     assert_eq!(manager.task(second).state(), Some(State::Pending));
 
-    let next = folder.left_behind().open_as(counting(&runs)).await;
+    let left = folder.left_behind();
+    let next = left.open_as(counting(&runs)).await;
 
     is_interrupted(&next, first, "running").await;
     let record = soon(next.task(second).settled()).await.unwrap();

@@ -94,7 +94,8 @@ async fn suspended_task_finds_what_was_sent_to_it_before_and_after_a_restart() {
     reaches(&manager, task.id(), State::Suspended).await;
     task.send_durable("before").await.unwrap();
 
-    let next = folder.left_behind().open_as(nappers()).await;
+    let left = folder.left_behind();
+    let next = left.open_as(nappers()).await;
     let task = next.task(task.id());
     task.send_durable("after").await.unwrap();
     task.resume(json!(null)).await.unwrap();

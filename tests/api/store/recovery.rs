@@ -56,7 +56,8 @@ async fn closure_is_interrupted_with_evidence_and_all_below_it_ends() {
     reaches(&manager, child, State::Running).await;
     let detached = id_of("detached").unwrap();
 
-    let next = folder.left_behind().open_as(twice()).await;
+    let left = folder.left_behind();
+    let next = left.open_as(twice()).await;
 
     let record = soon(next.task(lead.id()).settled()).await.unwrap();
     let Some(Outcome::Interrupted(evidence)) = record.outcome.as_deref() else {
@@ -80,7 +81,8 @@ async fn task_of_an_executor_runs_again_while_attempts_are_left() {
         reaches(&manager, id, State::Running).await;
     }
 
-    let next = folder.left_behind().open_as(twice()).await;
+    let left = folder.left_behind();
+    let next = left.open_as(twice()).await;
 
     assert_eq!(state_of(&next, again.id()).await, State::Completed);
     let record = next.get(again.id()).unwrap();
@@ -150,7 +152,8 @@ async fn suspended_task_stays_and_is_resumed_with_data() {
     let id = task.await.unwrap().id();
     reaches(&manager, id, State::Suspended).await;
 
-    let next = folder.left_behind().open_as(sleepers()).await;
+    let left = folder.left_behind();
+    let next = left.open_as(sleepers()).await;
     assert_eq!(next.task(id).state(), Some(State::Suspended));
     next.task(id).resume("coffee").await.unwrap();
     let record = soon(next.task(id).settled()).await.unwrap();
@@ -194,7 +197,8 @@ async fn task_without_its_executor_waits_for_it_and_says_so() {
         .unwrap();
     let id = task.id();
 
-    let next = folder.left_behind().open_as(Manager::builder()).await;
+    let left = folder.left_behind();
+    let next = left.open_as(Manager::builder()).await;
     let record = next.get(id).unwrap();
     assert_eq!(
         (record.state, &record.wait),
@@ -215,7 +219,8 @@ async fn external_task_goes_on_and_hears_of_its_cancel() {
         reaches(&manager, external.id(), State::Running).await;
     }
 
-    let next = folder.left_behind().open().await;
+    let left = folder.left_behind();
+    let next = left.open().await;
     let ends = next.external(ends.id()).unwrap();
     assert_eq!(ends.state(), Some(State::Running));
     assert_eq!(
@@ -256,9 +261,9 @@ async fn answer_that_came_before_the_crash_is_there_for_the_next_attempt() {
     let id = task.spawn_kind("asks", ()).await.unwrap().id();
     reaches(&manager, id, State::Waiting).await;
 
+    let left = folder.left_behind();
     let manager = {
-        let manager = folder.left_behind();
-        let next = manager.open_as(asking()).await;
+        let next = left.open_as(asking()).await;
         // The second attempt asks the same question, which is still open.
         reaches(&next, id, State::Waiting).await;
         next.task(id).respond("colour", "green").await.unwrap();
@@ -290,9 +295,11 @@ async fn p14_task_with_one_attempt_never_runs_twice() {
         tokio::task::yield_now().await;
     }
 
-    let next = folder.left_behind().open_as(counting(&runs)).await;
+    let left = folder.left_behind();
+    let next = left.open_as(counting(&runs)).await;
     assert_eq!(state_of(&next, id).await, State::Interrupted);
-    let third = folder.left_behind().open_as(counting(&runs)).await;
+    let rest = folder.left_behind();
+    let third = rest.open_as(counting(&runs)).await;
     assert_eq!(state_of(&third, id).await, State::Interrupted);
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
@@ -313,6 +320,7 @@ async fn what_recovery_did_is_not_done_again_by_the_next_one() {
     let next = image.open().await;
     let told = story(&next, task.id()).await;
     assert_eq!(told, ["accepted", "started", "settled"]);
-    let third = image.left_behind().open().await;
+    let rest = image.left_behind();
+    let third = rest.open().await;
     assert_eq!(story(&third, task.id()).await, told);
 }

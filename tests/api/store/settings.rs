@@ -64,7 +64,8 @@ async fn inbox_of_a_task_survives_its_process() {
         Ok(Value::Null)
     });
 
-    let next = folder.left_behind().open_as(deaf_bodies).await;
+    let left = folder.left_behind();
+    let next = left.open_as(deaf_bodies).await;
 
     let task = |name| next.task(next.scope("s").find(name).unwrap());
     task("strict").send(1).await.unwrap();
@@ -101,7 +102,8 @@ async fn pace_of_progress_survives_its_process() {
         reaches(&manager, id, State::Running).await;
     }
 
-    let next = folder.left_behind().open_as(steps()).await;
+    let left = folder.left_behind();
+    let next = left.open_as(steps()).await;
 
     let told = async |name| {
         let task = next.task(next.scope("s").find(name).unwrap());

@@ -1,7 +1,9 @@
-//! A second process writes a file whose lock was lost.
+//! A file is taken from under its manager: by a second process as its lock was lost, or as its name
+//! was removed or given to another file.
 
 use std::fs;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use understory::store::sqlite::Reader;
 use understory::{SpawnError, State};
@@ -49,4 +51,73 @@ async fn manager_whose_file_was_taken_over_writes_nothing_more_and_ends() {
     // Nothing of this was seen as damage, and the next one goes on.
     let next = folder.open().await;
     assert_eq!(next.get(closure.id()).unwrap().state, State::Interrupted);
+}
+
+type Way = fn(&Path);
+
+/// What is done to a file, and what its manager says of that.
+fn ways_to_go() -> [(Way, &'static str); 4] {
+    fn log(path: &Path) -> PathBuf {
+        format!("{}-wal", path.display()).into()
+    }
+    [
+        (|path| fs::remove_file(path).unwrap(), "was removed"),
+        (
+            |path| fs::rename(path, path.with_extension("old")).unwrap(),
+            "was removed",
+        ),
+        (
+            |path| {
+                let copy = path.with_extension("copy");
+                fs::copy(path, &copy).unwrap();
+                fs::rename(copy, path).unwrap();
+            },
+            "was replaced",
+        ),
+        (|path| fs::remove_file(log(path)).unwrap(), "was removed"),
+    ]
+}
+
+#[tokio::test]
+async fn manager_whose_file_was_removed_or_replaced_acknowledges_nothing_more_and_says_why() {
+    for (way, told) in ways_to_go() {
+        let folder = Folder::new();
+        let manager = folder.open().await;
+        let scope = manager.scope("s");
+        scope.task("t").spawn(until_cancelled).await.unwrap();
+
+        way(&folder.path);
+
+        let late = soon(scope.task("late").spawn(until_cancelled)).await;
+        assert!(late.is_err(), "{late:?}");
+        until(|| manager.store_trouble().is_some()).await;
+        let why = manager.store_trouble().unwrap();
+        let is_clear = why.contains(told) && why.contains(&*folder.path.to_string_lossy());
+        assert!(is_clear && why.contains("start again"), "{why}");
+        soon(manager.shutdown(Duration::ZERO)).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn idle_manager_hears_within_a_third_of_its_lease_that_its_file_is_gone() {
+    let folder = Folder::new();
+    let began = Instant::now();
+    let ttl = Duration::from_secs(3);
+    let manager = folder.open_as(builder().lease_ttl(ttl)).await;
+    let task = manager.scope("s").task("t").spawn(until_cancelled);
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+
+    fs::remove_file(&folder.path).unwrap();
+
+    soon(async {
+        while manager.store_trouble().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let why = manager.store_trouble().unwrap();
+    assert!(why.contains("was removed"), "{why}");
+    let elapsed = began.elapsed();
+    assert!(elapsed >= ttl / 3, "something else told it: {elapsed:?}");
 }

@@ -53,22 +53,22 @@ impl Checks {
             format!("P12: the body of {id} was gone, it concluded {told:?}, and is {outcome:?}")
         })
     }
+}
 
-    /// What has never started has lost nothing with the process that accepted it.
-    pub(super) fn unstarted_go_on(&self, step: &Step) -> Verdict {
-        let ends = step.events.iter().filter(|event| {
-            let What::Settled { outcome, .. } = &event.what else {
-                return false;
-            };
-            outcome.state() == State::Interrupted
-        });
-        let mut ended = ends.filter_map(|event| newest(step, event.task));
-        let lost = ended
-            .find(|record| record.spec.origin == Origin::Executor && record.started_at.is_none());
-        ensure(lost.is_none(), || {
-            format!("P12: {lost:?} had not started, and another process could have run it")
-        })
-    }
+/// What has never started has lost nothing with the process that accepted it.
+pub(super) fn unstarted_go_on(step: &Step) -> Verdict {
+    let ends = step.events.iter().filter(|event| {
+        let What::Settled { outcome, .. } = &event.what else {
+            return false;
+        };
+        outcome.state() == State::Interrupted
+    });
+    let mut ended = ends.filter_map(|event| newest(step, event.task));
+    let lost =
+        ended.find(|record| record.spec.origin == Origin::Executor && record.started_at.is_none());
+    ensure(lost.is_none(), || {
+        format!("P12: {lost:?} had not started, and another process could have run it")
+    })
 }
 
 fn needs_its_owner(record: &Record) -> bool {
