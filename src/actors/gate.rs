@@ -48,6 +48,13 @@ pub(super) enum Letter {
     },
     /// A body began or ceased to await something; what, stands in its `Live`.
     Parked { live: Arc<Live>, epoch: Epoch },
+    /// A body has ended.
+    Ended {
+        id: TaskId,
+        epoch: Epoch,
+        end: End,
+        undelivered: u32,
+    },
     /// A fact that needs neither answer nor permit.
     Told(Box<Input>),
     /// The timer has run out.
@@ -279,12 +286,14 @@ impl Gate {
     }
 
     pub(super) fn report(&self, id: TaskId, epoch: Epoch, end: End, undelivered: u32) {
-        self.tell(Input::Report {
+        let letter = Letter::Ended {
             id,
             epoch,
             end,
             undelivered,
-        });
+        };
+        self.letters.push(TASKS, letter);
+        self.check_after_push();
     }
 
     /// A body began or ceased to await something. At most one such letter is under way per task.

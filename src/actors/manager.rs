@@ -190,6 +190,17 @@ impl Desk {
                     on,
                 }
             }
+            Letter::Ended {
+                id,
+                epoch,
+                end,
+                undelivered,
+            } => Input::Report {
+                id,
+                epoch,
+                end,
+                undelivered,
+            },
             Letter::Told(input) => *input,
         };
         self.supervisor.feed(now, input);

@@ -277,10 +277,10 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.finish(failed(
-            FaultKind::Lost,
-            "its actor ended before it did".to_owned(),
-        ));
+        if self.reporter.is_some() {
+            let why = "its actor ended before it did".to_owned();
+            self.finish(failed(FaultKind::Lost, why));
+        }
     }
 }
 

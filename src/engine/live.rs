@@ -154,9 +154,9 @@ impl Live {
         drop(newest);
         self.epoch.store(epoch.0, Ordering::Release);
         self.touch(now_micros);
-        // What an attempt before left behind may wait for messages that are not for it.
-        self.inbox.stir();
         if epoch > FIRST {
+            // What an attempt before left behind may wait for messages that are not for it.
+            self.inbox.stir();
             self.extras().begin(epoch);
         } else if let Some(extras) = self.extras.get() {
             extras.begin(epoch);

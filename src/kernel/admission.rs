@@ -37,8 +37,7 @@ type LaneKey = (Scope, ClassSet);
 type Place = (Reverse<i16>, u64);
 
 /// Where a waiting task stands, to take it out again.
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
+#[derive(Clone, Debug)]
 pub(super) struct Ticket(Place);
 
 /// Slots and queues of all limit classes.

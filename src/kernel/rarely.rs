@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// What nearly all values of a type are like.
-pub trait Ordinary: Clone + PartialEq + 'static {
+pub trait Ordinary: 'static {
     /// Such a value.
     fn ordinary() -> &'static Self;
 }
@@ -38,7 +38,7 @@ impl<T> Default for Rarely<T> {
     }
 }
 
-impl<T: Ordinary> From<T> for Rarely<T> {
+impl<T: Ordinary + PartialEq> From<T> for Rarely<T> {
     fn from(value: T) -> Self {
         let is_ordinary = value == *T::ordinary();
         Self((!is_ordinary).then(|| Box::new(value)))
@@ -53,14 +53,14 @@ impl<T: Ordinary> Deref for Rarely<T> {
     }
 }
 
-impl<T: Ordinary> DerefMut for Rarely<T> {
+impl<T: Ordinary + Clone> DerefMut for Rarely<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0
             .get_or_insert_with(|| Box::new(T::ordinary().clone()))
     }
 }
 
-impl<T: Ordinary> PartialEq for Rarely<T> {
+impl<T: Ordinary + PartialEq> PartialEq for Rarely<T> {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,

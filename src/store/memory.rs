@@ -133,7 +133,8 @@ impl Kept {
             if let Some(earlier) = settled.get(&record.id) {
                 check_settled(earlier, record)?;
             }
-            if record.state.is_terminal() {
+            // One that is alone comes before no other.
+            if record.state.is_terminal() && records.len() > 1 {
                 settled.insert(record.id, record);
             }
         }

@@ -81,8 +81,9 @@ impl Supervisor {
     /// What an earlier life of a task came after is nothing to the next one.
     pub(super) fn unlink_after(&mut self, id: TaskId, after: &[TaskId]) {
         for dependency in after {
-            if let Some(task) = self.tasks.get_mut(*dependency) {
-                task.dependents.retain(|dependent| *dependent != id);
+            let task = self.tasks.get_mut(*dependency);
+            if let Some(ties) = task.and_then(|task| task.ties.written()) {
+                ties.dependents.retain(|dependent| *dependent != id);
             }
         }
     }

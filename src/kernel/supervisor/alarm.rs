@@ -61,14 +61,20 @@ impl Supervisor {
     }
 
     pub(super) fn disarm_all(&mut self, id: TaskId) {
-        for (at, alarm) in std::mem::take(&mut self.task(id).alarms) {
+        let Some(ties) = self.task(id).ties.written() else {
+            return;
+        };
+        for (at, alarm) in std::mem::take(&mut ties.alarms) {
             self.alarms.remove(&(at, id, alarm));
         }
     }
 
     /// Disarms what belongs to one run or one wait; the lifetime goes on.
     pub(super) fn disarm_run(&mut self, id: TaskId) {
-        let mut alarms = std::mem::take(&mut self.task(id).alarms);
+        let Some(ties) = self.task(id).ties.written() else {
+            return;
+        };
+        let mut alarms = std::mem::take(&mut ties.alarms);
         alarms.retain(|(at, alarm)| {
             let stays = *alarm == Alarm::Lifetime;
             stays || !self.alarms.remove(&(*at, id, *alarm))

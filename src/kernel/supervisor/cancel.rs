@@ -222,8 +222,11 @@ impl Supervisor {
 
     /// Tells the requests that wait for a task that it has settled.
     pub(super) fn tell_watches(&mut self, id: TaskId, is_abandoned: bool) {
-        let state = self.task(id).record.state;
-        for key in std::mem::take(&mut self.task(id).watches) {
+        let task = self.task(id);
+        let state = task.record.state;
+        let watches = task.ties.written();
+        let watches = watches.map(|ties| std::mem::take(&mut ties.watches));
+        for key in watches.into_iter().flatten() {
             let Some(watch) = self.watches.get_mut(&key) else {
                 continue;
             };

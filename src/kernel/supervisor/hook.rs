@@ -164,7 +164,8 @@ impl Supervisor {
     pub(super) fn hurry_hook(&mut self, id: TaskId, ask: &StopAsk) {
         let grace = self.grace_of(id, ask.grace());
         let late = self.hooks_until(self.now.after(grace)).after(SLACK);
-        if let Some(calling) = &mut self.task(id).hook {
+        let ties = self.task(id).ties.written();
+        if let Some(calling) = ties.and_then(|ties| ties.hook.as_mut()) {
             // From now on it is the stop that says until when, also if they were not called yet.
             calling.time = None;
             calling.late = calling.late.min(late);

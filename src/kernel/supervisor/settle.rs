@@ -65,7 +65,9 @@ impl Supervisor {
     }
 
     fn tell_dependents(&mut self, id: TaskId, state: State) {
-        for dependent in std::mem::take(&mut self.task(id).dependents) {
+        let ties = self.task(id).ties.written();
+        let dependents = ties.map(|ties| std::mem::take(&mut ties.dependents));
+        for dependent in dependents.into_iter().flatten() {
             if state == State::Completed || self.planted(Bug::DependencyIgnored) {
                 self.dependency_met(dependent);
             } else {

@@ -102,7 +102,8 @@ impl Supervisor {
     /// Takes a task out of the queue for its slots, and tells whether it stood there.
     pub(super) fn withdraw(&mut self, id: TaskId) -> bool {
         let task = self.task(id);
-        let Some(ticket) = task.queued.take() else {
+        let ties = task.ties.written();
+        let Some(ticket) = ties.and_then(|ties| ties.queued.take()) else {
             return false;
         };
         let (scope, classes) = (task.record.spec.scope.clone(), task.classes.clone());

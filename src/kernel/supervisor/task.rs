@@ -5,10 +5,12 @@
 //!    slot.
 //! 2. `unmet` and `awaits_parent` are nothing once it has started.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::super::admission::{self, ClassSet};
 use super::super::id::{Epoch, TaskId};
+use super::super::rarely::{Ordinary, Rarely};
 use super::super::record::Record;
 use super::super::spec::Spec;
 use super::super::state::State;
@@ -22,11 +24,19 @@ pub(super) struct Task {
     pub(super) record: Arc<Record>,
     pub(super) classes: ClassSet,
     pub(super) slot: Slot,
-    pub(super) queued: Option<admission::Ticket>,
     /// Dependencies that have not completed.
     pub(super) unmet: u32,
     /// Whether its parent has not started yet.
     pub(super) awaits_parent: bool,
+    pub(super) park_turn: u64,
+    pub(super) dirty: bool,
+    pub(super) ties: Rarely<Ties>,
+}
+
+/// What few tasks wait for, and who waits for them.
+#[derive(Clone, Debug)]
+pub(super) struct Ties {
+    pub(super) queued: Option<admission::Ticket>,
     /// Tasks that come after this one.
     pub(super) dependents: Vec<TaskId>,
     pub(super) alarms: Vec<(Timestamp, Alarm)>,
@@ -34,8 +44,34 @@ pub(super) struct Task {
     pub(super) hook: Option<Calling>,
     /// Requests that are answered when this task has settled.
     pub(super) watches: Vec<u64>,
-    pub(super) park_turn: u64,
-    pub(super) dirty: bool,
+}
+
+static ORDINARY: Ties = Ties {
+    queued: None,
+    dependents: Vec::new(),
+    alarms: Vec::new(),
+    hook: None,
+    watches: Vec::new(),
+};
+
+impl Ordinary for Ties {
+    fn ordinary() -> &'static Self {
+        &ORDINARY
+    }
+}
+
+impl Deref for Task {
+    type Target = Ties;
+
+    fn deref(&self) -> &Ties {
+        &self.ties
+    }
+}
+
+impl DerefMut for Task {
+    fn deref_mut(&mut self) -> &mut Ties {
+        &mut self.ties
+    }
 }
 
 /// What is kept of a task that has settled.
@@ -82,15 +118,11 @@ impl Task {
             record: Arc::new(record),
             classes,
             slot: Slot::None,
-            queued: None,
             unmet: 0,
             awaits_parent: false,
-            dependents: Vec::new(),
-            alarms: Vec::new(),
-            hook: None,
-            watches: Vec::new(),
             park_turn: 0,
             dirty: false,
+            ties: Rarely::not(),
         }
     }
 }
