@@ -36,6 +36,13 @@ impl Shape {
     }
 }
 
+/// By what the receiver of a message is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Id,
+    Name,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Workload {
     /// Spawn a task that returns a number, and learn that it has; at most `IN_FLIGHT` at once.
@@ -52,6 +59,8 @@ pub(crate) enum Workload {
     Cancel(Shape),
     /// Send numbers to this many waiting tasks in turn, until all have arrived.
     Inbox { children: usize },
+    /// The same by somebody who has no handles of them, and looks each of them up.
+    InboxOf { children: usize, by: By },
     /// Tell events to this many subscribers, until each has had all; the cost is per delivery.
     Events { subscribers: usize },
     /// Read what is known of one of this many tasks by its id.
@@ -69,7 +78,7 @@ pub(crate) const IN_FLIGHT: usize = 10_000;
 pub(crate) const FEW: usize = 100;
 
 impl Workload {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Complete,
         Self::CompleteTwice,
         Self::Live,
@@ -80,6 +89,18 @@ impl Workload {
         Self::Cancel(Shape::Chain),
         Self::Inbox { children: 1 },
         Self::Inbox { children: 1_000 },
+        Self::InboxOf {
+            children: 1,
+            by: By::Id,
+        },
+        Self::InboxOf {
+            children: 1_000,
+            by: By::Id,
+        },
+        Self::InboxOf {
+            children: 1_000,
+            by: By::Name,
+        },
         Self::Events { subscribers: 1 },
         Self::Events { subscribers: 10 },
         Self::Events { subscribers: 100 },
@@ -103,6 +124,14 @@ impl Workload {
             Self::Cancel(Shape::TenAry) => "cancel-10-ary".into(),
             Self::Cancel(Shape::Chain) => "cancel-chain".into(),
             Self::Inbox { children } => format!("inbox-{children}"),
+            Self::InboxOf {
+                children,
+                by: By::Id,
+            } => format!("inbox-{children}-by-id"),
+            Self::InboxOf {
+                children,
+                by: By::Name,
+            } => format!("inbox-{children}-by-name"),
             Self::Events { subscribers } => format!("events-{subscribers}"),
             Self::Get { tasks } => format!("get-{tasks}"),
             Self::Page { tasks } => format!("page-{tasks}"),
@@ -125,6 +154,7 @@ impl Workload {
             Self::Idle { .. } => "second in which no task does anything",
             Self::Cancel(_) => "task cancelled and ended",
             Self::Inbox { .. } => "message sent and received",
+            Self::InboxOf { .. } => "receiver looked up, message sent and received",
             Self::Events { .. } => "event delivered to one subscriber",
             Self::Get { .. } => "task read by its id",
             Self::Page { .. } => "page of 50 tasks read, by scope and state",
@@ -141,7 +171,7 @@ impl Workload {
             | Self::Kept
             | Self::Cancel(Shape::Flat | Shape::TenAry) => 100_000,
             Self::Cancel(Shape::Chain) => 10_000,
-            Self::Inbox { .. } => 1_000_000,
+            Self::Inbox { .. } | Self::InboxOf { .. } => 1_000_000,
             Self::Events { subscribers } => 2_000_000 / subscribers.max(20),
             Self::Get { .. } => 2_000_000,
             Self::Idle { .. } => 10,
@@ -163,6 +193,7 @@ impl Workload {
             }
             Self::Idle { .. }
             | Self::Inbox { .. }
+            | Self::InboxOf { .. }
             | Self::Events { .. }
             | Self::Get { .. }
             | Self::Page { .. }

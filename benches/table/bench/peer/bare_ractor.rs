@@ -32,9 +32,11 @@ impl Peer for BareRactor {
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
-            Workload::Kept | Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => {
-                return None;
-            }
+            Workload::Kept
+            | Workload::InboxOf { .. }
+            | Workload::Get { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => return None,
         })
     }
 }

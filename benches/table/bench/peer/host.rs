@@ -5,16 +5,17 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use tokio::task::JoinHandle;
 
-use super::{Measuring, Peer, by_callers, scattered};
+use super::{Measuring, Peer, by_callers, plain, scattered, task_name};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{FEW, IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{By, FEW, IN_FLIGHT, Shape, Workload};
 
 const RUNNING: u8 = 0;
 const COMPLETED: u8 = 1;
@@ -35,6 +36,14 @@ impl Peer for Host {
             Workload::Live => Box::pin(live(size)),
             Workload::Kept => Box::pin(kept(size)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
+            Workload::InboxOf {
+                children,
+                by: By::Id,
+            } => Box::pin(inbox(size, children, |number| number)),
+            Workload::InboxOf {
+                children,
+                by: By::Name,
+            } => Box::pin(inbox(size, children, task_name)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
             Workload::Idle { .. }
             | Workload::Inbox { .. }
@@ -177,6 +186,23 @@ async fn cancel(size: usize, shape: Shape) -> Sample {
     started.opened().await;
     let watch = Watch::start();
     assert_eq!(tasks.cancel_tree(0).await, size);
+    watch.stop(size)
+}
+
+/// Channels in a map, by what `key` makes of the number of their receiver.
+async fn inbox<K: Eq + Hash>(size: usize, children: usize, key: fn(usize) -> K) -> Sample {
+    let arrived = Latch::new(size);
+    let keys: Vec<K> = (0..children).map(key).collect();
+    let channels: DashMap<K, _> = (0..children)
+        .map(|number| (key(number), plain::receiver(&arrived)))
+        .collect();
+    let watch = Watch::start();
+    for number in 0..size {
+        let channel = channels.get(&keys[number % children]);
+        let sent = channel.expect("it is kept").send(number);
+        sent.expect("the child lives");
+    }
+    arrived.opened().await;
     watch.stop(size)
 }
 

@@ -29,6 +29,7 @@ impl Peer for InJoinSet {
             Workload::Kept
             | Workload::Idle { .. }
             | Workload::Inbox { .. }
+            | Workload::InboxOf { .. }
             | Workload::Events { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }

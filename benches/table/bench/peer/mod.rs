@@ -69,6 +69,11 @@ where
     watch.stop(share * count)
 }
 
+/// The name of a task that is found by it.
+fn task_name(number: usize) -> String {
+    format!("task-{number}")
+}
+
 /// A place below `count` that is not beside the one before it.
 fn scattered(number: usize, count: usize) -> usize {
     number.wrapping_mul(7_919) % count

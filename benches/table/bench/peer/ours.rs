@@ -11,10 +11,10 @@ use understory::{
     State, TaskHandle, TaskId, What,
 };
 
-use super::{Measuring, Peer, by_callers, idle, scattered};
+use super::{Measuring, Peer, by_callers, idle, scattered, task_name};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{FEW, IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{By, FEW, IN_FLIGHT, Shape, Workload};
 
 /// A manager of this crate.
 pub(crate) struct Ours;
@@ -33,6 +33,7 @@ impl Peer for Ours {
             Workload::Idle { tasks } => Box::pin(idling(size, tasks)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
+            Workload::InboxOf { children, by } => Box::pin(inbox_of(size, children, by)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
             Workload::Page { tasks } => Box::pin(page(size, tasks)),
@@ -142,13 +143,13 @@ async fn cancel(size: usize, shape: Shape) -> Sample {
     sample
 }
 
-async fn inbox(size: usize, children: usize) -> Sample {
-    let scope = manager(children).scope("bench");
+/// Tasks that count what they are sent.
+async fn receivers(scope: &ScopeRef, size: usize, children: usize) -> (Latch, Vec<TaskHandle<()>>) {
     let arrived = Latch::new(size);
     // As large as all that is sent, so that none is refused.
     let capacity = u32::try_from(size / children).expect("a workload is small");
     let mut tasks = Vec::with_capacity(children);
-    for _ in 0..children {
+    for number in 0..children {
         let arrived = arrived.clone();
         let body = |context: Context| async move {
             while context.recv().await.is_some() {
@@ -156,15 +157,36 @@ async fn inbox(size: usize, children: usize) -> Sample {
             }
             Ok(())
         };
-        let spawned = scope.unnamed().inbox_capacity(capacity).spawn(body).await;
-        tasks.push(spawned.expect("it is accepted"));
+        let task = scope.task(&task_name(number)).inbox_capacity(capacity);
+        tasks.push(task.spawn(body).await.expect("it is accepted"));
     }
+    (arrived, tasks)
+}
+
+async fn inbox(size: usize, children: usize) -> Sample {
+    let scope = manager(children).scope("bench");
+    let (arrived, tasks) = receivers(&scope, size, children).await;
     let watch = Watch::start();
     for number in 0..size {
-        tasks[number % children]
-            .send(number)
-            .await
-            .expect("its inbox is large");
+        let sent = tasks[number % children].send(number).await;
+        sent.expect("its inbox is large");
+    }
+    arrived.opened().await;
+    watch.stop(size)
+}
+
+async fn inbox_of(size: usize, children: usize, by: By) -> Sample {
+    let scope = manager(children).scope("bench");
+    let (arrived, tasks) = receivers(&scope, size, children).await;
+    let names: Vec<String> = (0..children).map(task_name).collect();
+    let watch = Watch::start();
+    for number in 0..size {
+        let place = number % children;
+        let sent = match by {
+            By::Id => scope.send(tasks[place].id(), number).await,
+            By::Name => scope.send(names[place].as_str(), number).await,
+        };
+        sent.expect("its inbox is large");
     }
     arrived.opened().await;
     watch.stop(size)

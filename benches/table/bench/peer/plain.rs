@@ -27,9 +27,11 @@ impl Peer for Plain {
             Workload::Cancel(_) => Box::pin(cancel(size)),
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
-            Workload::Kept | Workload::Get { .. } | Workload::Page { .. } | Workload::Fsync => {
-                return None;
-            }
+            Workload::Kept
+            | Workload::InboxOf { .. }
+            | Workload::Get { .. }
+            | Workload::Page { .. }
+            | Workload::Fsync => return None,
         })
     }
 }
@@ -93,18 +95,7 @@ async fn cancel(size: usize) -> Sample {
 
 async fn inbox(size: usize, children: usize) -> Sample {
     let arrived = Latch::new(size);
-    let senders: Vec<_> = (0..children)
-        .map(|_| {
-            let (sender, mut inbox) = mpsc::unbounded_channel::<usize>();
-            let arrived = arrived.clone();
-            tokio::spawn(async move {
-                while inbox.recv().await.is_some() {
-                    arrived.count_down();
-                }
-            });
-            sender
-        })
-        .collect();
+    let senders: Vec<_> = (0..children).map(|_| receiver(&arrived)).collect();
     let watch = Watch::start();
     for number in 0..size {
         senders[number % children]
@@ -113,6 +104,18 @@ async fn inbox(size: usize, children: usize) -> Sample {
     }
     arrived.opened().await;
     watch.stop(size)
+}
+
+/// A task that counts what it is sent.
+pub(super) fn receiver(arrived: &Latch) -> mpsc::UnboundedSender<usize> {
+    let (sender, mut inbox) = mpsc::unbounded_channel::<usize>();
+    let arrived = arrived.clone();
+    tokio::spawn(async move {
+        while inbox.recv().await.is_some() {
+            arrived.count_down();
+        }
+    });
+    sender
 }
 
 async fn events(size: usize, subscribers: usize) -> Sample {
