@@ -177,7 +177,7 @@ impl Desk {
                 note,
                 permit,
             } => {
-                commit.permits.push(permit);
+                commit.permits.put(permit);
                 Input::Said { id, epoch, note }
             }
             Letter::Parked { live, epoch } => {
@@ -257,7 +257,7 @@ impl Desk {
                 reply,
                 permit,
             } => {
-                commit.permits.push(permit);
+                commit.permits.put(permit);
                 (Asker::Other(reply), input.with(ticket))
             }
             Ask::Shutdown { ask, reply } => (Asker::Other(reply), Input::Shutdown { ticket, ask }),

@@ -47,7 +47,22 @@ pub(super) struct Commit {
     pub(super) step: Step,
     pub(super) askers: Vec<(Ticket, Asker)>,
     /// Given back when the step is durable.
-    pub(super) permits: Vec<OwnedSemaphorePermit>,
+    pub(super) permits: Permits,
+}
+
+/// Permits on their way back: those of one semaphore as one, which gives them back at once.
+#[derive(Debug, Default)]
+pub(super) struct Permits(Vec<OwnedSemaphorePermit>);
+
+impl Permits {
+    pub(super) fn put(&mut self, permit: OwnedSemaphorePermit) {
+        let is_same =
+            |it: &&mut OwnedSemaphorePermit| Arc::ptr_eq(it.semaphore(), permit.semaphore());
+        match self.0.iter_mut().find(is_same) {
+            Some(same) => same.merge(permit),
+            None => self.0.push(permit),
+        }
+    }
 }
 
 /// Who waits for an answer.
@@ -76,7 +91,7 @@ impl Commit {
         self.step.is_read_only()
             && self.step.effects.is_empty()
             && self.askers.is_empty()
-            && self.permits.is_empty()
+            && self.permits.0.is_empty()
     }
 }
 
@@ -107,7 +122,7 @@ pub(super) struct Pen {
 struct Draft {
     batch: Arc<Batch>,
     effects: Vec<Effect>,
-    permits: Vec<OwnedSemaphorePermit>,
+    permits: Vec<Permits>,
 }
 
 impl Actor for WriterActor {
@@ -230,7 +245,7 @@ impl Pen {
                 closed,
             });
             append(&mut effects, follow);
-            append(&mut permits, commit.permits);
+            permits.push(commit.permits);
             self.carrier.expect(commit.askers);
         }
         batch.compact();
