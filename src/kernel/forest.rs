@@ -134,6 +134,11 @@ impl Forest {
         self.nodes.get(id).is_none_or(|node| node.closed)
     }
 
+    /// Whether it was asked to stop together with all below it.
+    pub(super) fn is_asked(&self, id: TaskId) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.asked)
+    }
+
     pub(super) fn parent(&self, id: TaskId) -> Option<TaskId> {
         self.nodes.get(id)?.parent
     }
@@ -171,9 +176,7 @@ impl Forest {
     /// Like [`Self::subtree`], without the nodes that were asked to stop together with all below
     /// them.
     pub(super) fn not_asked(&self, root: TaskId) -> Vec<TaskId> {
-        self.walk(root, |id| {
-            self.nodes.get(id).is_some_and(|node| !node.asked)
-        })
+        self.walk(root, |id| !self.is_asked(id))
     }
 
     /// The first nodes that fit on each way down from a root, parents before children.

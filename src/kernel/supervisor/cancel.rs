@@ -67,7 +67,8 @@ impl Supervisor {
         }
         match target {
             Target::One(id) | Target::OneFor(_, id) => {
-                self.watch(ticket, &[*id], None);
+                let watch = self.watch(ticket, 1, None);
+                self.task(*id).watches.push(watch);
                 self.ask_stop(*id, Cause::Asked, ask, Below::ByPolicy);
                 if ask.now {
                     self.give_up([*id]);
@@ -149,43 +150,43 @@ impl Supervisor {
         if self.planted(Bug::ElderFirst) {
             meant.reverse();
         }
-        let tasks: Vec<_> = meant.iter().map(|(id, _)| *id).collect();
-        let watch = self.watch(ticket, &tasks, close);
-        for (id, root) in meant {
+        let watch = self.watch(ticket, meant.len(), close);
+        let mut longest = None;
+        // All that is to be done with a task is done at once: in a large tree each look at one
+        // reads memory that lies far away.
+        for (id, root) in &meant {
             let cause = if id == root {
                 cause
             } else {
-                below(cause, root)
+                below(cause, *root)
             };
-            self.ask_stop_within(id, cause, ask);
+            self.task(*id).watches.push(watch);
+            self.ask_stop_within(*id, cause, ask);
+            longest = longest.max(self.grace_until(*id, ask));
         }
-        self.promise(watch, &tasks, ask);
+        // Hooks may hold up the answer within the longest grace that these tasks have, of this
+        // request or of one before, and what follows it.
+        let until = self.hooks_until(longest.unwrap_or_default().max(self.now));
+        if let Some(watch) = self.watches.get_mut(&watch) {
+            watch.until = Some(until);
+        }
         if ask.now && !self.planted(Bug::NowWaits) {
+            let tasks: Vec<_> = meant.into_iter().map(|(id, _)| id).collect();
             self.give_up(tasks.iter().copied());
             self.give_up_hooks(&tasks);
         }
     }
 
-    /// Notes until when hooks may hold up the answer: within the longest grace that these tasks
-    /// have, of this request or of one before, and what follows it.
-    fn promise(&mut self, watch: u64, tasks: &[TaskId], ask: &StopAsk) {
-        let grace_until = |id: &TaskId| {
-            let record = &self.tasks.get(*id)?.record;
-            match &record.stop {
-                Some(stop) if record.body == Body::Live && !self.has_hook(*id) => {
-                    Some(stop.grace_until)
-                }
-                // Hooks that run, or without a body, have what a body would have.
-                _ if self.bounds.hooked.covers(&record.spec) => {
-                    Some(self.now.after(self.grace_of(*id, ask.grace())))
-                }
-                _ => None,
+    /// Until when a task that was asked may go on; without a body, if it has hooks.
+    fn grace_until(&self, id: TaskId, ask: &StopAsk) -> Option<Timestamp> {
+        let record = &self.tasks.get(id)?.record;
+        match &record.stop {
+            Some(stop) if record.body == Body::Live && !self.has_hook(id) => Some(stop.grace_until),
+            // Hooks that run, or without a body, have what a body would have.
+            _ if self.bounds.hooked.covers(&record.spec) => {
+                Some(self.now.after(self.grace_of(id, ask.grace())))
             }
-        };
-        let longest = tasks.iter().filter_map(grace_until).max();
-        let until = self.hooks_until(longest.unwrap_or_default().max(self.now));
-        if let Some(watch) = self.watches.get_mut(&watch) {
-            watch.until = Some(until);
+            _ => None,
         }
     }
 
@@ -196,22 +197,20 @@ impl Supervisor {
         watches.filter_map(|watch| watch.until).min()
     }
 
-    fn watch(&mut self, ticket: Ticket, tasks: &[TaskId], close: Option<CloseReport>) -> u64 {
+    /// Begins to wait until so many tasks, which are to note it, have settled.
+    fn watch(&mut self, ticket: Ticket, tasks: usize, close: Option<CloseReport>) -> u64 {
         self.watches_made += 1;
         let watch = self.watches_made;
-        if tasks.is_empty() {
+        if tasks == 0 {
             self.answer(ticket, Reply::Cancelled(CancelReport::default()));
             return watch;
         }
-        for id in tasks {
-            self.task(*id).watches.push(watch);
-        }
-        let (remaining, report) = (tasks.len(), CancelReport::default());
+        let report = CancelReport::default();
         self.watches.insert(
             watch,
             Watch {
                 ticket,
-                remaining,
+                remaining: tasks,
                 report,
                 until: None,
                 close,

@@ -262,6 +262,8 @@ impl Supervisor {
             };
             match task.record.spec.on_parent_end.unwrap_or(by_default) {
                 OnParentEnd::Wait if !never_starts => {}
+                // Most ends of trees are cancels of all of them, which asked each task already.
+                OnParentEnd::Wait | OnParentEnd::Cancel if self.forest.is_asked(child) => {}
                 OnParentEnd::Wait | OnParentEnd::Cancel => {
                     self.stop_tree(child, Cause::ParentEnded(id));
                 }
