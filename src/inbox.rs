@@ -5,10 +5,8 @@
 //! 2. Accepted = received + dropped for newer ones + left at the close: a message is taken in the
 //!    poll that returns it, so a receiver that is dropped while it waits has taken none.
 //! 3. After the close nothing is accepted and nothing is left.
-//! 4. No wake is lost. A receiver first enters the list of waiters and then looks; a sender first
-//!    queues and then wakes. Whichever is second sees the other. Each push wakes one waiter, and
-//!    one that is dropped after it was woken hands its wake on (tokio's `Notify`), so a message
-//!    never lies beside a sleeping receiver. The close wakes all, and each finds the inbox closed.
+//! 4. No wake is lost (`wait`). Each push wakes one receiver that waits, if there is one; the close
+//!    wakes all, and each finds the inbox closed.
 //! 5. An inbox that was never used has allocated nothing.
 //! 6. Durable messages take no place and are never dropped for newer ones; how many there are is
 //!    bounded by the record. Each is queued once for a run, those that come again before others.
@@ -18,24 +16,27 @@
 //! *Not here*: who may send and how a task is found (the public face), the count in the record.
 
 mod dead;
+mod fate;
 mod mail;
 mod size;
+mod state;
+mod wait;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
-use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::task::coop;
+use tokio::sync::Semaphore;
 
 pub use crate::kernel::{MessageId, Overflow};
 pub(crate) use dead::{DeadBounds, DeadLetters};
 pub use dead::{DeadFilter, DeadLetter};
 pub use mail::{Delivery, Message, Receipt, Sender, Undelivered};
-pub(crate) use mail::{Parcel, Queued};
+pub(crate) use mail::{Lost, Parcel};
 pub(crate) use size::size_of;
+use state::{State, Taken};
+pub(crate) use wait::May;
+use wait::{Recv, wake};
 
 /// A message that was not accepted, and why.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -52,7 +53,7 @@ pub(crate) struct Rejected {
 pub(crate) struct Accepted {
     pub(crate) receipt: Receipt,
     /// The oldest one, if it was dropped for this one.
-    pub(crate) dropped: Option<Queued>,
+    pub(crate) dropped: Option<Box<Lost>>,
 }
 
 /// Why an inbox did not accept a message.
@@ -77,35 +78,13 @@ pub(crate) struct Inbox {
     capacity: u32,
     overflow: Overflow,
     state: Mutex<State>,
-    arrived: Notify,
     /// The free places of an inbox that lets its senders wait.
     room: Semaphore,
-}
-
-struct State {
-    queue: VecDeque<Queued>,
-    /// How many in the queue are durable.
-    durable: usize,
-    /// Durable ones that the newest run got, or will get, from the queue.
-    handed: BTreeSet<MessageId>,
-    /// How many were dropped for newer ones.
-    dropped: u32,
-    /// The number of the newest accepted message.
-    newest: u64,
-    is_closed: bool,
 }
 
 impl Inbox {
     /// An inbox that holds this many messages; with zero it accepts none.
     pub(crate) const fn new(capacity: u32, overflow: Overflow) -> Self {
-        let state = State {
-            queue: VecDeque::new(),
-            durable: 0,
-            handed: BTreeSet::new(),
-            dropped: 0,
-            newest: 0,
-            is_closed: false,
-        };
         let places = capacity as usize;
         let places = if places < Semaphore::MAX_PERMITS {
             places
@@ -115,8 +94,7 @@ impl Inbox {
         Self {
             capacity,
             overflow,
-            state: Mutex::new(state),
-            arrived: Notify::const_new(),
+            state: Mutex::new(State::empty()),
             room: Semaphore::const_new(places),
         }
     }
@@ -188,17 +166,16 @@ impl Inbox {
             return Err(Rejected { parcel, why });
         }
         let dropped = if is_full {
-            state.dropped = state.dropped.saturating_add(1);
-            state.drop_oldest()
+            state.drop_oldest().map(Box::new)
         } else {
             None
         };
         let id = parcel.id;
-        let (queued, fate) = state.number(parcel);
-        let place = (state.newest, state.waiting() + 1);
-        state.queue.push_back(queued);
+        let (number, fate) = state.queue_plain(parcel);
+        let place = (number, state.waiting());
+        let waker = state.waiters.next();
         drop(state);
-        self.arrived.notify_one();
+        wake(waker);
         let receipt = Receipt::new(id, place, fate);
         Ok(Accepted { receipt, dropped })
     }
@@ -209,103 +186,92 @@ impl Inbox {
         if state.is_closed || !state.handed.insert(parcel.id) {
             return;
         }
-        let (queued, _fate) = state.number(parcel);
+        let queued = state.durable(parcel);
         state.queue.push_back(queued);
-        state.durable += 1;
+        let waker = state.waiters.next();
         drop(state);
-        self.arrived.notify_one();
+        wake(waker);
     }
 
     /// A new run begins: of these durable messages it gets again those that no longer wait.
     pub(crate) fn hand_again(&self, parcels: impl DoubleEndedIterator<Item = Parcel>) {
         let mut state = self.lock();
-        let durable = state.queue.iter().filter(|it| it.message.is_durable);
-        let waiting: BTreeSet<_> = durable.map(|queued| queued.message.id).collect();
+        let durable = state.queue.iter().filter(|it| it.is_durable);
+        let waiting: BTreeSet<_> = durable.map(|queued| queued.id).collect();
         state.handed.clone_from(&waiting);
         let mut again: Vec<_> = parcels.filter(|it| !waiting.contains(&it.id)).collect();
         while let Some(parcel) = again.pop() {
             state.handed.insert(parcel.id);
-            let (queued, _fate) = state.number(parcel);
+            let queued = state.durable(parcel);
             state.queue.push_front(queued);
-            state.durable += 1;
         }
+        let waker = state.waiters.next();
         drop(state);
-        self.arrived.notify_one();
+        wake(waker);
     }
 
-    /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none, or
-    /// when the receiver `may_read` no more.
+    /// Takes the oldest message, or waits for one; `None` when the inbox is closed or none, or as
+    /// the reader `may`, who is asked again at each look; [`Self::stir`] makes it look.
     ///
     /// # Cancel safety
     /// A dropped future has taken no message.
-    pub(crate) async fn recv(&self, may_read: impl Fn() -> bool) -> Option<Message> {
+    pub(crate) async fn recv(&self, may: impl Fn() -> May + Unpin) -> Option<Message> {
         if self.capacity == 0 {
             return None;
         }
-        // A body that does nothing but receive still lets its thread do other work.
-        coop::consume_budget().await;
-        loop {
-            if let Poll::Ready(taken) = self.look(&may_read) {
-                return taken.map(Queued::read);
-            }
-            let mut arrived = pin!(self.arrived.notified());
-            arrived.as_mut().enable();
-            // Invariant 4: in the list of waiters by now, so what came in between is seen here.
-            if let Poll::Ready(taken) = self.look(&may_read) {
-                return taken.map(Queued::read);
-            }
-            arrived.await;
-            if !may_read() {
-                // The wake may have been for a message, which is for somebody else.
-                self.arrived.notify_one();
-            }
-        }
+        Recv::new(self, may).await
     }
 
-    /// Lets those who wait look again whether they may still read.
+    /// Lets those who wait look again what they may.
     pub(crate) fn stir(&self) {
-        self.arrived.notify_waiters();
+        let all = self.lock().waiters.all();
+        wake(all.into_iter().map(|(_, waker)| waker));
     }
 
     /// Takes the oldest message, if there is one.
     pub(crate) fn try_recv(&self) -> Option<Message> {
-        let taken = self.lock().pop();
-        self.make_room(taken.as_slice());
-        taken.map(Queued::read)
+        let taken = self.lock().pop()?;
+        Some(self.read(taken))
     }
 
     /// Takes all messages that are there now.
     pub(crate) fn drain(&self) -> Vec<Message> {
-        let queue: Vec<_> = self.lock().take_all().into();
-        self.make_room(&queue);
-        queue.into_iter().map(Queued::read).collect()
+        let mut state = self.lock();
+        let all: Vec<_> = std::iter::from_fn(|| state.pop()).collect();
+        drop(state);
+        all.into_iter().map(|taken| self.read(taken)).collect()
     }
 
     /// Accepts nothing more and gives what is left, and how many messages were dropped for newer
     /// ones; a later call gives nothing.
-    pub(crate) fn close(&self) -> (Vec<Queued>, u32) {
+    pub(crate) fn close(&self) -> (Vec<Lost>, u32) {
         let mut state = self.lock();
         state.is_closed = true;
-        let queue = state.take_all();
+        let left = std::iter::from_fn(|| state.lose()).collect();
         let dropped = std::mem::take(&mut state.dropped);
+        let waiters = state.waiters.all();
         drop(state);
         self.room.close();
-        self.arrived.notify_waiters();
-        (queue.into(), dropped)
+        wake(waiters.into_iter().map(|(_, waker)| waker));
+        (left, dropped)
     }
 
     /// Whether a message waits that shall wake a receiver whose body is gone.
     pub(crate) fn would_wake(&self) -> Option<MessageId> {
         let state = self.lock();
         let waking = state.queue.iter().find(|queued| queued.wakes);
-        waking.map(|queued| queued.message.id)
+        waking.map(|queued| queued.id)
     }
 
-    fn make_room(&self, taken: &[Queued]) {
-        let places = taken.iter().filter(|it| !it.message.is_durable).count();
-        if self.overflow == Overflow::Wait && places > 0 {
-            self.room.add_permits(places);
+    /// A message was taken: there is room, and its sender is told.
+    fn read(&self, taken: Taken) -> Message {
+        if self.overflow == Overflow::Wait && !taken.message.is_durable {
+            self.room.add_permits(1);
         }
+        if let Some(page) = taken.told {
+            page.wake();
+        }
+        taken.message
     }
 
     /// How many messages wait to be received.
@@ -320,55 +286,9 @@ impl Inbox {
         self.capacity
     }
 
-    fn look(&self, may_read: impl Fn() -> bool) -> Poll<Option<Queued>> {
-        let mut state = self.lock();
-        // Under the lock: who may not read when a message comes in does not get it.
-        if !may_read() {
-            return Poll::Ready(None);
-        }
-        match state.pop() {
-            Some(queued) => {
-                drop(state);
-                self.make_room(std::slice::from_ref(&queued));
-                Poll::Ready(Some(queued))
-            }
-            None if state.is_closed => Poll::Ready(None),
-            None => Poll::Pending,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way, so what a poisoned one guards is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn waiting(&self) -> u32 {
-        let places = self.queue.len() - self.durable;
-        u32::try_from(places).expect("invariant: at most `capacity`, a u32, are queued")
-    }
-
-    fn number(&mut self, parcel: Parcel) -> (Queued, oneshot::Receiver<Delivery>) {
-        self.newest += 1;
-        Queued::new(parcel, self.newest)
-    }
-
-    fn pop(&mut self) -> Option<Queued> {
-        let queued = self.queue.pop_front()?;
-        self.durable -= usize::from(queued.message.is_durable);
-        Some(queued)
-    }
-
-    /// Takes the oldest message that may be dropped.
-    fn drop_oldest(&mut self) -> Option<Queued> {
-        let oldest = self.queue.iter().position(|it| !it.message.is_durable);
-        oldest.and_then(|oldest| self.queue.remove(oldest))
-    }
-
-    fn take_all(&mut self) -> VecDeque<Queued> {
-        self.durable = 0;
-        std::mem::take(&mut self.queue)
     }
 }
 

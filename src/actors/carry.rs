@@ -143,6 +143,7 @@ impl Carrier {
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
                     live.signal().ask(Arc::clone(&stop));
+                    live.inbox.stir();
                     // Nobody knows how long its body still lives: it may never report an end.
                     self.hub.gate.say_last(&live, epoch);
                     if live.spec.origin == Origin::External {

@@ -320,8 +320,11 @@ impl Hub {
         self.incarnation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
+    /// Notes a sign of life, if anybody may ask for it: a limit of the task, or the host's probe.
     pub(crate) fn touch(&self, live: &Live) {
-        live.touch(self.clock.now().as_micros());
+        if live.may_idle_out || self.ask_host.is_set() {
+            live.touch(self.clock.now().as_micros());
+        }
     }
 }
 

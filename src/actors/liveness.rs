@@ -28,6 +28,12 @@ impl fmt::Debug for AskHost {
     }
 }
 
+impl AskHost {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.initialized()
+    }
+}
+
 impl Hub {
     /// Lets the host be asked before a run is ended as idle. What is called must then tell the
     /// activity of that run.

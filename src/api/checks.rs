@@ -216,9 +216,13 @@ impl AllChecks {
         })
     }
 
+    pub(super) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Most managers have none, and pay nothing for it.
     fn of(&self, kind: Option<&Kind>) -> Option<&Checks> {
-        if self.0.is_empty() {
+        if self.are_none() {
             return None;
         }
         self.0.get(kind?)

@@ -44,6 +44,11 @@ pub fn current() -> Option<Context> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
+/// The task whose body runs here.
+pub(super) fn current_id() -> Option<TaskId> {
+    CURRENT.try_with(Context::id).ok()
+}
+
 /// The trace of the body that runs here, inside its span.
 pub(super) fn current_trace() -> Option<Trace> {
     CURRENT.try_with(Context::trace).ok().flatten()

@@ -13,7 +13,7 @@ use super::hooks::Hooks;
 use super::place::Seat;
 use super::shutdown::{ShutdownError, ShutdownReport};
 use crate::actors::Hub;
-use crate::kernel::{Name, Scope, Seq, TaskId};
+use crate::kernel::{Scope, Seq, TaskId};
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -63,8 +63,11 @@ impl Core {
     /// it.
     pub(super) fn resolve(&self, scope: &Scope, path: &str) -> Option<TaskId> {
         let mut segments = path.split('/').rev();
-        let name = Name::new(segments.next()?).ok()?;
-        let id = self.hub.index.holder(scope, name.as_str())?;
+        let id = self.hub.index.holder(scope, segments.next()?)?;
+        let mut segments = segments.peekable();
+        if segments.peek().is_none() {
+            return Some(id);
+        }
         let mut above = self.hub.index.get(id)?.parent;
         for segment in segments {
             let record = self.hub.index.get(above?)?;

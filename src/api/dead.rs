@@ -106,7 +106,7 @@ impl Manager {
         };
         self.core.hub.touch(&task);
         if let Some(dropped) = accepted.dropped {
-            task.bury(dropped, Undelivered::Dropped);
+            task.bury(*dropped, Undelivered::Dropped);
         }
         Ok(accepted.receipt)
     }

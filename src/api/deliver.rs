@@ -36,7 +36,7 @@ pub(super) struct Mail {
 /// A message of the body that runs here, or of the host.
 pub(super) fn mail(message: impl Serialize, mode: SendMode) -> Result<Mail, SendError> {
     let message = to_value(message).map_err(SendError::Encode)?;
-    let from = context::current().map_or(Sender::Host, |here| Sender::Task(here.id()));
+    let from = context::current_id().map_or(Sender::Host, Sender::Task);
     Ok(Mail {
         from,
         message,
@@ -64,48 +64,52 @@ pub(super) fn receiver(
     to: Address,
     mail: Mail,
 ) -> Result<(Arc<Live>, Mail), SendError> {
-    let (id, address) = match to {
-        Address::Id(id) => (Some(id), id.to_string()),
-        Address::Path(path) => (scope.and_then(|scope| core.resolve(scope, &path)), path),
+    let id = match &to {
+        Address::Id(id) => Some(*id),
+        Address::Path(path) => scope.and_then(|scope| core.resolve(scope, path)),
         // Only a body has these.
-        Address::Parent => (None, "parent".to_owned()),
-        Address::Root => (None, "root".to_owned()),
-        Address::Child(name) => (None, name),
+        Address::Parent | Address::Root | Address::Child(_) => None,
     };
-    let live = id.and_then(|id| core.hub.live(id));
-    let record = id.and_then(|id| core.hub.index.get(id));
     // A task of another scope is not shown to exist, unless it was granted.
-    let may = match scope {
-        Some(scope) => id.and_then(|id| core.may(scope, id)),
-        None => Some(Grant::Cancel),
+    let may = id.and_then(|id| match scope {
+        Some(scope) => core.may(scope, id),
+        None => core.hub.index.look(id, |_| Grant::Cancel),
+    });
+    let message = mail.message;
+    let Some((task, may)) = id.zip(may) else {
+        let address = named(to);
+        return Err(SendError::NoSuchTask { address, message });
     };
-    let record = record.filter(|_| may.is_some());
-    if let (Some(record), Some(Grant::See)) = (&record, may) {
-        let (task, message) = (record.id, mail.message);
+    if may == Grant::See {
         return Err(SendError::Denied { task, message });
     }
-    if let Some(live) = live.filter(|_| record.is_some()) {
-        return Ok((live, mail));
+    match core.hub.live(task) {
+        Some(live) => Ok((live, Mail { message, ..mail })),
+        None => Err(SendError::Ended { task, message }),
     }
-    let message = mail.message;
-    Err(match record {
-        Some(record) => SendError::Ended {
-            task: record.id,
-            message,
-        },
-        None => SendError::NoSuchTask { address, message },
-    })
+}
+
+/// An address as it was given.
+fn named(address: Address) -> String {
+    match address {
+        Address::Id(id) => id.to_string(),
+        Address::Path(path) => path,
+        Address::Parent => "parent".to_owned(),
+        Address::Root => "root".to_owned(),
+        Address::Child(name) => name,
+    }
 }
 
 /// Whether a message is at most [`PAYLOAD_BYTES_MAX`] bytes of JSON.
 fn fits(message: &Value) -> bool {
-    // Most messages are short texts, of which no byte becomes more than six in JSON.
-    if let Value::String(text) = message
-        && text.len() < PAYLOAD_BYTES_MAX / 8
-    {
-        return true;
+    match message {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        // Most messages are short texts, of which no byte becomes more than six in JSON.
+        Value::String(text) if text.len() < PAYLOAD_BYTES_MAX / 8 => true,
+        Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            size_of(message, PAYLOAD_BYTES_MAX).is_some()
+        }
     }
-    size_of(message, PAYLOAD_BYTES_MAX).is_some()
 }
 
 /// Places a message in the inbox of a live task, and does what its mode says beside.
@@ -128,38 +132,29 @@ pub(super) async fn place(
     }
     let message = checked(core, live, message)?;
     let parcel = Parcel {
-        id: MessageId::new(Clock::new_id()),
+        id: MessageId::new(Clock::next_id()),
         from,
         body: message,
         wakes: mode != SendMode::Queue,
         is_durable: false,
     };
-    let accepted = match put(core, live, parcel).await {
+    let accepted = match live.inbox.push(parcel) {
         Ok(accepted) => accepted,
-        Err(rejected) => {
-            let message = rejected.parcel.body;
-            return Err(match rejected.why {
-                Why::Full { capacity } => SendError::Full {
-                    task,
-                    capacity,
-                    message,
-                },
-                Why::Closed => SendError::Ended { task, message },
-                Why::NoInbox => SendError::NoInbox { task, message },
-            });
-        }
+        // What is rare has its room on the heap: most futures of sends are small.
+        Err(rejected) => Box::pin(put(core, live, rejected)).await?,
     };
     core.hub.touch(live);
     #[cfg(feature = "metrics")]
     crate::meter::placed(accepted.receipt.waiting);
     if let Some(dropped) = accepted.dropped {
-        live.bury(dropped, Undelivered::Dropped);
+        live.bury(*dropped, Undelivered::Dropped);
     }
     let id = accepted.receipt.id;
     if mode == SendMode::Interrupt {
         let receiver = TaskRef::new(Arc::clone(core), task);
         // A body that does not run finds the message when it does.
-        let _is_told = interrupt(&receiver, format!("message {id}")).await.is_ok();
+        let told = Box::pin(interrupt(&receiver, format!("message {id}"))).await;
+        let _is_told = told.is_ok();
     }
     if mode != SendMode::Queue {
         core.hub.wake(task, WakeCause::Message(id));
@@ -169,6 +164,10 @@ pub(super) async fn place(
 
 /// The message, if tasks of this kind take it.
 pub(super) fn checked(core: &Core, live: &Live, message: Value) -> Result<Value, SendError> {
+    // The kind of a task lies far from its inbox.
+    if core.checks.are_none() {
+        return Ok(message);
+    }
     let task = live.id;
     match core.checks.message(live.spec.kind.as_ref(), &message) {
         Ok(()) => Ok(message),
@@ -176,26 +175,37 @@ pub(super) fn checked(core: &Core, live: &Live, message: Value) -> Result<Value,
     }
 }
 
-/// Puts a message into an inbox, and waits for room if that is what the inbox does. A body that
+/// Waits for room for a message that was rejected, if that is what the inbox does. A body that
 /// waits counts as waiting. To itself it is refused instead, as nobody else would read.
-async fn put(core: &Core, live: &Live, parcel: Parcel) -> Result<Accepted, Rejected> {
-    let is_own = parcel.from == Sender::Task(live.id);
-    let rejected = match live.inbox.push(parcel) {
-        Err(rejected) if live.inbox.lets_wait() && !is_own => rejected,
-        decided => return decided,
-    };
-    if !matches!(rejected.why, Why::Full { .. }) {
-        return Err(rejected);
+async fn put(core: &Core, live: &Live, rejected: Rejected) -> Result<Accepted, SendError> {
+    let is_own = rejected.parcel.from == Sender::Task(live.id);
+    let is_full = matches!(rejected.why, Why::Full { .. });
+    if !is_full || is_own || !live.inbox.lets_wait() {
+        return Err(refused(live, rejected));
     }
     let here = context::current().filter(|here| std::ptr::eq(here.core().as_ref(), core));
     let _parked = here.map(|here| Parked::on(&here, Wait::Task(live.id)));
     let parcel = rejected.parcel;
-    tokio::select! {
+    let placed = tokio::select! {
         biased;
         placed = live.inbox.push_or_wait(parcel.clone()) => placed,
         () = core.hub.gate.shut_down() => {
             let why = Why::Closed;
             Err(Rejected { parcel, why })
         }
+    };
+    placed.map_err(|rejected| refused(live, rejected))
+}
+
+fn refused(live: &Live, rejected: Rejected) -> SendError {
+    let (task, message) = (live.id, rejected.parcel.body);
+    match rejected.why {
+        Why::Full { capacity } => SendError::Full {
+            task,
+            capacity,
+            message,
+        },
+        Why::Closed => SendError::Ended { task, message },
+        Why::NoInbox => SendError::NoInbox { task, message },
     }
 }

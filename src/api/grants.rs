@@ -212,11 +212,11 @@ impl Manager {
 impl Core {
     /// How far a scope may go with a task, as its own or by a grant of it or of one above it.
     pub(super) fn may(&self, scope: &Scope, id: TaskId) -> Option<Grant> {
-        let record = self.hub.index.get(id)?;
-        if record.scope() == scope {
+        let is_own = |record: &Record| record.scope() == scope;
+        if self.hub.index.look(id, is_own)? {
             return Some(Grant::Cancel);
         }
-        let (mut furthest, mut at) = (None, Some(record));
+        let (mut furthest, mut at) = (None, self.hub.index.get(id));
         while let Some(record) = at {
             let grants = record.grants.as_ref();
             furthest = furthest.max(grants.and_then(|grants| grants.get(scope).copied()));

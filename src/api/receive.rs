@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use crate::inbox::Message;
+use crate::inbox::{May, Message};
 use crate::kernel::Stop;
 
 /// What [`Context::recv_or_cancelled`] brought.
@@ -56,13 +56,13 @@ impl Context {
     /// # Cancel safety
     /// No message is lost when it is dropped.
     pub async fn recv(&self) -> Option<Message> {
-        let signal = &self.attempt.signal;
-        let message = tokio::select! {
-            biased;
-            // What waits is read before the request to stop is heard.
-            message = self.attempt.live.inbox.recv(|| self.is_current()) => message,
-            _ = signal.asked() => None,
+        // What waits is read before the request to stop is heard, which stirs the inbox.
+        let may = || match (self.is_current(), self.is_cancelled()) {
+            (false, _) => May::Nothing,
+            (true, true) => May::Take,
+            (true, false) => May::Wait,
         };
+        let message = self.attempt.live.inbox.recv(may).await;
         self.touch();
         message
     }

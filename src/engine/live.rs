@@ -22,7 +22,7 @@ use super::hook::HookSet;
 use super::pace::Pace;
 use super::signal::Signal;
 use super::unwind::dispose;
-use crate::inbox::{DeadLetters, Inbox, Queued, Undelivered};
+use crate::inbox::{DeadLetters, Inbox, Lost, Undelivered};
 use crate::kernel::{Epoch, Record, Spec, TaskId, Wait};
 
 /// One run of a body.
@@ -51,6 +51,8 @@ pub(crate) struct Live {
     /// The signal of the newest attempt. Each has its own: a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
     epoch: AtomicU32,
+    /// Whether its spec has an idle limit.
+    pub(crate) may_idle_out: bool,
     /// When it last gave a sign of life, in microseconds of the manager's clock.
     activity: AtomicU64,
     /// Made when the first of it is needed.
@@ -113,6 +115,7 @@ impl Live {
     ) -> Self {
         Self {
             id,
+            may_idle_out: spec.idle_timeout.is_some(),
             spec,
             inbox,
             dead,
@@ -247,20 +250,20 @@ impl Live {
     pub(crate) fn close_inbox(&self) -> u32 {
         let (left, dropped) = self.inbox.close();
         let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
-        for queued in left {
-            self.bury(queued, Undelivered::Ended);
+        for lost in left {
+            self.bury(lost, Undelivered::Ended);
         }
         count.saturating_add(dropped)
     }
 
     /// Keeps a message that nobody will read, and tells its sender.
-    pub(crate) fn bury(&self, queued: Queued, why: Undelivered) {
+    pub(crate) fn bury(&self, lost: Lost, why: Undelivered) {
         // The sender hears of it when the letter can be found.
-        let message = queued.message.clone();
+        let message = lost.message.clone();
         #[cfg(feature = "metrics")]
         crate::meter::buried(why.as_str());
         self.dead.keep(self.id, &self.spec, message, why);
-        drop(queued.lost(why));
+        lost.tell(why);
     }
 
     /// The work for one attempt; [`Work::Spent`] when there is none left.

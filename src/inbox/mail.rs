@@ -4,14 +4,14 @@
 //! 1. Each accepted message has one fate, which its receipt tells: read, or undelivered and why.
 //! 2. A message keeps its id, also when it is replayed; its number is its place in one inbox.
 //!
-//! *Not here*: the queue (`inbox.rs`), what was never read (`dead`).
+//! *Not here*: the queue (`inbox.rs`), how a fate is told (`fate`), what was never read (`dead`).
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
 use serde_json::Value;
-use tokio::sync::oneshot;
 
+use super::fate::{Fate, Untold};
 use crate::kernel::{KeptMessage, MessageId, TaskId};
 
 /// What was said to a task.
@@ -100,15 +100,11 @@ pub struct Receipt {
     pub number: u64,
     /// How many messages wait to be received, this one included.
     pub waiting: u32,
-    fate: oneshot::Receiver<Delivery>,
+    fate: Fate,
 }
 
 impl Receipt {
-    pub(super) const fn new(
-        id: MessageId,
-        (number, waiting): (u64, u32),
-        fate: oneshot::Receiver<Delivery>,
-    ) -> Self {
+    pub(super) const fn new(id: MessageId, (number, waiting): (u64, u32), fate: Fate) -> Self {
         Self {
             id,
             number,
@@ -123,55 +119,27 @@ impl IntoFuture for Receipt {
     type IntoFuture = Pin<Box<dyn Future<Output = Delivery> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        // An inbox that is gone with its manager was not read.
-        let gone = Delivery::Undelivered(Undelivered::Ended);
-        Box::pin(async move { self.fate.await.unwrap_or(gone) })
+        Box::pin(async move { self.fate.told().await })
     }
 }
 
-/// A message in the queue, and the way to tell what became of it.
+/// A message that nobody will read, and the way to tell its sender.
 #[derive(Debug)]
-pub(crate) struct Queued {
+pub(crate) struct Lost {
     pub(crate) message: Message,
-    pub(crate) wakes: bool,
-    fate: oneshot::Sender<Delivery>,
+    /// Nobody has a receipt of a durable message.
+    fate: Option<Untold>,
 }
 
-impl Queued {
-    pub(super) fn new(parcel: Parcel, number: u64) -> (Self, oneshot::Receiver<Delivery>) {
-        let Parcel {
-            id,
-            from,
-            body,
-            wakes,
-            is_durable,
-        } = parcel;
-        let message = Message {
-            id,
-            number,
-            from,
-            body,
-            is_durable,
-        };
-        let (fate, told) = oneshot::channel();
-        let queued = Self {
-            message,
-            wakes,
-            fate,
-        };
-        (queued, told)
+impl Lost {
+    pub(super) const fn new(message: Message, fate: Option<Untold>) -> Self {
+        Self { message, fate }
     }
 
-    /// It was taken out of the inbox.
-    pub(super) fn read(self) -> Message {
-        // Most senders do not wait for this.
-        let _is_awaited = self.fate.send(Delivery::Read).is_ok();
-        self.message
-    }
-
-    /// Nobody will read it.
-    pub(crate) fn lost(self, why: Undelivered) -> Message {
-        let _is_awaited = self.fate.send(Delivery::Undelivered(why)).is_ok();
-        self.message
+    /// Tells its sender.
+    pub(crate) fn tell(self, why: Undelivered) {
+        if let Some(fate) = self.fate {
+            fate.tell(why);
+        }
     }
 }

@@ -4,13 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use serde_json::json;
 
 use super::*;
 use crate::kernel::TaskId;
+
+mod receipts;
 
 /// Counts how often the future that was polled with it was woken.
 #[derive(Default)]
@@ -33,7 +35,7 @@ type Receiving<'a> = Pin<Box<dyn Future<Output = Option<Message>> + 'a>>;
 /// A receiver that waits already, and the counter of its wakes.
 fn waiting(inbox: &Inbox) -> (Receiving<'_>, Arc<Wakes>) {
     let wakes = Arc::new(Wakes::default());
-    let mut receiving: Receiving<'_> = Box::pin(inbox.recv(|| true));
+    let mut receiving: Receiving<'_> = Box::pin(inbox.recv(|| May::Wait));
     assert_eq!(poll(&mut receiving, &wakes), Poll::Pending);
     (receiving, wakes)
 }
@@ -41,6 +43,10 @@ fn waiting(inbox: &Inbox) -> (Receiving<'_>, Arc<Wakes>) {
 fn poll(receiving: &mut Receiving<'_>, wakes: &Arc<Wakes>) -> Poll<Option<Message>> {
     let signal = Waker::from(Arc::clone(wakes));
     receiving.as_mut().poll(&mut Context::from_waker(&signal))
+}
+
+fn may(read: &std::cell::Cell<bool>) -> May {
+    if read.get() { May::Wait } else { May::Nothing }
 }
 
 fn parcel(body: u64) -> Parcel {
@@ -235,7 +241,7 @@ async fn receiving_without_end_lets_other_work_run() {
         push(&inbox, body).expect("it has room");
     }
     let reader = Arc::clone(&inbox);
-    let reading = tokio::spawn(async move { while reader.recv(|| true).await.is_some() {} });
+    let reading = tokio::spawn(async move { while reader.recv(|| May::Wait).await.is_some() {} });
 
     tokio::task::yield_now().await;
 
@@ -266,7 +272,7 @@ async fn p8_ten_senders_keep_their_order() {
 
     let mut next = [0_u64; 11];
     for number in 1..=10 * EACH {
-        let message = inbox.recv(|| true).await.expect("nobody closes it");
+        let message = inbox.recv(|| May::Wait).await.expect("nobody closes it");
         let Sender::Task(sender) = message.from else {
             unreachable!("only tasks send here");
         };
@@ -289,7 +295,7 @@ async fn p8_flood_of_a_million_sends_adds_up() {
     let reader = Arc::clone(&inbox);
     let reading = tokio::spawn(async move {
         let mut received = 0;
-        while reader.recv(|| true).await.is_some() {
+        while reader.recv(|| May::Wait).await.is_some() {
             received += 1;
         }
         received
@@ -325,7 +331,7 @@ fn receiver_that_may_read_no_more_leaves_its_message_to_others() {
     let inbox = inbox(8);
     let may_read = std::cell::Cell::new(true);
     let wakes = Arc::new(Wakes::default());
-    let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may_read.get()));
+    let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may(&may_read)));
     assert_eq!(poll(&mut stale, &wakes), Poll::Pending);
     let (mut fresh, fresh_wakes) = waiting(&inbox);
 
@@ -345,7 +351,7 @@ fn stirred_receiver_looks_whether_it_may_still_read() {
     let inbox = inbox(8);
     let may_read = std::cell::Cell::new(true);
     let wakes = Arc::new(Wakes::default());
-    let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may_read.get()));
+    let mut stale: Receiving<'_> = Box::pin(inbox.recv(|| may(&may_read)));
     assert_eq!(poll(&mut stale, &wakes), Poll::Pending);
 
     may_read.set(false);

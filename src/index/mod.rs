@@ -73,6 +73,11 @@ impl Index {
         self.records.get(&id).map(|record| Arc::clone(&record))
     }
 
+    /// What `look` sees in the newest record of the task; it must be short.
+    pub(crate) fn look<T>(&self, id: TaskId, look: impl FnOnce(&Record) -> T) -> Option<T> {
+        self.records.get(&id).map(|record| look(&record))
+    }
+
     /// The task that holds the name in the scope.
     pub(crate) fn holder(&self, scope: &Scope, name: &str) -> Option<TaskId> {
         self.read().holder(scope, name)
