@@ -30,8 +30,8 @@ use crate::store::{Batch, Holder, StoreError};
 
 /// Most turns of the manager in one commit.
 const COMMITS_PER_TURN: usize = 64;
-/// How often others have their turn before a commit that waits for a disk: first those whom the last
-/// one answered and started, then the manager. What they lead to shares the commit.
+/// How often others have their turn before a commit that waits for a disk: first those whom the
+/// last one answered and started, then the manager. What they lead to shares the commit.
 const TURNS_OF_OTHERS: usize = 2;
 /// First and longest pause before a store that failed is tried again.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);

@@ -203,12 +203,12 @@ impl Builder {
         self
     }
 
-    /// Sets how long this manager's lease of its store lasts without a renewal (30 s, at least 1 s).
+    /// Sets how long this manager's lease of its store lasts without a renewal (30 s; 1 s or more).
     ///
-    /// It is looked after every third of that time. The longer it is, the longer the next manager of
-    /// a shared store waits after this one has died; the shorter, the sooner this one must end when
-    /// it cannot renew. One that is idle hears that late that its store was taken over, removed or
-    /// replaced; one that works hears of it with its next commit.
+    /// It is looked after every third of that time. The longer it is, the longer the next manager
+    /// of a shared store waits after this one has died; the shorter, the sooner this one must end
+    /// when it cannot renew. One that is idle hears that late that its store was taken over,
+    /// removed or replaced; one that works hears of it with its next commit.
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.queues.lease_ttl = ttl;
         self

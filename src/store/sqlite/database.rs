@@ -135,8 +135,8 @@ impl Database {
         // A checkpoint stands in the way of the commit that begins it, so that is for a keeper that
         // failed; else the keeper makes it before that, beside the commits, also after a large one.
         self.0.pragma_update(None, "wal_autocheckpoint", 131_072)?;
-        // A page that is written before the end of its transaction, and again at that, makes the log
-        // be read and summed anew.
+        // A page that is written before the end of its transaction, and again at that, makes the
+        // log be read and summed anew.
         self.0.pragma_update(None, "cache_spill", 65_536)?;
         self.0
             .pragma_update(None, "journal_size_limit", LOG_BYTES.cast_signed())?;
