@@ -7,7 +7,7 @@ use understory::{
     State, TaskId, labels,
 };
 
-use crate::stage::{feed_of, sees, settle_down, soon, until_cancelled};
+use crate::stage::{feed_of, sees, soon, until_cancelled};
 
 const ID: TaskId = TaskId::from_u128(7);
 
@@ -286,6 +286,8 @@ async fn p1_id_that_is_pruned_and_asked_for_in_one_turn_is_another_kept_task() {
 #[tokio::test]
 async fn p1_id_that_is_pruned_and_asked_for_while_the_store_is_busy_is_another_kept_task() {
     use std::sync::Arc;
+
+    use crate::stage::settle_down;
     use understory::store::{FaultyStore, MemoryStore, Store};
 
     let store = Arc::new(FaultyStore::new(MemoryStore::default()));
