@@ -1,26 +1,25 @@
 //! Processes that ask and are answered, that suspend themselves and are resumed.
 
 use crate::crew::{Crew, task};
-use crate::proc::poll;
 
-/// Waits until a task is in a state.
-fn until_state(crew: &Crew, name: &str, state: &str) {
-    poll(&format!("{name} {state}"), || {
-        let line = format!("state        {state}\n");
-        crew.say(&["show", name]).stdout.contains(&line)
-    });
+/// Waits until a task is stuck so.
+fn until_stuck(crew: &Crew, name: &str, how: &str) {
+    let stuck = crew.say(&["wait", "--or-stuck", name]);
+    let expected = format!("{name} {how}\n");
+    assert_eq!((stuck.code, stuck.stdout), (Some(3), expected));
 }
 
 #[test]
 fn question_is_shown_and_answered_from_another_terminal() {
-    let script = "understory ask deploy 'Deploy to production?'; echo code $?; \
+    let script = "echo up; understory ask deploy 'Deploy to production?'; echo code $?; \
                   understory ask deploy 'Really?'";
     let crew = Crew::new(&task("lead", script, ""));
     let mut run = crew.start(&[]);
-    poll("the question", || {
-        let shown = crew.say(&["show", "lead"]).stdout;
-        shown.contains("asks         deploy: Deploy to production?\n")
-    });
+    run.line_with("lead | up");
+    until_stuck(&crew, "lead", "asks deploy");
+    let shown = crew.say(&["show", "lead"]).stdout;
+    let question = "asks         deploy: Deploy to production?\n";
+    assert!(shown.contains(question), "{shown}");
     let wrong = crew.say(&["respond", "lead", "deplot", "yes"]);
     assert_eq!(wrong.code, Some(1));
     assert!(
@@ -67,12 +66,11 @@ fn parent_answers_its_child_and_a_stranger_may_not() {
 
 #[test]
 fn question_of_a_task_that_is_cancelled_is_not_waited_for() {
-    let script = "trap : TERM; understory ask never 'any?' & wait; wait";
+    let script = "trap : TERM; echo up; understory ask never 'any?' & wait; wait";
     let crew = Crew::new(&task("lead", script, ""));
-    let run = crew.start(&[]);
-    poll("the question", || {
-        crew.say(&["show", "lead"]).stdout.contains("asks ")
-    });
+    let mut run = crew.start(&[]);
+    run.line_with("lead | up");
+    until_stuck(&crew, "lead", "asks never");
     assert_eq!(crew.say(&["cancel", "lead"]).code, Some(0));
     let done = run.finish();
     assert_eq!(done.code, Some(1));
@@ -87,8 +85,8 @@ fn suspended_task_has_no_process_and_goes_on_with_what_it_is_told() {
     let crew = Crew::new(&task("pay", script, ""));
     let mut run = crew.start(&[]);
     run.line_with("pay | asked");
-    until_state(&crew, "pay", "suspended");
-    crew.mark().wait_for(1);
+    until_stuck(&crew, "pay", "suspended");
+    crew.mark().wait_until_left(1);
 
     let shown = crew.say(&["show", "pay"]);
     assert!(
@@ -109,11 +107,13 @@ fn suspended_task_has_no_process_and_goes_on_with_what_it_is_told() {
 
 #[test]
 fn what_a_resumed_task_starts_was_not_resumed_itself() {
-    let script = "if [ -z \"${UNDERSTORY_RESUMED+set}\" ]; then understory suspend x; exit 0; fi; \
+    let script = "echo up; \
+                  if [ -z \"${UNDERSTORY_RESUMED+set}\" ]; then understory suspend x; exit 0; fi; \
                   understory spawn --wait -- sh -c 'echo \"child ${UNDERSTORY_RESUMED-none}\"'";
     let crew = Crew::new(&task("lead", script, ""));
-    let run = crew.start(&[]);
-    until_state(&crew, "lead", "suspended");
+    let mut run = crew.start(&[]);
+    run.line_with("lead | up");
+    until_stuck(&crew, "lead", "suspended");
     // Without a text it is empty, and set all the same.
     assert_eq!(crew.say(&["resume", "lead"]).code, Some(0));
     let done = run.finish();
@@ -158,7 +158,7 @@ fn only_a_suspended_task_is_resumed_and_only_a_process_suspends() {
 
 #[test]
 fn wait_ends_with_what_is_stuck_if_that_counts() {
-    let plan = task("lead", "read line < gate", "")
+    let plan = task("lead", "echo up; read line < gate", "")
         + &task("asks", "understory ask color which", "parent = \"lead\"")
         + &task(
             "sleeps",
@@ -168,12 +168,8 @@ fn wait_ends_with_what_is_stuck_if_that_counts() {
         + &task("fails", "exit 3", "parent = \"lead\"");
     let crew = Crew::new(&plan);
     crew.pipe("gate");
-    let run = crew.start(&[]);
-    // Its records are there before it can be asked.
-    poll("the run", || {
-        let listed = crew.say(&["ls"]);
-        listed.code == Some(0) && listed.stderr.is_empty()
-    });
+    let mut run = crew.start(&[]);
+    run.line_with("lead | up");
 
     let stuck = crew.say(&["wait", "--or-stuck", "asks"]);
     assert_eq!(

@@ -4,12 +4,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::channel;
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::proc::{Mark, PATIENCE, poll};
+use crate::proc::{Mark, PATIENCE, Watch, wait_for_end};
 
 /// A plan in a directory of its own, where its processes run.
 pub(crate) struct Crew {
@@ -53,6 +52,15 @@ impl Crew {
     /// Lets whoever reads the pipe go on.
     pub(crate) fn release(&self, name: &str) {
         fs::write(self.file(name), "go\n").expect("somebody reads it");
+    }
+
+    /// Waits until a process of the crew writes to the pipe.
+    pub(crate) fn wait_at(&self, name: &str) {
+        let pipe = self.file(name);
+        let (tell, told) = channel();
+        std::thread::spawn(move || tell.send(fs::read(pipe)));
+        let read = told.recv_timeout(PATIENCE).expect("somebody writes to it");
+        read.expect("it is there");
     }
 
     /// The binary as its user has it in another terminal.
@@ -171,34 +179,6 @@ pub(crate) struct Run {
     sockets: PathBuf,
 }
 
-/// Kills a run that takes longer than anything here does, so that whoever reads what it writes
-/// comes to an end and fails.
-struct Watch {
-    over: Sender<()>,
-    has_killed: JoinHandle<bool>,
-}
-
-impl Watch {
-    fn over(child: &Child) -> Self {
-        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
-        let process = process.expect("it was not waited for");
-        let (over, is_over) = channel();
-        let has_killed = std::thread::spawn(move || {
-            let is_late = is_over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
-            // One that ends at this very moment needs no signal.
-            is_late && pidfd_send_signal(&process, Signal::KILL).is_ok()
-        });
-        Self { over, has_killed }
-    }
-
-    /// Watches no longer; the run must not have been killed.
-    fn end(self) {
-        drop(self.over);
-        let has_killed = self.has_killed.join().expect("it does not panic");
-        assert!(!has_killed, "the run took too long and was killed");
-    }
-}
-
 /// A run that is over.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -218,19 +198,37 @@ impl Run {
 
     /// Reads standard output up to a line that contains this, and returns that line.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
+        self.lines_to(text).pop().expect("it is the last of them")
+    }
+
+    /// Reads standard output up to a line that contains this, which is the last of them.
+    pub(crate) fn lines_to(&mut self, text: &str) -> Vec<String> {
         let watch = Watch::over(&self.child);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
+        let mut lines = Vec::new();
+        while !lines
+            .last()
+            .is_some_and(|line: &String| line.contains(text))
+        {
             let stdout = self.stdout.as_mut().expect("it is not closed");
+            let mut line = Vec::new();
             let count = stdout.read_until(b'\n', &mut line).expect("the run writes");
-            let line = String::from_utf8_lossy(&line);
             assert!(count > 0, "the run ended without a line with {text:?}");
-            if line.contains(text) {
-                watch.end();
-                return line.trim_end().to_owned();
-            }
+            lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
         }
+        watch.end();
+        lines
+    }
+
+    /// The two numbers of processes that the line with this ends with.
+    pub(crate) fn pids_after(&mut self, text: &str) -> [Pid; 2] {
+        let line = self.line_with(text);
+        let (_, numbers) = line.split_once(text).expect("the line contains it");
+        let pids: Option<Vec<Pid>> = numbers
+            .split(' ')
+            .map(|number| Pid::from_raw(number.parse().ok()?))
+            .collect();
+        let pids = pids.and_then(|pids| pids.try_into().ok());
+        pids.unwrap_or_else(|| panic!("two numbers: {line}"))
     }
 
     /// Reads standard error up to a line that contains this.
@@ -259,6 +257,17 @@ impl Run {
         self.stdout = None;
     }
 
+    /// Kills it and this shim of it such that neither can clean up after the other.
+    pub(crate) fn kill_with(self, shim: Pid) {
+        // Stopped first, neither hears of the other's end.
+        self.signal(Signal::STOP);
+        kill_process(shim, Signal::STOP).expect("it runs");
+        self.signal(Signal::KILL);
+        kill_process(shim, Signal::KILL).expect("it runs");
+        self.wait_killed();
+        wait_for_end(shim);
+    }
+
     /// Waits for its death by SIGKILL, which leaves its socket behind.
     pub(crate) fn wait_killed(mut self) -> ExitStatus {
         self.child.wait().expect("it was not waited for")
@@ -266,12 +275,16 @@ impl Run {
 
     /// Waits for its end without reading what it writes.
     pub(crate) fn exit_code(mut self) -> Option<i32> {
-        poll("the end of the run", || {
-            self.child.try_wait().is_ok_and(|status| status.is_some())
-        });
+        let watch = Watch::over(&self.child);
+        let status = self.child.wait().expect("it was not waited for");
+        watch.end();
+        self.has_no_socket();
+        status.code()
+    }
+
+    fn has_no_socket(&self) {
         let left = fs::read_dir(&self.sockets).expect("it was made").count();
         assert_eq!(left, 0, "the socket is left behind");
-        self.wait_killed().code()
     }
 
     /// Waits for its end, and checks that its socket is gone.
@@ -292,8 +305,7 @@ impl Run {
             .expect("it does not panic")
             .expect("the run writes");
         watch.end();
-        let left = fs::read_dir(&self.sockets).expect("it was made").count();
-        assert_eq!(left, 0, "the socket is left behind");
+        self.has_no_socket();
         Done {
             code: status.code(),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),

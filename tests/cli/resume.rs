@@ -9,7 +9,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::crew::{Crew, task};
-use crate::proc::poll;
 
 const DB: [&str; 2] = ["--db", "crew.db"];
 const RESUME: [&str; 3] = ["--db", "crew.db", "--resume"];
@@ -50,7 +49,7 @@ fn killed_run_goes_on_where_it_was() {
     let mut run = crew.start(&DB);
     run.line_with("| up");
     run.line_with("| up");
-    poll("the failure", || state(&crew, "broken") == "failed");
+    assert_eq!(crew.say(&["wait", "broken"]).stdout, "broken failed\n");
     crew.crash(run);
     assert_eq!(
         (read(&crew, "again"), read(&crew, "once")),
@@ -163,7 +162,7 @@ fn spawned_tasks_go_on_with_their_command_directory_and_environment() {
     let mut run = crew.start(&DB);
     run.line_with("lead | up");
     let script = "echo $UNDERSTORY_ATTEMPT $COLOR $(basename $PWD) >> ../kid; \
-                  [ $UNDERSTORY_ATTEMPT -gt 1 ] || exec sleep 1000";
+                  [ $UNDERSTORY_ATTEMPT -gt 1 ] || { echo up; exec sleep 1000; }";
     fs::create_dir(crew.file("sub")).expect("the directory is ours");
     let arguments = [
         "spawn", "--name", "kid", "--kind", "own", "--retry", "1", "--",
@@ -172,7 +171,7 @@ fn spawned_tasks_go_on_with_their_command_directory_and_environment() {
     spawn.current_dir(crew.file("sub")).env("COLOR", "green");
     let spawned = spawn.output().expect("the binary is built");
     assert!(spawned.status.success(), "{spawned:?}");
-    poll("the kid", || read(&crew, "kid") == "1 green sub\n");
+    run.line_with("kid | up");
     run.signal(Signal::KILL);
     run.wait_killed();
     crew.sweep();
@@ -192,7 +191,8 @@ fn suspended_task_stays_so_until_somebody_resumes_it() {
     let crew = Crew::new(&(task("a", script, "") + &task("b", &attempts("b"), AT_ONCE)));
     let mut run = crew.start(&DB);
     run.line_with("b | up");
-    poll("the suspension", || state(&crew, "a") == "suspended");
+    let stuck = crew.say(&["wait", "--or-stuck", "a"]);
+    assert_eq!(stuck.stdout, "a suspended\n");
     crew.crash(run);
 
     let mut run = crew.start(&RESUME);
@@ -239,7 +239,7 @@ fn run_that_is_killed_again_and_again_runs_each_attempt_once_and_comes_to_its_en
     for lines in [0, 1, 0, 7, 2, 0, 4] {
         let mut run = crew.start(options);
         // Without a line: at its very beginning, while tasks are accepted.
-        poll("the file", || crew.file("crew.db-wal").exists());
+        run.error_with("records in");
         (0..lines).for_each(|_| drop(run.line_with("| ran")));
         crew.crash(run);
         options = &RESUME;

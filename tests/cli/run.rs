@@ -4,7 +4,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::crew::{Crew, task};
-use crate::proc::poll;
 
 /// Runs a plan and checks its exit code.
 fn ends_with(code: i32, plan: &str) -> crate::crew::Done {
@@ -311,13 +310,15 @@ fn process_that_writes_without_end_can_be_stopped() {
 
 #[test]
 fn output_that_nobody_reads_holds_no_stop_back() {
-    let script = "trap 'touch asked' TERM; yes & touch ready; while :; do wait; sleep 0.01; done";
+    let script = "trap 'echo > asked' TERM; yes & echo > up; while :; do wait; sleep 0.01; done";
     let crew = Crew::new(&task("a", script, "grace = \"1h\""));
+    crew.pipe("up");
+    crew.pipe("asked");
     let run = crew.start(&[]);
-    poll("the process to start", || crew.file("ready").exists());
+    crew.wait_at("up");
 
     run.signal(Signal::INT);
-    poll("the shell to be asked", || crew.file("asked").exists());
+    crew.wait_at("asked");
     run.signal(Signal::INT);
     assert_eq!(run.exit_code(), Some(130));
     crew.mark().wait_for_none();

@@ -67,6 +67,12 @@ impl Shim {
         line.trim_end().to_owned()
     }
 
+    /// Waits until the grandchildren are there, and those orphaned whose parents are to end.
+    fn wait_for_orphans(&mut self) {
+        assert_eq!(self.line(), "up");
+        self.mark.wait_until_left(GRANDCHILDREN_AND_ALL);
+    }
+
     /// Waits for the shim, and checks that nothing is left at that very moment.
     fn exit_code(&mut self) -> Option<i32> {
         let status = self.child.wait().expect("it was not waited for before");
@@ -91,9 +97,10 @@ impl Shim {
     }
 }
 
-/// Grandchildren in the group, in a session of their own, and orphaned twice.
-const GRANDCHILDREN: &str =
-    "sleep 1000 & setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000 & exit' &);";
+/// Grandchildren in the group, in a session of their own, and orphaned twice; it tells when all are
+/// there.
+const GRANDCHILDREN: &str = "sleep 1000 & setsid sleep 1000 & \
+                             (setsid sh -c 'sleep 1000 & sleep 1000 & echo up; exit' &);";
 /// The shim, the shell and the four above.
 const GRANDCHILDREN_AND_ALL: usize = 6;
 
@@ -117,7 +124,7 @@ fn command_that_cannot_start_is_told() {
 #[test]
 fn nothing_outlives_the_command() {
     let mut shim = Shim::shell(&format!("{GRANDCHILDREN} read line; exit 3"));
-    shim.mark.wait_for(GRANDCHILDREN_AND_ALL);
+    shim.wait_for_orphans();
 
     shim.order(b'I', b"go\n");
     assert_eq!(shim.end(), ('E', 3));
@@ -138,9 +145,9 @@ fn nothing_escapes_by_forking_and_exiting_all_the_time() {
 #[test]
 fn end_of_the_control_stream_kills_everything() {
     let mut shim = Shim::shell(&format!(
-        "trap '' TERM HUP INT; {GRANDCHILDREN} sleep 1000; exit"
+        "trap '' TERM HUP INT; {GRANDCHILDREN} exec sleep 1000"
     ));
-    shim.mark.wait_for(GRANDCHILDREN_AND_ALL + 1);
+    shim.wait_for_orphans();
 
     shim.control
         .shutdown(std::net::Shutdown::Both)
@@ -235,6 +242,7 @@ fn orphans_that_end_meanwhile_are_reaped() {
 
     let children = format!("/proc/{0}/task/{0}/children", shim.child.id());
     let count = || std::fs::read_to_string(&children).map_or(0, |list| list.split(' ').count());
+    // Nobody but their parent hears of it.
     poll("the orphans to be reaped", || count() == 2);
     shim.order(b'C', &[]);
     assert_eq!(shim.end().0, 'E');

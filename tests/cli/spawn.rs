@@ -5,7 +5,6 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::crew::{Crew, Done, task};
-use crate::proc::poll;
 
 fn run(plan: &str) -> Done {
     Crew::new(plan).run(&[])
@@ -220,9 +219,7 @@ fn spawned_task_is_treated_as_asked_when_its_parent_ends() {
         crew.release("gate");
         if policy.contains("detach") {
             // It is a root now, and the run goes on with it.
-            poll("the end of the lead", || {
-                record(&crew, "lead")["state"] == "completed"
-            });
+            assert_eq!(crew.say(&["wait", "lead"]).stdout, "lead completed\n");
             assert_eq!(record(&crew, "child")["path"], "child");
         }
         if word == "went" {

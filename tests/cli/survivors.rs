@@ -1,16 +1,18 @@
 //! None of a crew that forks survives its end, however it comes.
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
-use crate::crew::{Crew, task};
+use crate::crew::{Crew, Run, task};
 
 /// How many rounds of each sort, unless `UNDERSTORY_SURVIVOR_ROUNDS` says otherwise.
 const ROUNDS_DEFAULT: usize = 20;
 const CREW: usize = 100;
 
-/// A process with a child in its group, one in a session of its own, and two orphaned twice over.
+/// A process with a child in its group, one in a session of its own, and two orphaned twice over;
+/// it tells when all of these are there.
 const FORKING: &str = "trap '' HUP; sleep 1000 & setsid sleep 1000 & \
-                       (setsid sh -c 'trap \"\" TERM; sleep 1000 & sleep 1000 & exit' &); wait";
+                       (setsid sh -c 'trap \"\" TERM; sleep 1000 & sleep 1000 & echo up; exit' &); \
+                       wait";
 /// Understory, and for each of the crew the shim, the shell and the four above.
 const PROCESSES: usize = 1 + CREW * 6;
 
@@ -28,20 +30,21 @@ fn crew_of_forkers() -> Crew {
     Crew::new(&tasks)
 }
 
+/// A run of which so many have forked.
+fn crew_with(crew: &Crew, count: usize) -> Run {
+    let mut run = crew.start(&["--json"]);
+    (0..count).for_each(|_| drop(run.line_with("\"text\":\"up\"")));
+    run
+}
+
 #[test]
 fn crew_that_forks_is_gone_after_an_interrupt() {
     for _ in 0..rounds() {
         let crew = crew_of_forkers();
-        let run = crew.start(&["--json"]);
-        let done = std::thread::scope(|scope| {
-            crew.mark().wait_for(PROCESSES);
-            run.signal(Signal::INT);
-            scope
-                .spawn(|| run.finish())
-                .join()
-                .expect("it does not panic")
-        });
-        assert_eq!(done.code, Some(130));
+        let run = crew_with(&crew, CREW);
+        assert!(crew.mark().survivors().len() >= PROCESSES);
+        run.signal(Signal::INT);
+        assert_eq!(run.finish().code, Some(130));
         assert_eq!(crew.mark().survivors(), Vec::<String>::new());
     }
 }
@@ -50,8 +53,7 @@ fn crew_that_forks_is_gone_after_an_interrupt() {
 fn crew_that_forks_is_gone_after_understory_was_killed() {
     for _ in 0..rounds() {
         let crew = crew_of_forkers();
-        let run = crew.start(&["--json"]);
-        crew.mark().wait_for(PROCESSES);
+        let run = crew_with(&crew, CREW);
         run.signal(Signal::KILL);
         run.wait_killed();
         crew.mark().wait_for_none();
@@ -62,8 +64,7 @@ fn crew_that_forks_is_gone_after_understory_was_killed() {
 fn crew_that_is_still_starting_is_gone_after_understory_was_killed() {
     for _ in 0..rounds() {
         let crew = crew_of_forkers();
-        let run = crew.start(&["--json"]);
-        crew.mark().wait_for_at_least(PROCESSES / 10);
+        let run = crew_with(&crew, CREW / 10);
         run.signal(Signal::KILL);
         run.wait_killed();
         crew.mark().wait_for_none();
@@ -118,22 +119,12 @@ fn shim_is_not_found_by_the_name_of_understory() {
 
 #[test]
 fn known_limit_a_shim_killed_together_with_understory_leaves_its_command() {
-    let crew = Crew::new(&task("a", "echo $PPID; exec sleep 1000", ""));
+    let crew = Crew::new(&task("a", "echo $$ $PPID; exec sleep 1000", ""));
     let mut run = crew.start(&[]);
-    let line = run.line_with("a | ");
-    let shim: i32 = line
-        .trim_start_matches("a | ")
-        .parse()
-        .expect("it is a process id");
-    let shim = rustix::process::Pid::from_raw(shim).expect("it is above zero");
+    let [own, shim] = run.pids_after("a | ");
 
-    // Stopped first, neither can clean up after the other.
-    run.signal(Signal::STOP);
-    rustix::process::kill_process(shim, Signal::STOP).expect("it runs");
-    run.signal(Signal::KILL);
-    rustix::process::kill_process(shim, Signal::KILL).expect("it runs");
-    run.wait_killed();
-    crew.mark().wait_for(1);
-    crew.mark().kill_survivors();
+    run.kill_with(shim);
+
+    kill_process(own, Signal::KILL).expect("it runs");
     crew.mark().wait_for_none();
 }

@@ -7,14 +7,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::crew::{Crew, Run, task};
-use crate::proc::poll;
 
 /// A lead with two children of different kinds, of which one has completed.
 fn family() -> (Crew, Run) {
     let plan = task("lead", "read line < gate", "")
         + &task(
             "docs",
-            "understory progress half; exec sleep 1000",
+            "understory progress half; echo up; exec sleep 1000",
             "parent = \"lead\"\nkind = \"reader\"",
         )
         + &task("code", "true", "parent = \"lead\"")
@@ -22,16 +21,9 @@ fn family() -> (Crew, Run) {
     let crew = Crew::new(&plan);
     crew.pipe("gate");
     let mut run = crew.start(&[]);
-    run.line_with("late | up");
-    poll("two completed tasks and a note", || {
-        let done = crew
-            .say(&["ls", "--state", "completed"])
-            .stdout
-            .lines()
-            .count()
-            == 2;
-        done && crew.say(&["show", "docs"]).stdout.contains("progress")
-    });
+    run.line_with("| up");
+    run.line_with("| up");
+    assert_eq!(crew.say(&["wait", "late"]).code, Some(0));
     (crew, run)
 }
 
@@ -164,19 +156,15 @@ fn cancel_waits_for_the_grace_that_it_grants_and_no_longer() {
 
 #[test]
 fn wait_tells_each_end_once_also_of_those_that_ended_before() {
-    let plan = task("lead", "read line < gate", "")
+    let plan = task("lead", "echo up; read line < gate", "")
         + &task("quick", "true", "parent = \"lead\"")
         + &task("bad", "exit 3", "parent = \"lead\"")
         + &task("slow", "read line < slow", "parent = \"lead\"");
     let crew = Crew::new(&plan);
     crew.pipe("gate");
     crew.pipe("slow");
-    let run = crew.start(&[]);
-    // Its records are there before it can be asked.
-    poll("the run", || {
-        let listed = crew.say(&["ls"]);
-        listed.code == Some(0) && listed.stderr.is_empty()
-    });
+    let mut run = crew.start(&[]);
+    run.line_with("lead | up");
 
     assert_eq!(
         crew.say(&["wait", "quick"]).stdout,
@@ -250,12 +238,8 @@ fn events_go_on_from_a_number_and_lose_nothing() {
     let crew = Crew::new(&plan);
     crew.pipe("gate");
     crew.pipe("last");
-    let run = crew.start(&["--json"]);
-    poll("the run", || {
-        crew.say(&["ls", "--state", "running"])
-            .stdout
-            .contains("lead")
-    });
+    let mut run = crew.start(&["--json"]);
+    let begun = run.lines_to("\"event\":\"started\"").join("\n");
     let events = |text: &str| -> Vec<Value> {
         let lines = text.lines().map(serde_json::from_str);
         lines.map(|line| line.expect("an event is JSON")).collect()
@@ -277,7 +261,7 @@ fn events_go_on_from_a_number_and_lose_nothing() {
     let after = events(&after);
 
     let all: Vec<Value> = before.into_iter().chain(after).collect();
-    let told = events(&run.finish().stdout);
+    let told = events(&format!("{begun}\n{}", run.finish().stdout));
     assert!(all.iter().all(|event| event["path"] == "lead"));
     let names = |events: &[Value]| -> Vec<_> {
         events

@@ -15,20 +15,8 @@ fn outlived() -> (Crew, Pid) {
                   echo $$ $PPID; exec sleep 1000";
     let crew = Crew::new(&task("a", script, AT_ONCE));
     let mut run = crew.start(&DB);
-    let line = run.line_with("a | ");
-    let numbers = line.trim_start_matches("a | ").split(' ');
-    let pids: Vec<Pid> = numbers
-        .filter_map(|number| Pid::from_raw(number.parse().ok()?))
-        .collect();
-    let [own, shim] = pids[..] else {
-        panic!("two numbers: {line}")
-    };
-    run.signal(Signal::STOP);
-    kill_process(shim, Signal::STOP).expect("it runs");
-    run.signal(Signal::KILL);
-    kill_process(shim, Signal::KILL).expect("it runs");
-    run.wait_killed();
-    crew.mark().wait_for(1);
+    let [own, shim] = run.pids_after("a | ");
+    run.kill_with(shim);
     crew.sweep();
     (crew, own)
 }
@@ -43,6 +31,7 @@ fn has_open(run: &Run, file: &str) -> bool {
 fn second_attempt_does_not_begin_beside_what_is_left_of_the_first() {
     let (crew, left) = outlived();
     let run = crew.start(&RESUME);
+    // One that waits for a lock says nothing.
     poll("it to wait", || has_open(&run, "crew.db.processes"));
     assert_eq!(read(&crew, "a"), "1\n");
 

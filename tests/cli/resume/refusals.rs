@@ -4,7 +4,6 @@ use std::fs;
 
 use super::{AT_ONCE, DB, RESUME, attempts, read, state};
 use crate::crew::{Crew, task};
-use crate::proc::poll;
 
 #[test]
 fn resume_without_a_file_is_refused() {
@@ -78,7 +77,7 @@ fn task_that_cannot_be_added_leaves_the_run_as_it_is() {
     let crew = Crew::new(&(task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE)));
     let mut run = crew.start(&DB);
     run.line_with("b | up");
-    poll("the end of a", || state(&crew, "a") == "completed");
+    assert_eq!(crew.say(&["wait", "a"]).stdout, "a completed\n");
     crew.crash(run);
     let added = task("late", "echo ran > late", "parent = \"a\"");
     let plan = task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE) + &added;
