@@ -35,6 +35,8 @@ struct Orders {
     /// How many calls are held now.
     held: u32,
     failed: u64,
+    /// How many commits were let through.
+    passed: u64,
     /// Whether the lease cannot be reached.
     fails_lease: bool,
 }
@@ -159,6 +161,11 @@ impl FaultyStore {
         self.orders().failed
     }
 
+    /// How many commits have been handed to the inner store.
+    pub fn passed(&self) -> u64 {
+        self.orders().passed
+    }
+
     async fn until(&self, is_so: impl Fn(&Orders) -> bool) {
         loop {
             let changed = self.changed.notified();
@@ -174,7 +181,10 @@ impl FaultyStore {
         let mut orders = self.held_while(|orders| orders.holds);
         let fail = orders.fail;
         match fail {
-            Fail::Never | Fail::Next(0) => return Ok(()),
+            Fail::Never | Fail::Next(0) => {
+                orders.passed += 1;
+                return Ok(());
+            }
             Fail::Next(count) => orders.fail = Fail::Next(count - 1),
             Fail::Panic => orders.fail = Fail::Never,
             Fail::Always | Fail::Damaged => {}

@@ -57,6 +57,7 @@ mod store;
 mod storm;
 mod suspend;
 mod time;
+#[cfg(feature = "testing")]
 mod together;
 mod tokens;
 mod tools;

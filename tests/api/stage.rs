@@ -1,9 +1,13 @@
 //! What the tests share: bodies that wait, and waits for what a feed tells.
 
 use std::future::IntoFuture;
+#[cfg(feature = "testing")]
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+#[cfg(feature = "testing")]
+use understory::store::FaultyStore;
 use understory::{
     Context, Event, Failure, FeedItem, Filter, Manager, Seq, Since, State, Subscription, TaskId,
 };
@@ -75,12 +79,15 @@ pub(crate) async fn settle_down() {
 
 /// Yields until it is so.
 pub(crate) async fn until(mut so: impl FnMut() -> bool) {
-    soon(async {
-        while !so() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    // By a clock that goes on: a paused one stands still while somebody yields.
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(
+            Instant::now() < deadline,
+            "it takes far less time than this"
+        );
+        tokio::task::yield_now().await;
+    }
 }
 
 /// How often a race is run: `UNDERSTORY_ROUNDS`, or this many times.
@@ -108,4 +115,32 @@ pub(crate) async fn has_no_gap(feed: &mut Subscription, last: TaskId) {
         }
     })
     .await;
+}
+
+#[cfg(feature = "testing")]
+/// It lets go of its calls at the end of a test, also of one that fails: it would wait for their
+/// threads.
+pub(crate) struct Hanging(Arc<FaultyStore>);
+
+#[cfg(feature = "testing")]
+impl From<FaultyStore> for Hanging {
+    fn from(store: FaultyStore) -> Self {
+        Self(Arc::new(store))
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Deref for Hanging {
+    type Target = Arc<FaultyStore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.release();
+    }
 }

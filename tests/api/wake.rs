@@ -1,12 +1,12 @@
 //! The hook for tasks that cannot hear what arrives for them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::mpsc;
 use understory::{
-    Cancel, Context, Failure, Manager, OnParentEnd, SendMode, State, TaskHandle, TaskId, Wake,
-    WakeCause,
+    Cancel, Context, Failure, Manager, OnParentEnd, SendMode, State, TaskBuilder, TaskHandle,
+    TaskId, Wake, WakeCause,
 };
 
 use crate::stage::{reaches, settle_down, soon, until, until_cancelled};
@@ -114,36 +114,58 @@ async fn running_task_is_not_woken() {
     assert!(wakes.try_recv().is_err());
 }
 
+/// A lead that spawned this task and is suspended; another run of it ends.
+async fn suspended_after(
+    manager: &Manager,
+    spawns: impl Fn(&Context) -> TaskBuilder + Send + Sync + 'static,
+) -> TaskHandle<()> {
+    let lead = manager.scope("s").task("lead").resumable();
+    let spawns = Arc::new(spawns);
+    let lead = lead.spawn(move |ctx| {
+        let spawns = Arc::clone(&spawns);
+        async move {
+            if ctx.resumed().is_some() {
+                return Ok(());
+            }
+            let hears = |ctx: Context| async move { Ok(ctx.recv().await.is_some()) };
+            spawns(&ctx).spawn(hears).await?;
+            Err(ctx.suspend("until the other one ends"))
+        }
+    });
+    let lead = lead.await.unwrap();
+    reaches(manager, lead.id(), State::Suspended).await;
+    lead
+}
+
+/// The end of what a lead waits for wakes it.
+async fn wakes_at_its_end(
+    manager: &Manager,
+    wakes: &mut Wakes,
+    lead: TaskHandle<()>,
+    other: TaskId,
+) {
+    manager.send(other, "go").await.unwrap();
+    assert_eq!(next(wakes).await, (lead.id(), WakeCause::Ended(other)));
+    lead.resume(()).await.unwrap();
+    soon(lead).await.unwrap();
+}
+
 #[tokio::test]
 async fn end_of_a_child_wakes_its_suspended_parent() {
     let (manager, mut wakes) = told();
-    let ids = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&ids);
-    let lead = manager
-        .scope("s")
-        .task("lead")
-        .resumable()
-        .spawn(move |ctx| {
-            let seen = Arc::clone(&seen);
-            async move {
-                if ctx.resumed().is_some() {
-                    return Ok("woken".to_owned());
-                }
-                let child = ctx.task("child");
-                let child = child
-                    .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
-                    .await?;
-                seen.lock().unwrap().push(child.id());
-                Err(ctx.suspend("until the child ends"))
-            }
-        });
-    let lead = lead.await.unwrap();
-    reaches(&manager, lead.id(), State::Suspended).await;
-    let child = ids.lock().unwrap()[0];
-    manager.send(child, "go").await.unwrap();
-    assert_eq!(next(&mut wakes).await, (lead.id(), WakeCause::Ended(child)));
-    lead.resume(()).await.unwrap();
-    assert_eq!(soon(lead).await.unwrap(), "woken");
+    let lead = suspended_after(&manager, |ctx| ctx.task("child")).await;
+    let child = manager.scope("s").find("lead/child").unwrap();
+    assert_eq!(manager.get(child).unwrap().parent, Some(lead.id()));
+    wakes_at_its_end(&manager, &mut wakes, lead, child).await;
+}
+
+#[tokio::test]
+async fn end_of_a_root_wakes_the_suspended_task_that_spawned_it() {
+    let (manager, mut wakes) = told();
+    let lead = suspended_after(&manager, |ctx| ctx.task("other").root()).await;
+    let other = manager.scope("s").find("other").unwrap();
+    assert_eq!(manager.get(other).unwrap().parent, None);
+    wakes_at_its_end(&manager, &mut wakes, lead, other).await;
 }
 
 #[tokio::test]
@@ -218,33 +240,4 @@ async fn answer_wakes_who_asked_and_is_suspended() {
     );
     task.resume(()).await.unwrap();
     assert_eq!(soon(task).await.unwrap(), "yes");
-}
-
-#[tokio::test]
-async fn end_of_a_root_wakes_the_suspended_task_that_spawned_it() {
-    let (manager, mut wakes) = told();
-    let lead = manager
-        .scope("s")
-        .task("lead")
-        .resumable()
-        .spawn(|ctx| async move {
-            if ctx.resumed().is_some() {
-                return Ok(());
-            }
-            let other = ctx.task("other").root();
-            other
-                .spawn(|ctx| async move { Ok(ctx.recv().await.is_some()) })
-                .await?;
-            Err(ctx.suspend("until the other one ends"))
-        });
-    let lead = lead.await.unwrap();
-    reaches(&manager, lead.id(), State::Suspended).await;
-    let other = manager.scope("s").find("other").unwrap();
-    assert_eq!(manager.get(other).unwrap().parent, None);
-
-    manager.send(other, "go").await.unwrap();
-
-    assert_eq!(next(&mut wakes).await, (lead.id(), WakeCause::Ended(other)));
-    lead.resume(()).await.unwrap();
-    soon(lead).await.unwrap();
 }

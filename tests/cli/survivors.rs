@@ -13,8 +13,6 @@ const CREW: usize = 100;
 const FORKING: &str = "trap '' HUP; sleep 1000 & setsid sleep 1000 & \
                        (setsid sh -c 'trap \"\" TERM; sleep 1000 & sleep 1000 & echo up; exit' &); \
                        wait";
-/// Understory, and for each of the crew the shim, the shell and the four above.
-const PROCESSES: usize = 1 + CREW * 6;
 
 fn rounds() -> usize {
     let asked = std::env::var("UNDERSTORY_SURVIVOR_ROUNDS").ok();
@@ -42,7 +40,6 @@ fn crew_that_forks_is_gone_after_an_interrupt() {
     for _ in 0..rounds() {
         let crew = crew_of_forkers();
         let run = crew_with(&crew, CREW);
-        assert!(crew.mark().survivors().len() >= PROCESSES);
         run.signal(Signal::INT);
         assert_eq!(run.finish().code, Some(130));
         assert_eq!(crew.mark().survivors(), Vec::<String>::new());

@@ -6,65 +6,105 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use understory::kernel::Refusal;
-use understory::{Cancel, Context, FaultKind, Manager, SpawnError, State, WaitError, What};
+use understory::{
+    Cancel, Context, Failure, FaultKind, Manager, SpawnError, State, TaskHandle, WaitError, What,
+};
 
 use super::{Bomb, PLANNED, hush};
-use crate::stage::{feed_of, for_ever, reaches, sees, soon, until_cancelled};
+use crate::stage::{feed_of, for_ever, reaches, sees, settle_down, soon, until_cancelled};
 
 fn at_once() -> Cancel {
     Cancel::because("enough").grace(Duration::ZERO)
 }
 
+/// What blocks the thread of a body until the test lets go.
+struct Block {
+    begun: oneshot::Sender<()>,
+    released: mpsc::Receiver<()>,
+}
+
+impl Block {
+    fn here(self) -> Result<(), Failure> {
+        self.begun.send(()).unwrap();
+        self.released.recv().map_err(Into::into)
+    }
+}
+
+/// A task whose body is to block its thread.
+struct Stuck {
+    manager: Manager,
+    task: TaskHandle<()>,
+    has_begun: oneshot::Receiver<()>,
+    release: mpsc::Sender<()>,
+}
+
+impl Stuck {
+    async fn spawn<F>(body: impl FnOnce(Context, Block) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let builder = Manager::builder().abort_window(Duration::from_millis(10));
+        let manager = builder.build().unwrap();
+        let (release, released) = mpsc::channel();
+        let (begun, has_begun) = oneshot::channel();
+        let block = Block { begun, released };
+        let task = manager.scope("s").task("stuck");
+        let task = task.spawn(|ctx| body(ctx, block)).await.unwrap();
+        Self {
+            manager,
+            task,
+            has_begun,
+            release,
+        }
+    }
+
+    /// Abandons the body once it blocks.
+    async fn is_abandoned(&mut self) {
+        soon(&mut self.has_begun).await.unwrap();
+        let report = soon(self.task.cancel_tree(at_once())).await.unwrap();
+        assert_eq!(report.abandoned, [self.task.id()]);
+    }
+
+    /// Lets go of the body.
+    async fn stops(self) {
+        self.release.send(()).unwrap();
+        let mut feed = feed_of(&self.manager, self.task.id()).await;
+        sees(&mut feed, |event| event.what == What::BodyStopped).await;
+        assert_eq!(self.task.state(), Some(State::Cancelled));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn body_that_blocks_its_thread_is_abandoned_and_delays_nobody() {
-    let builder = Manager::builder().abort_window(Duration::from_millis(10));
-    let manager = builder.build().unwrap();
-    let (release, released) = mpsc::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let stuck = manager.scope("s").task("stuck").spawn(|_| async move {
-        tokio::task::block_in_place(|| {
-            begun.send(()).unwrap();
-            released.recv().map_err(Into::into)
-        })
-    });
-    let stuck = stuck.await.unwrap();
-    soon(has_begun).await.unwrap();
+    let body = |_, block: Block| async { tokio::task::block_in_place(|| block.here()) };
+    let mut stuck = Stuck::spawn(body).await;
 
-    let report = soon(stuck.cancel_tree(at_once())).await.unwrap();
-    assert_eq!(report.abandoned, [stuck.id()]);
-    let other = manager.scope("s").task("other").spawn(|_| async { Ok(1) });
-    assert_eq!(soon(other.await.unwrap()).await.unwrap(), 1);
+    stuck.is_abandoned().await;
+    let other = stuck.manager.scope("s").task("other");
+    let other = other.spawn(|_| async { Ok(1) }).await.unwrap();
+    assert_eq!(soon(other).await.unwrap(), 1);
 
-    release.send(()).unwrap();
-    let mut feed = feed_of(&manager, stuck.id()).await;
-    sees(&mut feed, |event| event.what == What::BodyStopped).await;
-    assert_eq!(stuck.state(), Some(State::Cancelled));
+    stuck.stops().await;
 }
 
 /// What a body tells wakes the manager on the body's own thread, which the body then blocks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn body_that_blocks_right_after_it_told_something_delays_nobody() {
-    let builder = Manager::builder().abort_window(Duration::from_millis(10));
-    let manager = builder.build().unwrap();
-    let (release, released) = mpsc::channel::<()>();
-    let (begun, has_begun) = oneshot::channel();
-    let stuck = manager.scope("s").task("stuck");
-    let stuck = stuck.spawn(|ctx| async move {
-        // Until the manager sleeps.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let (go, may_go) = oneshot::channel();
+    let body = |ctx: Context, block: Block| async move {
+        may_go.await?;
         ctx.progress(1).await?;
-        begun.send(()).unwrap();
-        released.recv().map_err(Into::into)
-    });
-    let stuck = stuck.await.unwrap();
-    soon(has_begun).await.unwrap();
+        block.here()
+    };
+    let mut stuck = Stuck::spawn(body).await;
+    reaches(&stuck.manager, stuck.task.id(), State::Running).await;
+    // Until the manager sleeps.
+    settle_down().await;
+    go.send(()).unwrap();
 
-    let report = soon(stuck.cancel_tree(at_once())).await.unwrap();
-    assert_eq!(report.abandoned, [stuck.id()]);
+    stuck.is_abandoned().await;
 
-    release.send(()).unwrap();
-    let mut feed = feed_of(&manager, stuck.id()).await;
-    sees(&mut feed, |event| event.what == What::BodyStopped).await;
+    stuck.stops().await;
 }
 
 #[tokio::test]

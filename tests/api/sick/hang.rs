@@ -1,7 +1,5 @@
 //! A store whose call never comes back: it holds up nobody for ever.
 
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
@@ -9,29 +7,11 @@ use understory::store::{FaultyStore, MemoryStore};
 use understory::{Cancel, CancelError, Manager, Part, ShutdownError, SpawnError, TaskId};
 
 use super::{nothing, over};
-use crate::stage::{settle_down, soon, until, until_cancelled};
+use crate::stage::{Hanging, settle_down, soon, until, until_cancelled};
 
-/// It lets go of its calls at the end of a test, as their threads would outlive that.
-struct Hanging(Arc<FaultyStore>);
-
-impl Hanging {
-    fn new() -> Self {
-        Self(Arc::new(FaultyStore::new(MemoryStore::new())))
-    }
-}
-
-impl Deref for Hanging {
-    type Target = Arc<FaultyStore>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        self.0.release();
-    }
+/// A store whose calls are to hang.
+fn hanging() -> Hanging {
+    FaultyStore::new(MemoryStore::new()).into()
 }
 
 /// What `future` brings while time goes on, which it does not by itself while a call hangs.
@@ -68,10 +48,22 @@ async fn fail(manager: &Manager) {
     drop(within(Duration::from_secs(10), asked).await);
 }
 
+/// The end of a manager is told, although nothing of it is durable.
+async fn comes_back(manager: &Manager, is_shutdown: bool) {
+    if is_shutdown {
+        let ended = manager.shutdown(Duration::ZERO);
+        let ended = within(Duration::from_mins(1), ended).await;
+        assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
+    } else {
+        let ended = within(Duration::from_secs(10), manager.leave()).await;
+        ended.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn p19_shutdown_and_leave_come_back_although_a_commit_of_a_failed_actor_never_does() {
     for is_shutdown in [true, false] {
-        let store = Hanging::new();
+        let store = hanging();
         let manager = over_hanging(&store).await;
         fail(&manager).await;
 
@@ -86,52 +78,36 @@ async fn p19_shutdown_and_leave_come_back_although_a_commit_of_a_failed_actor_ne
             matches!(refused, Err(SpawnError::Unavailable(_))),
             "{refused:?}"
         );
-        if is_shutdown {
-            let ended = manager.shutdown(Duration::ZERO);
-            let ended = within(Duration::from_secs(10), ended).await;
-            assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
-        } else {
-            let ended = within(Duration::from_secs(10), manager.leave()).await;
-            ended.unwrap();
-        }
+        comes_back(&manager, is_shutdown).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn p19_commit_that_hangs_is_told_and_holds_up_no_cancel_and_no_shutdown() {
-    let store = Hanging::new();
+    let store = hanging();
     let manager = over_hanging(&store).await;
     assert_eq!(manager.store_trouble(), None);
-    let minute = Duration::from_mins(1);
 
     let scope = manager.scope("s");
     let task = manager.task(scope.find("before").unwrap());
     let cancelled = task.cancel(Cancel::because("it is enough").grace(Duration::ZERO));
-    let cancelled = within(minute, cancelled).await;
+    let cancelled = within(Duration::from_mins(1), cancelled).await;
 
     let Err(CancelError::StoreUnavailable(why)) = cancelled else {
         panic!("nothing is durable: {cancelled:?}");
     };
     assert!(why.contains("has not come back"), "{why}");
     assert!(manager.store_trouble().is_some());
-    let ended = within(minute, manager.shutdown(Duration::ZERO)).await;
-    assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
+    comes_back(&manager, true).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn p19_manager_that_is_opened_over_a_store_that_hangs_can_be_shut_down() {
     for is_shutdown in [true, false] {
-        let store = Hanging::new();
+        let store = hanging();
         store.hold_loads();
         let manager = over(&store);
         soon(store.until_held(1)).await;
-        if is_shutdown {
-            let ended = manager.shutdown(Duration::ZERO);
-            let ended = within(Duration::from_mins(1), ended).await;
-            assert!(matches!(ended, Err(ShutdownError::StoreUnavailable(_))));
-        } else {
-            let ended = within(Duration::from_secs(10), manager.leave()).await;
-            ended.unwrap();
-        }
+        comes_back(&manager, is_shutdown).await;
     }
 }
