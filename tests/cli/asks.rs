@@ -45,8 +45,7 @@ fn question_is_shown_and_answered_from_another_terminal() {
 fn parent_answers_its_child_and_a_stranger_may_not() {
     let plan = task(
         "lead",
-        "until understory show child | grep -q '^asks'; do sleep 0.01; done; \
-         understory respond child color red",
+        "understory wait --or-stuck child; understory respond child color red",
         "",
     ) + &task("child", "understory ask color which", "parent = \"lead\"")
         + &task(

@@ -12,20 +12,19 @@ fn run(script: &str) -> Done {
         + &task(
             "other",
             "echo $UNDERSTORY_TASK_ID > id; echo $UNDERSTORY_TOKEN > token; \
-                          touch ready; read line < gate",
+                          echo > ready; read line < gate",
             "inbox = \"open\"",
         )
         + &task("sibling", "read line < gate2", "parent = \"lead\"")
         + &task(
             "me",
-            &format!(
-                "until [ -e ready ]; do sleep 0.01; done; {script}\necho > gate; echo > gate2"
-            ),
+            &format!("read line < ready; {script}\necho > gate; echo > gate2"),
             "parent = \"lead\"",
         );
     let crew = Crew::new(&plan);
-    crew.pipe("gate");
-    crew.pipe("gate2");
+    for name in ["ready", "gate", "gate2"] {
+        crew.pipe(name);
+    }
     crew.run(&[])
 }
 

@@ -154,11 +154,8 @@ fn events_of_both_runs_are_one_log() {
 
 #[test]
 fn spawned_tasks_go_on_with_their_command_directory_and_environment() {
-    let crew = Crew::new(&task(
-        "lead",
-        "echo up; until [ -e go ]; do sleep 0.01; done",
-        AT_ONCE,
-    ));
+    let crew = Crew::new(&task("lead", "echo up; read line < go", AT_ONCE));
+    crew.pipe("go");
     let mut run = crew.start(&DB);
     run.line_with("lead | up");
     let script = "echo $UNDERSTORY_ATTEMPT $COLOR $(basename $PWD) >> ../kid; \
@@ -176,8 +173,10 @@ fn spawned_tasks_go_on_with_their_command_directory_and_environment() {
     run.wait_killed();
     crew.sweep();
 
-    fs::write(crew.file("go"), "").expect("the directory is ours");
-    let done = crew.run(&RESUME);
+    let mut run = crew.start(&RESUME);
+    run.line_with("lead | up");
+    crew.release("go");
+    let done = run.finish();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(read(&crew, "kid"), "1 green sub\n2 green sub\n");
     assert_eq!(state(&crew, "kid"), "completed");

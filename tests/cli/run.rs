@@ -250,8 +250,8 @@ fn interrupt_asks_all_and_waits_for_them() {
 
 #[test]
 fn hangup_ends_the_run_unless_it_was_started_to_ignore_it() {
-    let script = "echo ready; until [ -e go ]; do sleep 0.01; done";
-    let crew = Crew::new(&task("a", script, ""));
+    let crew = Crew::new(&task("a", "echo ready; read line < go", ""));
+    crew.pipe("go");
     let mut run = crew.start_with_hangup();
     run.line_with("ready");
     run.signal(Signal::HUP);
@@ -260,7 +260,7 @@ fn hangup_ends_the_run_unless_it_was_started_to_ignore_it() {
     let mut run = crew.start_without_hangup();
     run.line_with("ready");
     run.signal(Signal::HUP);
-    std::fs::write(crew.file("go"), "").expect("the directory is ours");
+    crew.release("go");
     assert_eq!(run.finish().code, Some(0));
 }
 

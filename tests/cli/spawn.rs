@@ -117,13 +117,14 @@ fn waiting_spawn_loses_no_line_however_slow_its_reader_is() {
     let count = 20_000;
     let script = format!(
         "understory spawn --wait -- seq {count} | \
-         (until [ -e go ]; do sleep 0.01; done; cksum); seq {count} | cksum"
+         (read line < go; cksum); seq {count} | cksum"
     );
     let crew = Crew::new(&task("lead", &script, ""));
+    crew.pipe("go");
     let mut run = crew.start(&[]);
     // The child has written all that fits, and waits for its reader.
     run.line_with("| 1000");
-    std::fs::write(crew.file("go"), "").expect("the directory is ours");
+    crew.release("go");
     let done = run.finish();
     let sums: Vec<_> = done
         .stdout

@@ -203,7 +203,7 @@ fn full_inbox_refuses_and_loses_nothing_it_took() {
         )
         + &task(
             "ender",
-            "until understory send reader end; do sleep 0.01; done 2>&-",
+            "until understory send reader end; do :; done 2>&-",
             "parent = \"lead\"\nafter = [\"writer\"]",
         );
     let done = run(&plan);
@@ -228,15 +228,17 @@ fn every_message_that_was_sent_is_told_as_delivered_lost_or_undelivered() {
             "writer",
             "text=$(head -c 65536 /dev/zero | tr '\\0' x); \
              for i in 1 2 3 4 5 6 7 8; do understory send reader \"$text\" || exit 1; done; \
-             touch sent",
+             echo > sent",
             "parent = \"lead\"",
         )
         + &task(
             "reader",
-            "until [ -e sent ]; do sleep 0.01; done",
+            "read line < sent",
             "parent = \"lead\"\ninbox = \"open\"",
         );
-    let done = Crew::new(&plan).run(&["--json"]);
+    let crew = Crew::new(&plan);
+    crew.pipe("sent");
+    let done = crew.run(&["--json"]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let events = done.stdout.lines();
     let events: Vec<Value> = events

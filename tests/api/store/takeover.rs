@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use understory::store::sqlite::Reader;
 use understory::{SpawnError, State};
 
 use super::{Folder, builder};
-use crate::stage::{reaches, soon, until, until_cancelled};
+use crate::stage::{for_ever, reaches, soon, until, until_cancelled};
 
 #[tokio::test]
 async fn manager_whose_file_was_taken_over_writes_nothing_more_and_ends() {
@@ -104,18 +105,17 @@ async fn idle_manager_hears_within_a_third_of_its_lease_that_its_file_is_gone() 
     let began = Instant::now();
     let ttl = Duration::from_secs(3);
     let manager = folder.open_as(builder().lease_ttl(ttl)).await;
-    let task = manager.scope("s").task("t").spawn(until_cancelled);
+    let (alive, gone) = oneshot::channel::<()>();
+    let task = manager.scope("s").task("t").spawn(async move |ctx| {
+        let _alive = alive;
+        for_ever(ctx).await
+    });
     let task = task.await.unwrap();
     reaches(&manager, task.id(), State::Running).await;
 
     fs::remove_file(&folder.path).unwrap();
 
-    soon(async {
-        while manager.store_trouble().is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    assert!(soon(gone).await.is_err(), "it is dropped, never sent");
     let why = manager.store_trouble().unwrap();
     assert!(why.contains("was removed"), "{why}");
     let elapsed = began.elapsed();
