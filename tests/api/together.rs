@@ -19,8 +19,9 @@ async fn end_of_one_task_shares_the_commit_of_the_next_spawn() {
         soon(task).await.unwrap();
     }
     let commits = store.passed();
+    // Each spawn is answered by a commit of its own.
     assert!(
-        commits < TASKS * 3 / 2,
+        (TASKS..TASKS * 3 / 2).contains(&commits),
         "{commits} commits of {TASKS} tasks"
     );
 }
