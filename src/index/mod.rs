@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. One writer calls `apply`, with what is durable; nothing else changes the index.
-//! 2. Under the lock of `order`, `order` and `records` agree: `apply` writes both under it.
+//! 2. Under the lock of `order`, `order`, `records` and `names` agree: `apply` writes all of them
+//!    under it.
 //! 3. `get` takes no lock that `apply` holds for long: it reads one shard of `records`.
 //! 4. A list takes the lock for one chunk of ids at a time, so a long scan delays the writer no
 //!    longer than a short one. Only a snapshot holds it for the length of what it copies.
@@ -10,6 +11,7 @@
 //!
 //! *Not here*: old records that are no longer kept, paths (the public face).
 
+mod names;
 mod order;
 mod page;
 mod sets;
@@ -22,6 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use dashmap::DashMap;
 
 use crate::kernel::{Filter, IdHash, Record, Scope, Seq, TaskId};
+use names::Names;
 use order::{Cut, Narrow, Order};
 pub use page::{Counts, Cursor, Listing, PAGE_MAX, Page};
 
@@ -32,6 +35,7 @@ const CHUNK: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     records: DashMap<TaskId, Arc<Record>, IdHash>,
+    names: Names,
     order: RwLock<Order>,
 }
 
@@ -48,11 +52,11 @@ impl Index {
         let mut order = self.write();
         for record in records {
             let old = self.records.insert(record.id, Arc::clone(record));
-            order.put(old.as_deref(), record);
+            order.put(&self.names, old.as_deref(), record);
         }
         for id in removed {
             if let Some((_, old)) = self.records.remove(id) {
-                order.remove(&old);
+                order.remove(&self.names, &old);
             }
         }
         order.seq = seq;
@@ -80,7 +84,7 @@ impl Index {
 
     /// The task that holds the name in the scope.
     pub(crate) fn holder(&self, scope: &Scope, name: &str) -> Option<TaskId> {
-        self.read().holder(scope, name)
+        self.names.holder(scope, name)
     }
 
     /// The tasks that the scope holds a grant of, oldest first.

@@ -2,18 +2,17 @@
 //!
 //! # Invariants
 //! 1. Each set has every id that belongs there, apart by states (`sets`).
-//! 2. A name belongs to the task that holds it: from its first record until it is settled and
-//!    stopped.
-//! 3. A scope without tasks takes no room.
+//! 2. A scope without tasks takes no room.
 //!
-//! *Not here*: the records themselves (`mod`).
+//! *Not here*: the records themselves (`mod`), who holds a name (`names`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
+use super::names::Names;
 use super::page::{Counts, Direction};
 use super::sets::{Range, Sets, States};
-use crate::kernel::{Filter, Grants, Name, Record, Scope, Seq, Shows, TaskId, Visibility};
+use crate::kernel::{Filter, Grants, Record, Scope, Seq, Shows, TaskId, Visibility};
 
 /// What is known of the tasks, beside their records.
 #[derive(Debug, Default)]
@@ -34,7 +33,6 @@ pub(super) struct Order {
 struct InScope {
     ids: Sets<TaskId>,
     hidden: Sets<TaskId>,
-    names: BTreeMap<Name, TaskId>,
 }
 
 /// A part of a set: its first `max` ids in this order, or those that come after one of them.
@@ -111,11 +109,11 @@ impl Narrow {
 
 impl Order {
     /// Takes in a record that has come in place of the old one.
-    pub(super) fn put(&mut self, old: Option<&Record>, new: &Record) {
+    pub(super) fn put(&mut self, names: &Names, old: Option<&Record>, new: &Record) {
         let old = match old {
             Some(old) if old.incarnation != new.incarnation || old.scope() != new.scope() => {
                 // Another life of the id may stand elsewhere, and so does a task that was moved.
-                self.remove(old);
+                self.remove(names, old);
                 None
             }
             old => old,
@@ -154,10 +152,11 @@ impl Order {
             &mut scope.hidden
         };
         sets.put(new.id, before, new.state);
-        scope.put_name(new);
+        names.put(new);
     }
 
-    pub(super) fn remove(&mut self, old: &Record) {
+    pub(super) fn remove(&mut self, names: &Names, old: &Record) {
+        names.release(old);
         self.put_grants(old.id, old.grants.as_deref(), None);
         if old.spec.visibility == Visibility::Shown {
             self.counts.leave(old.state);
@@ -171,7 +170,6 @@ impl Order {
         if let Some(scope) = self.scopes.get_mut(old.scope()) {
             scope.ids.remove(&old.id, old.state);
             scope.hidden.remove(&old.id, old.state);
-            scope.release(old);
             if scope.ids.is_empty() && scope.hidden.is_empty() {
                 self.scopes.remove(old.scope());
             }
@@ -196,10 +194,6 @@ impl Order {
     pub(super) fn granted(&self, scope: &Scope) -> Vec<TaskId> {
         let ids = self.granted.get(scope).into_iter().flatten();
         ids.copied().collect()
-    }
-
-    pub(super) fn holder(&self, scope: &Scope, name: &str) -> Option<TaskId> {
-        self.scopes.get(scope)?.names.get(name).copied()
     }
 
     /// How many tasks are in the set.
@@ -254,29 +248,6 @@ impl Order {
             }
         };
         ids.map_or_else(Vec::new, |ids| part(ids, narrow.states, cut))
-    }
-}
-
-impl InScope {
-    fn put_name(&mut self, record: &Record) {
-        let Some(name) = &record.spec.name else {
-            return;
-        };
-        if record.is_held() {
-            self.names.insert(name.clone(), record.id);
-        } else {
-            self.release(record);
-        }
-    }
-
-    /// Frees the name, unless another task holds it by now.
-    fn release(&mut self, record: &Record) {
-        let Some(name) = &record.spec.name else {
-            return;
-        };
-        if self.names.get(name) == Some(&record.id) {
-            self.names.remove(name);
-        }
     }
 }
 
