@@ -78,24 +78,21 @@ pub(crate) struct Inbox {
     capacity: u32,
     overflow: Overflow,
     state: Mutex<State>,
-    /// The free places of an inbox that lets its senders wait.
-    room: Semaphore,
+    /// The free places of an inbox that lets its senders wait; another one has no use for it.
+    room: Option<Box<Semaphore>>,
 }
 
 impl Inbox {
     /// An inbox that holds this many messages; with zero it accepts none.
-    pub(crate) const fn new(capacity: u32, overflow: Overflow) -> Self {
-        let places = capacity as usize;
-        let places = if places < Semaphore::MAX_PERMITS {
-            places
-        } else {
-            Semaphore::MAX_PERMITS
-        };
+    pub(crate) fn new(capacity: u32, overflow: Overflow) -> Self {
+        let lets_wait = overflow == Overflow::Wait && capacity > 0;
+        let places = usize::try_from(capacity).unwrap_or(usize::MAX);
+        let room = || Box::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         Self {
             capacity,
             overflow,
             state: Mutex::new(State::empty()),
-            room: Semaphore::const_new(places),
+            room: lets_wait.then(room),
         }
     }
 
@@ -103,12 +100,13 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Rejected`] with the message and the reason; nothing happened.
-    pub(crate) fn push(&self, parcel: Parcel) -> Result<Accepted, Rejected> {
-        if self.overflow == Overflow::Wait && self.capacity > 0 {
-            let Ok(place) = self.room.try_acquire() else {
+    #[inline]
+    pub(crate) fn push(&self, parcel: Parcel) -> Result<Accepted, Box<Rejected>> {
+        if let Some(room) = &self.room {
+            let Ok(place) = room.try_acquire() else {
                 let is_closed = self.lock().is_closed;
                 let why = if is_closed { Why::Closed } else { self.full() };
-                return Err(Rejected { parcel, why });
+                return Err(Box::new(Rejected { parcel, why }));
             };
             place.forget();
         }
@@ -122,11 +120,11 @@ impl Inbox {
     ///
     /// # Cancel safety
     /// A dropped future has placed no message.
-    pub(crate) async fn push_or_wait(&self, parcel: Parcel) -> Result<Accepted, Rejected> {
-        if self.overflow == Overflow::Wait && self.capacity > 0 {
-            let Ok(place) = self.room.acquire().await else {
+    pub(crate) async fn push_or_wait(&self, parcel: Parcel) -> Result<Accepted, Box<Rejected>> {
+        if let Some(room) = &self.room {
+            let Ok(place) = room.acquire().await else {
                 let why = Why::Closed;
-                return Err(Rejected { parcel, why });
+                return Err(Box::new(Rejected { parcel, why }));
             };
             place.forget();
         }
@@ -149,31 +147,27 @@ impl Inbox {
     }
 
     /// Queues a message that has its place, or finds one by the rule of this inbox.
-    fn place(&self, parcel: Parcel) -> Result<Accepted, Rejected> {
-        let mut state = self.lock();
-        let waiting = state.waiting();
-        let is_full = waiting >= self.capacity;
-        let refusal = if self.capacity == 0 {
-            Some(Why::NoInbox)
-        } else if state.is_closed {
-            Some(Why::Closed)
-        } else if is_full && self.overflow != Overflow::DropOldest {
-            Some(self.full())
-        } else {
-            None
-        };
-        if let Some(why) = refusal {
-            return Err(Rejected { parcel, why });
+    fn place(&self, parcel: Parcel) -> Result<Accepted, Box<Rejected>> {
+        let rejected = |parcel, why| Err(Box::new(Rejected { parcel, why }));
+        if self.capacity == 0 {
+            return rejected(parcel, Why::NoInbox);
         }
-        let dropped = if is_full {
-            state.drop_oldest().map(Box::new)
-        } else {
-            None
-        };
+        let mut state = self.lock();
+        if state.is_closed {
+            return rejected(parcel, Why::Closed);
+        }
+        let held = state.held();
+        let mut dropped = None;
+        if held.waiting() >= self.capacity {
+            if self.overflow != Overflow::DropOldest {
+                return rejected(parcel, self.full());
+            }
+            dropped = held.drop_oldest().map(Box::new);
+        }
         let id = parcel.id;
-        let (number, fate) = state.queue_plain(parcel);
-        let place = (number, state.waiting());
-        let waker = state.waiters.next();
+        let (number, fate) = held.queue_plain(parcel);
+        let place = (number, held.waiting());
+        let waker = held.waiters.next();
         drop(state);
         wake(waker);
         let receipt = Receipt::new(id, place, fate);
@@ -183,12 +177,16 @@ impl Inbox {
     /// Queues a durable message, unless this run has got it.
     pub(crate) fn hand(&self, parcel: Parcel) {
         let mut state = self.lock();
-        if state.is_closed || !state.handed.insert(parcel.id) {
+        if state.is_closed {
             return;
         }
-        let queued = state.durable(parcel);
-        state.queue.push_back(queued);
-        let waker = state.waiters.next();
+        let held = state.held();
+        if !held.handed.insert(parcel.id) {
+            return;
+        }
+        let queued = held.durable(parcel);
+        held.queue.push_back(queued);
+        let waker = held.waiters.next();
         drop(state);
         wake(waker);
     }
@@ -196,16 +194,17 @@ impl Inbox {
     /// A new run begins: of these durable messages it gets again those that no longer wait.
     pub(crate) fn hand_again(&self, parcels: impl DoubleEndedIterator<Item = Parcel>) {
         let mut state = self.lock();
-        let durable = state.queue.iter().filter(|it| it.is_durable);
+        let held = state.held();
+        let durable = held.queue.iter().filter(|it| it.is_durable);
         let waiting: BTreeSet<_> = durable.map(|queued| queued.id).collect();
-        state.handed.clone_from(&waiting);
+        held.handed.clone_from(&waiting);
         let mut again: Vec<_> = parcels.filter(|it| !waiting.contains(&it.id)).collect();
         while let Some(parcel) = again.pop() {
-            state.handed.insert(parcel.id);
-            let queued = state.durable(parcel);
-            state.queue.push_front(queued);
+            held.handed.insert(parcel.id);
+            let queued = held.durable(parcel);
+            held.queue.push_front(queued);
         }
-        let waker = state.waiters.next();
+        let waker = held.waiters.next();
         drop(state);
         wake(waker);
     }
@@ -224,8 +223,8 @@ impl Inbox {
 
     /// Lets those who wait look again what they may.
     pub(crate) fn stir(&self) {
-        let all = self.lock().waiters.all();
-        wake(all.into_iter().map(|(_, waker)| waker));
+        let all = self.lock().all_waiters();
+        wake(all);
     }
 
     /// Takes the oldest message, if there is one.
@@ -247,26 +246,34 @@ impl Inbox {
     pub(crate) fn close(&self) -> (Vec<Lost>, u32) {
         let mut state = self.lock();
         state.is_closed = true;
-        let left = std::iter::from_fn(|| state.lose()).collect();
-        let dropped = std::mem::take(&mut state.dropped);
-        let waiters = state.waiters.all();
+        let waiters = state.all_waiters();
+        let (mut left, mut dropped) = (Vec::new(), 0);
+        if let Some(held) = state.known() {
+            left.extend(std::iter::from_fn(|| held.lose()));
+            dropped = std::mem::take(&mut held.dropped);
+        }
         drop(state);
-        self.room.close();
-        wake(waiters.into_iter().map(|(_, waker)| waker));
+        if let Some(room) = &self.room {
+            room.close();
+        }
+        wake(waiters);
         (left, dropped)
     }
 
     /// Whether a message waits that shall wake a receiver whose body is gone.
     pub(crate) fn would_wake(&self) -> Option<MessageId> {
-        let state = self.lock();
-        let waking = state.queue.iter().find(|queued| queued.wakes);
+        let mut state = self.lock();
+        let waking = state.known()?.queue.iter().find(|queued| queued.wakes);
         waking.map(|queued| queued.id)
     }
 
     /// A message was taken: there is room, and its sender is told.
+    #[inline]
     fn read(&self, taken: Taken) -> Message {
-        if self.overflow == Overflow::Wait && !taken.message.is_durable {
-            self.room.add_permits(1);
+        if let Some(room) = &self.room
+            && !taken.message.is_durable
+        {
+            room.add_permits(1);
         }
         if let Some(page) = taken.told {
             page.wake();
@@ -277,7 +284,7 @@ impl Inbox {
     /// How many messages wait to be received.
     #[cfg(test)]
     pub(crate) fn len(&self) -> u32 {
-        self.lock().waiting()
+        self.lock().known().map_or(0, |held| held.waiting())
     }
 
     /// How many messages it may hold.
@@ -286,6 +293,7 @@ impl Inbox {
         self.capacity
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way, so what a poisoned one guards is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -294,12 +302,15 @@ impl Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
+        let mut state = self.lock();
+        let is_closed = state.is_closed;
+        let known = state.known().map(|held| (held.queue.len(), held.newest));
+        let (waiting, newest) = known.unwrap_or_default();
         f.debug_struct("Inbox")
-            .field("waiting", &state.queue.len())
+            .field("waiting", &waiting)
             .field("capacity", &self.capacity)
-            .field("newest", &state.newest)
-            .field("is_closed", &state.is_closed)
+            .field("newest", &newest)
+            .field("is_closed", &is_closed)
             .finish_non_exhaustive()
     }
 }

@@ -62,6 +62,7 @@ impl Clock {
 
     /// The next id after those before, for what is made often: it reads no clock, so its time is
     /// that of the newest other id, or a little later.
+    #[inline]
     pub(crate) fn next_id() -> TaskId {
         match LAST.fetch_add(1, Ordering::Relaxed) {
             0 => Self::new_id(),
@@ -84,6 +85,7 @@ impl Clock {
 static LAST: AtomicU64 = AtomicU64::new(0);
 static NOISE: LazyLock<u64> = LazyLock::new(Clock::dice);
 
+#[inline]
 fn id_at(at: u64) -> TaskId {
     TaskId::from_u128(version_7(at, mixed(at ^ *NOISE)))
 }

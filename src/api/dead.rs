@@ -9,7 +9,7 @@ use super::core::Core;
 use super::manager::Manager;
 use crate::engine::Live;
 use crate::inbox::{
-    Accepted, DeadFilter, DeadLetter, MessageId, Parcel, Receipt, Rejected, Undelivered, Why,
+    Accepted, DeadFilter, DeadLetter, MessageId, Parcel, Receipt, Undelivered, Why,
 };
 use crate::kernel::TaskId;
 
@@ -137,17 +137,13 @@ fn offer(core: &Core, letter: &DeadLetter) -> Result<(Arc<Live>, Accepted), Repl
         };
         match live.inbox.push(parcel) {
             Ok(accepted) => return Ok((live, accepted)),
-            Err(Rejected {
-                why: Why::Full { capacity },
-                ..
-            }) => {
-                let task = live.id;
-                return Err(ReplayError::Full { task, capacity });
-            }
-            Err(Rejected {
-                why: Why::Closed | Why::NoInbox,
-                ..
-            }) => {}
+            Err(rejected) => match rejected.why {
+                Why::Full { capacity } => {
+                    let task = live.id;
+                    return Err(ReplayError::Full { task, capacity });
+                }
+                Why::Closed | Why::NoInbox => {}
+            },
         }
     }
     Err(ReplayError::NoReceiver(letter.to))

@@ -6,6 +6,8 @@
 //!
 //! *Not here*: the verbs and their addresses (`send`), how messages wait (`inbox`).
 
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -24,7 +26,7 @@ use crate::engine::Live;
 use crate::inbox::{
     Accepted, MessageId, Parcel, Receipt, Rejected, Sender, Undelivered, Why, size_of,
 };
-use crate::kernel::{Grant, Scope, Wait};
+use crate::kernel::{Grant, Scope, TaskId, Wait};
 
 /// A message that is to be delivered.
 pub(super) struct Mail {
@@ -44,16 +46,24 @@ pub(super) fn mail(message: impl Serialize, mode: SendMode) -> Result<Mail, Send
     })
 }
 
+/// What is left to do for a message that could not simply be placed, or why it was refused. What
+/// is rare has its room on the heap: most futures of sends are small.
+pub(super) type Rest = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send>>;
+
+pub(super) fn failed(error: SendError) -> Rest {
+    Box::pin(ready(Err(error)))
+}
+
 /// Places a message in the inbox of the task at this address; `scope` guards it, if given.
-pub(super) async fn deliver(
+pub(super) fn deliver(
     core: &Arc<Core>,
     scope: Option<&Scope>,
     to: Address,
     mail: Mail,
-) -> Result<Receipt, SendError> {
+) -> Result<Receipt, Rest> {
     match receiver(core, scope, to, mail) {
-        Ok((live, mail)) => place(core, &live, mail).await,
-        Err(error) => Err(error),
+        Ok((live, mail)) => place(core, &live, mail),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -64,19 +74,22 @@ pub(super) fn receiver(
     to: Address,
     mail: Mail,
 ) -> Result<(Arc<Live>, Mail), SendError> {
-    let id = match &to {
-        Address::Id(id) => Some(*id),
-        Address::Path(path) => scope.and_then(|scope| core.resolve(scope, path)),
+    let found = match &to {
+        // A task of another scope is not shown to exist, unless it was granted.
+        Address::Id(id) => match scope {
+            Some(scope) => core.may(scope, *id),
+            None => core.hub.index.look(*id, |_| Grant::Cancel),
+        }
+        .map(|may| (*id, may)),
+        // A path leads to tasks of its scope only.
+        Address::Path(path) => scope
+            .and_then(|scope| core.resolve(scope, path))
+            .map(|id| (id, Grant::Cancel)),
         // Only a body has these.
         Address::Parent | Address::Root | Address::Child(_) => None,
     };
-    // A task of another scope is not shown to exist, unless it was granted.
-    let may = id.and_then(|id| match scope {
-        Some(scope) => core.may(scope, id),
-        None => core.hub.index.look(id, |_| Grant::Cancel),
-    });
     let message = mail.message;
-    let Some((task, may)) = id.zip(may) else {
+    let Some((task, may)) = found else {
         let address = named(to);
         return Err(SendError::NoSuchTask { address, message });
     };
@@ -101,6 +114,7 @@ fn named(address: Address) -> String {
 }
 
 /// Whether a message is at most [`PAYLOAD_BYTES_MAX`] bytes of JSON.
+#[inline]
 fn fits(message: &Value) -> bool {
     match message {
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
@@ -113,11 +127,7 @@ fn fits(message: &Value) -> bool {
 }
 
 /// Places a message in the inbox of a live task, and does what its mode says beside.
-pub(super) async fn place(
-    core: &Arc<Core>,
-    live: &Arc<Live>,
-    mail: Mail,
-) -> Result<Receipt, SendError> {
+pub(super) fn place(core: &Arc<Core>, live: &Arc<Live>, mail: Mail) -> Result<Receipt, Rest> {
     let Mail {
         from,
         message,
@@ -125,12 +135,12 @@ pub(super) async fn place(
     } = mail;
     let task = live.id;
     if !fits(&message) {
-        return Err(SendError::TooLarge {
+        return Err(failed(SendError::TooLarge {
             bytes_max: PAYLOAD_BYTES_MAX,
             message,
-        });
+        }));
     }
-    let message = checked(core, live, message)?;
+    let message = checked(core, live, message).map_err(failed)?;
     let parcel = Parcel {
         id: MessageId::new(Clock::next_id()),
         from,
@@ -138,31 +148,55 @@ pub(super) async fn place(
         wakes: mode != SendMode::Queue,
         is_durable: false,
     };
-    let accepted = match live.inbox.push(parcel) {
-        Ok(accepted) => accepted,
-        // What is rare has its room on the heap: most futures of sends are small.
-        Err(rejected) => Box::pin(put(core, live, rejected)).await?,
-    };
+    match live.inbox.push(parcel) {
+        Ok(accepted) if mode == SendMode::Queue => Ok(told(core, live, accepted)),
+        Ok(accepted) => {
+            let receipt = told(core, live, accepted);
+            let core = Arc::clone(core);
+            Err(Box::pin(async move {
+                Ok(follow(&core, task, mode, receipt).await)
+            }))
+        }
+        Err(rejected) => {
+            let (core, live) = (Arc::clone(core), Arc::clone(live));
+            Err(Box::pin(async move {
+                let accepted = put(&core, &live, *rejected).await?;
+                let receipt = told(&core, &live, accepted);
+                Ok(follow(&core, task, mode, receipt).await)
+            }))
+        }
+    }
+}
+
+/// What follows from a message that was placed.
+#[inline]
+fn told(core: &Core, live: &Live, accepted: Accepted) -> Receipt {
     core.hub.touch(live);
     #[cfg(feature = "metrics")]
     crate::meter::placed(accepted.receipt.waiting);
     if let Some(dropped) = accepted.dropped {
         live.bury(*dropped, Undelivered::Dropped);
     }
-    let id = accepted.receipt.id;
+    accepted.receipt
+}
+
+/// Does what the mode of a message says beside.
+async fn follow(core: &Arc<Core>, task: TaskId, mode: SendMode, receipt: Receipt) -> Receipt {
+    let id = receipt.id;
     if mode == SendMode::Interrupt {
         let receiver = TaskRef::new(Arc::clone(core), task);
         // A body that does not run finds the message when it does.
-        let told = Box::pin(interrupt(&receiver, format!("message {id}"))).await;
+        let told = interrupt(&receiver, format!("message {id}")).await;
         let _is_told = told.is_ok();
     }
     if mode != SendMode::Queue {
         core.hub.wake(task, WakeCause::Message(id));
     }
-    Ok(accepted.receipt)
+    receipt
 }
 
 /// The message, if tasks of this kind take it.
+#[inline]
 pub(super) fn checked(core: &Core, live: &Live, message: Value) -> Result<Value, SendError> {
     // The kind of a task lies far from its inbox.
     if core.checks.are_none() {
@@ -191,10 +225,10 @@ async fn put(core: &Core, live: &Live, rejected: Rejected) -> Result<Accepted, S
         placed = live.inbox.push_or_wait(parcel.clone()) => placed,
         () = core.hub.gate.shut_down() => {
             let why = Why::Closed;
-            Err(Rejected { parcel, why })
+            Err(Box::new(Rejected { parcel, why }))
         }
     };
-    placed.map_err(|rejected| refused(live, rejected))
+    placed.map_err(|rejected| refused(live, *rejected))
 }
 
 fn refused(live: &Live, rejected: Rejected) -> SendError {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::cancel::Cancel;
 use super::core::Core;
-use super::deliver::{self, Mail};
+use super::deliver::{self, Mail, Rest};
 use super::send::{Address, SendError, SendMode};
 use super::wait::{self, WaitError};
 use crate::engine::Live;
@@ -98,7 +98,11 @@ impl TaskRef {
     /// When it is dropped, the message was placed or not; only an inbox that lets its senders wait
     /// makes it wait, and then nothing was placed.
     pub async fn send(&self, message: impl Serialize) -> Result<Receipt, SendError> {
-        self.send_as(SendMode::Queue, message).await
+        let mail = deliver::mail(message, SendMode::Queue)?;
+        match self.deliver(mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 
     /// As [`TaskRef::send`], and does what `mode` says beside. See
@@ -115,13 +119,16 @@ impl TaskRef {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = deliver::mail(message, mode)?;
-        self.deliver(mail).await
+        match self.deliver(mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 
-    async fn deliver(&self, mail: Mail) -> Result<Receipt, SendError> {
+    fn deliver(&self, mail: Mail) -> Result<Receipt, Rest> {
         match &self.live {
-            Some(live) => deliver::place(&self.core, live, mail).await,
-            None => deliver::deliver(&self.core, None, Address::Id(self.id), mail).await,
+            Some(live) => deliver::place(&self.core, live, mail),
+            None => deliver::deliver(&self.core, None, Address::Id(self.id), mail),
         }
     }
 

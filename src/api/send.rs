@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::checks::Mismatch;
 use super::context::Context;
-use super::deliver::{Mail, deliver, mail};
+use super::deliver::{Mail, Rest, deliver, failed, mail};
 use super::manager::Manager;
 use super::scope::ScopeRef;
 use crate::inbox::{MessageId, Receipt, Sender};
@@ -149,7 +149,10 @@ impl Manager {
     /// As [`TaskRef::send`](super::TaskRef::send).
     pub async fn send(&self, to: TaskId, message: impl Serialize) -> Result<Receipt, SendError> {
         let mail = mail(message, SendMode::Queue)?;
-        deliver(&self.core, None, Address::Id(to), mail).await
+        match deliver(&self.core, None, Address::Id(to), mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 }
 
@@ -188,7 +191,11 @@ impl ScopeRef {
         to: impl Into<Address>,
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
-        self.send_as(SendMode::Queue, to, message).await
+        let mail = mail(message, SendMode::Queue)?;
+        match self.deliver(to.into(), mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 
     /// As [`ScopeRef::send`], and does what `mode` says beside.
@@ -205,15 +212,18 @@ impl ScopeRef {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = mail(message, mode)?;
-        self.deliver(to.into(), mail).await
+        match self.deliver(to.into(), mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 
-    async fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, SendError> {
+    fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, Rest> {
         match &self.scope {
-            Ok(scope) => deliver(&self.core, Some(scope), to, mail).await,
+            Ok(scope) => deliver(&self.core, Some(scope), to, mail),
             Err(mistake) => {
                 let (address, message) = (mistake.to_string(), mail.message);
-                Err(SendError::NoSuchTask { address, message })
+                Err(failed(SendError::NoSuchTask { address, message }))
             }
         }
     }
@@ -250,7 +260,11 @@ impl Context {
         to: impl Into<Address>,
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
-        self.send_as(SendMode::Queue, to, message).await
+        let mail = mail(message, SendMode::Queue)?;
+        match self.deliver(to.into(), mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 
     /// As [`Context::send`], and does what `mode` says beside.
@@ -267,16 +281,19 @@ impl Context {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = mail(message, mode)?;
-        self.deliver(to.into(), mail).await
+        match self.deliver(to.into(), mail) {
+            Ok(receipt) => Ok(receipt),
+            Err(rest) => rest.await,
+        }
     }
 
-    async fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, SendError> {
+    fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, Rest> {
         let mail = Mail {
             from: Sender::Task(self.id()),
             ..mail
         };
-        let (to, mail) = self.addressed(to, mail)?;
-        deliver(&self.core, Some(&self.scope()), to, mail).await
+        let (to, mail) = self.addressed(to, mail).map_err(failed)?;
+        deliver(&self.core, Some(&self.scope()), to, mail)
     }
 
     /// What an address of this body means: an id or a path.

@@ -33,9 +33,17 @@ const DROPPED: u8 = 4;
 /// The fates of messages one after another.
 #[derive(Debug)]
 pub(super) struct Page {
-    fates: [AtomicU8; PLACES as usize],
+    fates: Line,
+    /// How many pages of numbers come before.
+    number: u64,
     told: Notify,
 }
+
+/// The fates alone on a line of the cache: who reads writes here, and who sends counts its receipts
+/// on the one before, so that neither takes a line from the other.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line([AtomicU8; PLACES as usize]);
 
 /// The fate of one message, as its receipt sees it.
 #[derive(Debug)]
@@ -51,37 +59,49 @@ pub(super) struct Untold(Fate);
 /// The open fates of one inbox.
 #[derive(Debug)]
 pub(super) struct Fates {
-    /// The page of the newest message, with its number.
-    newest: Option<(u64, Arc<Page>)>,
+    /// The page of the newest message.
+    newest: Option<Arc<Page>>,
     /// Those before it that still have open fates, the first one first.
-    older: VecDeque<(u64, Arc<Page>)>,
+    #[expect(
+        clippy::box_collection,
+        reason = "few inboxes have them: a pointer is less"
+    )]
+    older: Option<Box<VecDeque<Arc<Page>>>>,
 }
 
 impl Fates {
     pub(super) const fn none() -> Self {
         Self {
             newest: None,
-            older: VecDeque::new(),
+            older: None,
         }
     }
 
     /// Opens the fate of the message of this number, which is above those before.
+    #[inline]
     pub(super) fn open(&mut self, number: u64) -> Fate {
         let (wanted, place) = at(number);
-        if let Some((page, full)) = self.newest.take_if(|(page, _)| *page != wanted) {
-            self.older.push_back((page, full));
-        }
-        let new = || (wanted, Arc::new(Page::new()));
-        let page = Arc::clone(&self.newest.get_or_insert_with(new).1);
+        let page = match &self.newest {
+            Some(page) if page.number == wanted => Arc::clone(page),
+            _full => self.turn(wanted),
+        };
         Fate { page, place }
     }
 
+    /// Begins the page of this number.
+    fn turn(&mut self, wanted: u64) -> Arc<Page> {
+        let page = Arc::new(Page::new(wanted));
+        if let Some(full) = self.newest.replace(Arc::clone(&page)) {
+            self.older.get_or_insert_default().push_back(full);
+        }
+        page
+    }
+
     /// It was read. Gives the page whose waiters are to be woken, if there are any.
+    #[inline]
     pub(super) fn read(&mut self, number: u64) -> Option<Arc<Page>> {
         let (page, place) = self.page_of(number);
-        // Most receipts are dropped at once; under the lock of the inbox nobody makes another.
-        let is_heard = Arc::strong_count(page) > 1;
-        (is_heard && page.put(place, READ)).then(|| Arc::clone(page))
+        page.put(place, READ).then(|| Arc::clone(page))
     }
 
     /// Takes out an open fate, to be told later.
@@ -92,18 +112,22 @@ impl Fates {
     }
 
     /// Where an open fate stands; pages before it are done with.
+    #[inline]
     fn page_of(&mut self, number: u64) -> (&Arc<Page>, usize) {
         let (wanted, place) = at(number);
-        while self.older.front().is_some_and(|(page, _)| *page < wanted) {
-            self.older.pop_front();
+        if let Some(older) = &mut self.older {
+            while older.front().is_some_and(|page| page.number < wanted) {
+                older.pop_front();
+            }
         }
-        let page = self.older.front().or(self.newest.as_ref());
-        let (_, page) = page.expect("invariant 2: it is open");
-        (page, place)
+        let older = self.older.as_ref().and_then(|older| older.front());
+        let page = older.or(self.newest.as_ref());
+        (page.expect("invariant 2: it is open"), place)
     }
 }
 
 /// The page of a number, and the place there.
+#[inline]
 fn at(number: u64) -> (u64, usize) {
     let places = u64::from(PLACES);
     let place = usize::try_from(number % places).expect("it is below 64");
@@ -113,9 +137,9 @@ fn at(number: u64) -> (u64, usize) {
 /// An inbox that is gone with its manager was not read.
 impl Drop for Fates {
     fn drop(&mut self) {
-        let pages = self.older.iter().chain(&self.newest);
-        for (_, page) in pages {
-            for place in 0..page.fates.len() {
+        let older = self.older.iter().flat_map(|older| older.iter());
+        for page in older.chain(&self.newest) {
+            for place in 0..page.fates.0.len() {
                 page.end(place);
             }
         }
@@ -123,16 +147,18 @@ impl Drop for Fates {
 }
 
 impl Page {
-    fn new() -> Self {
+    fn new(number: u64) -> Self {
         Self {
-            fates: std::array::from_fn(|_| AtomicU8::new(OPEN)),
+            fates: Line(std::array::from_fn(|_| AtomicU8::new(OPEN))),
+            number,
             told: Notify::const_new(),
         }
     }
 
     /// Writes the fate down; tells whether somebody is to be woken.
+    #[inline]
     fn put(&self, place: usize, word: u8) -> bool {
-        self.fates[place].swap(word, Ordering::AcqRel) == AWAITED
+        self.fates.0[place].swap(word, Ordering::AcqRel) == AWAITED
     }
 
     fn tell(&self, place: usize, word: u8) {
@@ -148,7 +174,7 @@ impl Page {
     }
 
     fn known(&self, place: usize) -> Option<Delivery> {
-        match self.fates[place].load(Ordering::Acquire) {
+        match self.fates.0[place].load(Ordering::Acquire) {
             READ => Some(Delivery::Read),
             ENDED => Some(Delivery::Undelivered(Undelivered::Ended)),
             DROPPED => Some(Delivery::Undelivered(Undelivered::Dropped)),
@@ -185,7 +211,7 @@ impl Fate {
         loop {
             let mut told = pin!(page.told.notified());
             told.as_mut().enable();
-            let fate = &page.fates[*place];
+            let fate = &page.fates.0[*place];
             let marked = fate.compare_exchange(OPEN, AWAITED, Ordering::AcqRel, Ordering::Acquire);
             // Told already, it cannot be marked.
             let _is_first = marked.is_ok();

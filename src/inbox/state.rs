@@ -8,34 +8,45 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 
 use serde_json::Value;
 
 use super::fate::{Fate, Fates, Page};
 use super::mail::{Lost, Message, Parcel, Sender};
 use super::wait::Waiters;
-use crate::kernel::MessageId;
+use crate::kernel::{MessageId, TaskId};
 
+/// Whether an inbox is closed, and what it holds once it was used.
 pub(super) struct State {
+    pub(super) is_closed: bool,
+    held: Option<Box<Held>>,
+}
+
+/// Messages, what became of them, and those who wait for some: two lines of the cache, of which
+/// a message that nobody waits for needs the first one.
+#[repr(C, align(64))]
+pub(super) struct Held {
     pub(super) queue: VecDeque<Queued>,
-    /// How many in the queue are durable.
-    durable: usize,
-    /// Durable ones that the newest run got, or will get, from the queue.
-    pub(super) handed: BTreeSet<MessageId>,
-    /// How many were dropped for newer ones.
-    pub(super) dropped: u32,
+    fates: Fates,
     /// The number of the newest accepted message.
     pub(super) newest: u64,
-    fates: Fates,
+    /// How many in the queue are durable.
+    durable: u32,
+    /// How many were dropped for newer ones.
+    pub(super) dropped: u32,
     pub(super) waiters: Waiters,
-    pub(super) is_closed: bool,
+    /// Durable ones that the newest run got, or will get, from the queue.
+    pub(super) handed: BTreeSet<MessageId>,
 }
 
 /// A message in the queue: a parcel with its number, in as few bytes as these need.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) id: MessageId,
-    from: Sender,
+    /// Nobody if the host sent it: a `Sender` takes half as much again.
+    from: TaskId,
+    is_from_host: bool,
     body: Value,
     number: u64,
     pub(super) wakes: bool,
@@ -51,24 +62,59 @@ pub(super) struct Taken {
 impl State {
     pub(super) const fn empty() -> Self {
         Self {
-            queue: VecDeque::new(),
-            durable: 0,
-            handed: BTreeSet::new(),
-            dropped: 0,
-            newest: 0,
-            fates: Fates::none(),
-            waiters: Waiters::none(),
             is_closed: false,
+            held: None,
+        }
+    }
+
+    /// What it holds; from here on it takes room.
+    #[inline]
+    pub(super) fn held(&mut self) -> &mut Held {
+        self.held.get_or_insert_with(|| Box::new(Held::nothing()))
+    }
+
+    /// What it holds, if it was ever used.
+    #[inline]
+    pub(super) fn known(&mut self) -> Option<&mut Held> {
+        self.held.as_deref_mut()
+    }
+
+    /// Takes the oldest message: it is read.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Taken> {
+        self.known()?.pop()
+    }
+
+    /// Takes out all who wait.
+    pub(super) fn all_waiters(&mut self) -> Vec<Waker> {
+        self.known()
+            .map_or_else(Vec::new, |held| held.waiters.all())
+    }
+}
+
+impl Held {
+    const fn nothing() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            fates: Fates::none(),
+            newest: 0,
+            durable: 0,
+            dropped: 0,
+            waiters: Waiters::none(),
+            handed: BTreeSet::new(),
         }
     }
 
     /// How many messages take a place.
+    #[inline]
     pub(super) fn waiting(&self) -> u32 {
-        let places = self.queue.len() - self.durable;
-        u32::try_from(places).expect("invariant: at most `capacity`, a u32, are queued")
+        let queued = u32::try_from(self.queue.len());
+        // Durable ones are few, and at most `capacity` others are queued.
+        queued.unwrap_or(u32::MAX) - self.durable
     }
 
     /// Numbers a message and puts it at the end.
+    #[inline]
     pub(super) fn queue_plain(&mut self, parcel: Parcel) -> (u64, Fate) {
         self.newest += 1;
         let fate = self.fates.open(self.newest);
@@ -84,7 +130,8 @@ impl State {
     }
 
     /// Takes the oldest message: it is read.
-    pub(super) fn pop(&mut self) -> Option<Taken> {
+    #[inline]
+    fn pop(&mut self) -> Option<Taken> {
         let queued = self.queue.pop_front()?;
         let told = if queued.is_durable {
             self.durable -= 1;
@@ -118,6 +165,7 @@ impl State {
 }
 
 impl Queued {
+    #[inline]
     fn new(parcel: Parcel, number: u64) -> Self {
         let Parcel {
             id,
@@ -126,9 +174,14 @@ impl Queued {
             wakes,
             is_durable,
         } = parcel;
+        let (from, is_from_host) = match from {
+            Sender::Host => (TaskId::from_u128(0), true),
+            Sender::Task(task) => (task, false),
+        };
         Self {
             id,
             from,
+            is_from_host,
             body,
             number,
             wakes,
@@ -136,11 +189,16 @@ impl Queued {
         }
     }
 
+    #[inline]
     fn message(self) -> Message {
         Message {
             id: self.id,
             number: self.number,
-            from: self.from,
+            from: if self.is_from_host {
+                Sender::Host
+            } else {
+                Sender::Task(self.from)
+            },
             body: self.body,
             is_durable: self.is_durable,
         }

@@ -29,52 +29,79 @@ pub(crate) enum May {
     Nothing,
 }
 
-/// Those who wait, the first one first.
+/// Those who wait, the first one first. Mostly it is one at most, which takes no room of its own.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    list: VecDeque<(u64, Waker)>,
+    first: Option<(u64, Waker)>,
+    /// Those behind it; none stands here when there is no first one.
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly no inbox has them: a pointer is less"
+    )]
+    others: Option<Box<VecDeque<(u64, Waker)>>>,
     entered: u64,
 }
 
 impl Waiters {
     pub(super) const fn none() -> Self {
         Self {
-            list: VecDeque::new(),
+            first: None,
+            others: None,
             entered: 0,
         }
     }
 
     /// Takes out the first one, to be woken.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Waker> {
-        self.list.pop_front().map(|(_, waker)| waker)
+        let (_, waker) = self.first.take()?;
+        self.first = self.others.as_mut().and_then(|others| others.pop_front());
+        Some(waker)
     }
 
     /// Takes out all.
-    pub(super) fn all(&mut self) -> VecDeque<(u64, Waker)> {
-        std::mem::take(&mut self.list)
+    pub(super) fn all(&mut self) -> Vec<Waker> {
+        std::iter::from_fn(|| self.next()).collect()
     }
 
     /// Enters it, or renews its waker where it stands already; gives the one before.
     fn enter(&mut self, entry: &mut Option<u64>, waker: Waker) -> Option<Waker> {
-        if let Some(at) = self.place(*entry) {
-            return Some(std::mem::replace(&mut self.list[at].1, waker));
+        if let Some(stands) = entry.and_then(|entry| self.stands(entry)) {
+            return Some(std::mem::replace(&mut stands.1, waker));
         }
         self.entered += 1;
         *entry = Some(self.entered);
-        self.list.push_back((self.entered, waker));
+        let entered = (self.entered, waker);
+        if self.first.is_none() {
+            self.first = Some(entered);
+        } else {
+            self.others.get_or_insert_default().push_back(entered);
+        }
         None
     }
 
-    fn leave(&mut self, entry: Option<u64>) -> Option<Waker> {
-        let at = self.place(entry)?;
-        self.list.remove(at).map(|(_, waker)| waker)
+    fn leave(&mut self, entry: u64) -> Option<Waker> {
+        if self.first.as_ref().is_some_and(|(it, _)| *it == entry) {
+            return self.next();
+        }
+        let others = self.others.as_mut()?;
+        let at = place(others, entry)?;
+        others.remove(at).map(|(_, waker)| waker)
     }
 
-    /// Entries ascend, as they are taken out anywhere and put in at the end.
-    fn place(&self, entry: Option<u64>) -> Option<usize> {
-        let by_entry = |(it, _): &(u64, Waker)| *it;
-        self.list.binary_search_by_key(&entry?, by_entry).ok()
+    fn stands(&mut self, entry: u64) -> Option<&mut (u64, Waker)> {
+        if self.first.as_ref().is_some_and(|(it, _)| *it == entry) {
+            return self.first.as_mut();
+        }
+        let others = self.others.as_mut()?;
+        let at = place(others, entry)?;
+        others.get_mut(at)
     }
+}
+
+/// Entries ascend, as they are taken out anywhere and put in at the end.
+fn place(others: &VecDeque<(u64, Waker)>, entry: u64) -> Option<usize> {
+    others.binary_search_by_key(&entry, |(it, _)| *it).ok()
 }
 
 /// Wakes those who were taken out, outside of the lock.
@@ -99,6 +126,7 @@ impl<'a, F: Fn() -> May + Unpin> Recv<'a, F> {
     }
 
     /// Looks under the lock: who may not read when a message comes in does not get it.
+    #[inline]
     fn look(&self, state: &mut State) -> Poll<Option<Taken>> {
         match (self.may)() {
             May::Nothing => Poll::Ready(None),
@@ -114,13 +142,17 @@ impl<'a, F: Fn() -> May + Unpin> Recv<'a, F> {
 impl<F> Recv<'_, F> {
     /// Leaves the waiters: gives its own waker, if it was not woken, and otherwise the one that is
     /// woken in its place, if it `has_none` and a message waits.
+    #[inline]
     fn leave(&mut self, state: &mut State, has_none: bool) -> [Option<Waker>; 2] {
         let Some(entry) = self.entry.take() else {
             return [None, None];
         };
-        let own = state.waiters.leave(Some(entry));
-        let hands_on = own.is_none() && has_none && !state.queue.is_empty();
-        let next = hands_on.then(|| state.waiters.next()).flatten();
+        let Some(held) = state.known() else {
+            return [None, None];
+        };
+        let own = held.waiters.leave(entry);
+        let hands_on = own.is_none() && has_none && !held.queue.is_empty();
+        let next = hands_on.then(|| held.waiters.next()).flatten();
         [own, next]
     }
 }
@@ -133,24 +165,27 @@ impl<F: Fn() -> May + Unpin> Future for Recv<'_, F> {
         let inbox = me.inbox;
         // A body that does nothing but receive still lets its thread do other work.
         let budget = ready!(coop::poll_proceed(cx));
-        let mut state = inbox.lock();
-        let mut found = me.look(&mut state);
-        if found.is_pending() {
-            drop(state);
-            let waker = cx.waker().clone();
-            state = inbox.lock();
-            found = me.look(&mut state);
-            if found.is_pending() {
-                let before = state.waiters.enter(&mut me.entry, waker);
-                drop(state);
-                drop(before);
-                return Poll::Pending;
+        let mut waker = None;
+        let (taken, [own, next], unused) = loop {
+            let mut state = inbox.lock();
+            match (me.look(&mut state), waker.take()) {
+                (Poll::Ready(taken), unused) => {
+                    let left = me.leave(&mut state, taken.is_none());
+                    break (taken, left, unused);
+                }
+                (Poll::Pending, None) => {
+                    drop(state);
+                    waker = Some(cx.waker().clone());
+                }
+                (Poll::Pending, Some(waker)) => {
+                    let before = state.held().waiters.enter(&mut me.entry, waker);
+                    drop(state);
+                    drop(before);
+                    return Poll::Pending;
+                }
             }
-        }
-        let taken = ready!(found);
-        let [own, next] = me.leave(&mut state, taken.is_none());
-        drop(state);
-        drop(own);
+        };
+        drop((own, unused));
         wake(next);
         budget.made_progress();
         Poll::Ready(taken.map(|taken| inbox.read(taken)))
