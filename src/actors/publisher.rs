@@ -4,9 +4,8 @@
 //! 1. Events are published in the order of their numbers: whoever publishes has the press, and
 //!    takes what waits only then.
 //! 2. No subscriber can delay it: they read from a shared ring at their own pace (`feed`).
-//! 3. While few listen, few are to be woken: whoever carries events publishes them itself, if
-//!    nothing of before waits. That runs no code of a user but the wakers of those who sleep, as
-//!    each answer of a manager does, and takes less than a hop to another actor.
+//! 3. While nobody listens, nobody is to be woken: whoever carries events publishes them itself, if
+//!    nothing of before waits.
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,8 +15,6 @@ use super::hub::Hub;
 use super::mailbox::Wake;
 use crate::kernel::Event;
 
-/// Most subscriptions to which whoever carries events tells them itself.
-const WOKEN_MAX: usize = 16;
 /// Most batches in one turn.
 const BATCHES_PER_TURN: usize = 256;
 
@@ -47,7 +44,7 @@ impl Hub {
         if self.sabotage.awaits(super::sabotage::Part::Publisher) {
             return false;
         }
-        self.feed.listeners() <= WOKEN_MAX
+        self.feed.has_no_listener()
     }
 }
 

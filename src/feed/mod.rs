@@ -83,10 +83,10 @@ impl Feed {
         self.changed.notify_waiters();
     }
 
-    /// How many subscriptions there are at the moment: so many are woken at most.
-    pub(crate) fn listeners(self: &Arc<Self>) -> usize {
+    /// Whether there is no subscription at all at the moment: nobody would be woken.
+    pub(crate) fn has_no_listener(self: &Arc<Self>) -> bool {
         // Each subscription holds on to the feed, and beside them its manager alone does.
-        Arc::strong_count(self) - 1
+        Arc::strong_count(self) == 1
     }
 
     /// The number of the newest event told.
