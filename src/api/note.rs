@@ -1,5 +1,6 @@
 //! What a body says of itself: progress, output, events of its own, signs of life.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,7 +162,7 @@ impl Context {
         let payload = payload(&data, PAYLOAD_BYTES_MAX)?;
         let written = || payload.to_value();
         self.core.checks.event(self.kind(), label, written)?;
-        self.say(Note::Emitted(label.into(), payload)).await
+        self.say(Note::Emitted(shared(label), payload)).await
     }
 
     /// Gives a sign of life, which postpones the idle timeout. Progress, output, events and
@@ -215,6 +216,19 @@ impl Context {
         let said = self.core.hub.gate.say(self.id(), self.epoch(), note).await;
         said.map_err(|_| NoteError::Over)
     }
+}
+
+/// The label as one that others have, too: who emits mostly emits one type of event after another.
+fn shared(label: &str) -> Arc<str> {
+    thread_local! {
+        static NEWEST: RefCell<Arc<str>> = RefCell::new(Arc::from(""));
+    }
+    NEWEST.with_borrow_mut(|newest| {
+        if **newest != *label {
+            *newest = label.into();
+        }
+        Arc::clone(newest)
+    })
 }
 
 /// How a large piece begins, cut between two characters.
