@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use ractor::ActorRef;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, SetOnce, oneshot};
 
 use super::mailbox::{Mailbox, Wake};
+use super::permits::Permits;
 use crate::engine::{Live, Pace};
 use crate::kernel::{
     Accepted, End, Epoch, Hosts, Input, Note, Payload, Record, Refusal, Reply, Reuse, Seq, StopAsk,
@@ -39,12 +40,11 @@ pub(crate) type SpawnReply = Result<Accepted, (Refusal, Arc<Live>)>;
 pub(super) enum Letter {
     /// Somebody waits for the answer.
     Ask(Ask),
-    /// A body says something; the permit is given back when that is durable.
+    /// A body says something; its permit is given back when that is durable.
     Said {
         id: TaskId,
         epoch: Epoch,
         note: Note,
-        permit: OwnedSemaphorePermit,
     },
     /// A body began or ceased to await something; what, stands in its `Live`.
     Parked { live: Arc<Live>, epoch: Epoch },
@@ -89,12 +89,12 @@ pub(super) enum Ask {
     },
     Cancel {
         target: Target,
-        ask: StopAsk,
+        ask: Box<StopAsk>,
         reply: oneshot::Sender<Reply>,
         permit: OwnedSemaphorePermit,
     },
     Shutdown {
-        ask: StopAsk,
+        ask: Box<StopAsk>,
         reply: oneshot::Sender<Reply>,
     },
     /// Any other request: what the kernel is asked, once its ticket is known.
@@ -197,7 +197,7 @@ impl Gate {
         let (reply, answer) = oneshot::channel();
         let ask = Ask::Cancel {
             target,
-            ask,
+            ask: Box::new(ask),
             reply,
             permit,
         };
@@ -226,6 +226,7 @@ impl Gate {
 
     pub(crate) async fn shutdown(&self, ask: StopAsk) -> Result<Reply, Shut> {
         let (reply, answer) = oneshot::channel();
+        let ask = Box::new(ask);
         self.letters
             .push(CONTROL, Letter::Ask(Ask::Shutdown { ask, reply }));
         self.check_after_push();
@@ -234,16 +235,10 @@ impl Gate {
 
     /// Hands in what a body says; waits while too much of that is not durable yet.
     pub(crate) async fn say(&self, id: TaskId, epoch: Epoch, note: Note) -> Result<(), Shut> {
-        let permit = self.permit(&self.notes).await?;
-        self.letters.push_and_go_on(
-            TASKS,
-            Letter::Said {
-                id,
-                epoch,
-                note,
-                permit,
-            },
-        );
+        let pass = self.pass().await?;
+        let letter = Letter::Said { id, epoch, note };
+        self.letters.push_and_go_on(TASKS, letter);
+        pass.forget();
         self.check_after_push();
         Ok(())
     }
@@ -257,17 +252,13 @@ impl Gate {
         epoch: Epoch,
         take: impl FnOnce(&mut Pace) -> Option<Payload>,
     ) -> Result<(), Shut> {
-        let permit = self.permit(&self.notes).await?;
+        let pass = self.pass().await?;
         let mut pace = live.pace();
         if let Some(note) = take(&mut pace) {
             let (id, note) = (live.id, Note::Progress(note));
-            let letter = Letter::Said {
-                id,
-                epoch,
-                note,
-                permit,
-            };
+            let letter = Letter::Said { id, epoch, note };
             self.letters.push_and_go_on(TASKS, letter);
+            pass.forget();
         }
         drop(pace);
         self.check_after_push();
@@ -350,8 +341,13 @@ impl Gate {
         self.letters.push(TASKS, Letter::Tick);
     }
 
-    pub(super) fn take(&self, max: usize, into: &mut Vec<Letter>) -> bool {
-        self.letters.take(max, into)
+    /// Takes what waits, at most so many of each lane; tells whether some are left, and gives the
+    /// permits of what was said.
+    pub(super) fn take(&self, max: usize, into: &mut Vec<Letter>) -> (bool, Permits) {
+        let is_more = self.letters.take(max, into);
+        let said = |letter: &&Letter| matches!(letter, Letter::Said { .. });
+        let notes = into.iter().filter(said).count();
+        (is_more, Permits::forgotten(&self.notes, notes))
     }
 
     pub(super) fn attach(&self, manager: ActorRef<Wake>) {
@@ -395,6 +391,16 @@ impl Gate {
             DEAD => Err(Shut::Dead),
             _ => Err(Shut::Closed),
         }
+    }
+
+    /// A permit for what a body says: its letter forgets it, and who takes that gives it back.
+    async fn pass(&self) -> Result<SemaphorePermit<'_>, Shut> {
+        self.is_open()?;
+        let pass = match self.notes.try_acquire() {
+            Ok(pass) => Ok(pass),
+            Err(_) => self.notes.acquire().await,
+        };
+        pass.map_err(|_| self.shut())
     }
 
     async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Shut> {

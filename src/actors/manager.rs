@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::gate::{Ask, Letter};
 use super::hub::Hub;
 use super::mailbox::{Wake, wake_again};
+use super::permits::Permits;
 use super::writer::{Asker, Commit, Pen};
 use crate::kernel::{Input, Step, Supervisor, Ticket, Timestamp};
 use crate::store::StoreError;
@@ -90,10 +91,10 @@ impl Actor for ManagerActor {
         desk: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let hub = Arc::clone(&desk.hub);
-        let is_more = hub.gate.take(LETTERS_PER_LANE, &mut desk.letters);
+        let (is_more, notes) = hub.gate.take(LETTERS_PER_LANE, &mut desk.letters);
         #[cfg(feature = "testing")]
         hub.sabotage.strike(super::sabotage::Part::Manager);
-        if let Some(commit) = desk.turn() {
+        if let Some(commit) = desk.turn(notes) {
             desk.write(commit, &myself).await?;
         }
         desk.arm();
@@ -116,7 +117,7 @@ impl Actor for ManagerActor {
 
 impl Desk {
     /// Decides on what was taken, and gives what is left to be written.
-    fn turn(&mut self) -> Option<Commit> {
+    fn turn(&mut self, notes: Permits) -> Option<Commit> {
         let now = self.hub.clock.now();
         let mut commit = self.new_commit();
         let mut letters = std::mem::take(&mut self.letters);
@@ -130,6 +131,7 @@ impl Desk {
             self.open(now, letter, &mut commit);
         }
         self.letters = letters;
+        commit.notes = notes;
         commit.step = self.supervisor.take();
         (!commit.is_empty()).then_some(commit)
     }
@@ -171,15 +173,7 @@ impl Desk {
                 }
                 Input::Tick
             }
-            Letter::Said {
-                id,
-                epoch,
-                note,
-                permit,
-            } => {
-                commit.permits.put(permit);
-                Input::Said { id, epoch, note }
-            }
+            Letter::Said { id, epoch, note } => Input::Said { id, epoch, note },
             Letter::Parked { live, epoch } => {
                 let (turn, on) = live.park().open();
                 let id = live.id;
@@ -248,7 +242,7 @@ impl Desk {
                     Input::Cancel {
                         ticket,
                         target,
-                        ask,
+                        ask: *ask,
                     },
                 )
             }
@@ -260,7 +254,10 @@ impl Desk {
                 commit.permits.put(permit);
                 (Asker::Other(reply), input.with(ticket))
             }
-            Ask::Shutdown { ask, reply } => (Asker::Other(reply), Input::Shutdown { ticket, ask }),
+            Ask::Shutdown { ask, reply } => {
+                let ask = *ask;
+                (Asker::Other(reply), Input::Shutdown { ticket, ask })
+            }
         };
         commit.askers.push((ticket, asker));
         input

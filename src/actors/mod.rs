@@ -30,6 +30,7 @@ mod liveness;
 mod mailbox;
 mod manager;
 mod observers;
+mod permits;
 mod publisher;
 mod recovery;
 mod revive;

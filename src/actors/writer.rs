@@ -24,6 +24,7 @@ use super::carry::Carrier;
 use super::gate::SpawnReply;
 use super::hub::Hub;
 use super::mailbox::Wake;
+use super::permits::Permits;
 use crate::engine::Live;
 use crate::kernel::{Effect, Reply, Step, Ticket};
 use crate::store::{Batch, Holder, StoreError};
@@ -46,23 +47,9 @@ pub(super) struct Commit {
     pub(super) is_apart: bool,
     pub(super) step: Step,
     pub(super) askers: Vec<(Ticket, Asker)>,
-    /// Given back when the step is durable.
+    /// Given back when the step is durable: those of asks, and those of the notes that were taken.
     pub(super) permits: Permits,
-}
-
-/// Permits on their way back: those of one semaphore as one, which gives them back at once.
-#[derive(Debug, Default)]
-pub(super) struct Permits(Vec<OwnedSemaphorePermit>);
-
-impl Permits {
-    pub(super) fn put(&mut self, permit: OwnedSemaphorePermit) {
-        let is_same =
-            |it: &&mut OwnedSemaphorePermit| Arc::ptr_eq(it.semaphore(), permit.semaphore());
-        match self.0.iter_mut().find(is_same) {
-            Some(same) => same.merge(permit),
-            None => self.0.push(permit),
-        }
-    }
+    pub(super) notes: Permits,
 }
 
 /// Who waits for an answer.
@@ -91,7 +78,8 @@ impl Commit {
         self.step.is_read_only()
             && self.step.effects.is_empty()
             && self.askers.is_empty()
-            && self.permits.0.is_empty()
+            && self.permits.is_empty()
+            && self.notes.is_empty()
     }
 }
 
@@ -245,7 +233,7 @@ impl Pen {
                 closed,
             });
             append(&mut effects, follow);
-            permits.push(commit.permits);
+            permits.extend([commit.permits, commit.notes]);
             self.carrier.expect(commit.askers);
         }
         batch.compact();
