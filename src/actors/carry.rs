@@ -98,6 +98,7 @@ impl Carrier {
                 self.hub.wake_for(event);
             }
         }
+        self.hub.set_recovered();
         for effect in effects {
             self.carry_out(effect, manager).await;
         }

@@ -103,6 +103,8 @@ pub(crate) struct Hub {
     /// Whoever holds it publishes.
     pub(super) press: Mutex<()>,
     pub(super) guard: SetOnce<ActorRef<Order>>,
+    /// Set when what the first recovery decided is durable and shown.
+    recovered: SetOnce<()>,
     /// Each body that may still be polled holds a receiver.
     pub(super) bodies: watch::Sender<()>,
     /// Of the newest incarnation.
@@ -150,6 +152,7 @@ impl Hub {
             outbox: Mailbox::new(),
             press: Mutex::default(),
             guard: SetOnce::new(),
+            recovered: SetOnce::new(),
             bodies: watch::Sender::new(()),
             askers: RwLock::default(),
             waker: Waker::default(),
@@ -169,6 +172,17 @@ impl Hub {
 
     pub(crate) fn live(&self, id: TaskId) -> Option<Arc<Live>> {
         self.lives.get(&id).map(|live| Arc::clone(&live))
+    }
+
+    /// Waits until what the first recovery decided is durable and shown.
+    #[cfg(feature = "sqlite")]
+    pub(crate) async fn recovered(&self) {
+        self.recovered.wait().await;
+    }
+
+    /// A step is durable and shown: the first one is that of recovery.
+    pub(super) fn set_recovered(&self) {
+        let _is_first = self.recovered.set(()).is_ok();
     }
 
     /// The executors that are registered have changed.

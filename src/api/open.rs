@@ -13,8 +13,7 @@ use std::time::Duration;
 use super::config::{BuildError, Builder};
 use super::core::Core;
 use super::manager::Manager;
-use crate::actors::{self, Shut};
-use crate::kernel::{Control, Input};
+use crate::actors;
 use crate::store::sqlite::{Options, SqliteStore};
 
 /// After how long the store is asked whether it is why recovery takes so long.
@@ -130,26 +129,18 @@ impl Builder {
     }
 }
 
-/// Waits until recovery is durable: the first answer comes after it.
+/// Waits until recovery is durable and shown; what starts after it is not waited for.
 async fn recovered(core: &Arc<Core>) -> Result<(), BuildError> {
     let hub = &core.hub;
-    let first = || {
-        hub.gate.ask(|ticket| Input::Control {
-            ticket,
-            ask: Control::Capacity(None),
-        })
-    };
-    let asked = first();
-    tokio::pin!(asked);
     let why = loop {
-        match tokio::time::timeout(PATIENCE, &mut asked).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(Shut::Restarted | Shut::Sick)) => asked.set(first()),
-            Ok(Err(Shut::Closed | Shut::Dead)) => {
+        tokio::select! {
+            biased;
+            () = hub.recovered() => return Ok(()),
+            () = hub.gate.shut_down() => {
                 let why = hub.ruin().map(|why| why.to_string());
                 break why.unwrap_or_else(|| "the manager failed".to_owned());
             }
-            Err(_) => {
+            () = tokio::time::sleep(PATIENCE) => {
                 if let Some(why) = hub.sickness() {
                     break why.to_string();
                 }
