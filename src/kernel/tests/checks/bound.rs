@@ -1,11 +1,15 @@
-//! P12, P14: a closure, and what is bound to its owner and has started, end with their process.
+//! P12, P14: a closure, and what is bound to its owner and has started, end with their process, as
+//! they had concluded; a stop may still change that.
 
 use std::sync::Arc;
 
 use super::Checks;
 use super::events::newest;
 use super::replies::ensure;
-use crate::kernel::{Conclusion, Disposition, Origin, Outcome, Record, State, Step, TaskId, What};
+use crate::kernel::{
+    Conclusion, Disposition, LateSuccess, Origin, Outcome, Payload, Record, State, Step, TaskId,
+    What,
+};
 
 type Verdict = Result<(), String>;
 
@@ -36,23 +40,37 @@ impl Checks {
         let Some(told) = self.gone.get(&id) else {
             return Ok(());
         };
-        let was_stopped = newest(step, id).is_some_and(|record| record.stop.is_some());
-        let state = outcome.state();
-        let is_right = match told.as_deref() {
-            Some(told) if told == outcome => true,
-            Some(_) | None if was_stopped => {
-                matches!(
-                    state,
-                    State::Cancelled | State::TimedOut | State::Interrupted
-                )
-            }
-            Some(_) => false,
-            None => state == State::Interrupted,
+        let stopped = newest(step, id).filter(|record| record.stop.is_some());
+        let is_right = match (told.as_deref(), stopped) {
+            (Some(told), _) if told == outcome => true,
+            (told, Some(stopped)) => match outcome {
+                Outcome::Completed(value) => may_complete(stopped, told, value),
+                Outcome::Cancelled { .. } | Outcome::TimedOut { .. } | Outcome::Interrupted(_) => {
+                    true
+                }
+                Outcome::Failed(_) => false,
+            },
+            (Some(_), None) => false,
+            (None, None) => outcome.state() == State::Interrupted,
         };
         ensure(is_right, || {
             format!("P12: the body of {id} was gone, it concluded {told:?}, and is {outcome:?}")
         })
     }
+}
+
+/// Whether a task that was cancelled may complete after all: with the value that its body returned
+/// too late, if it wants that.
+fn may_complete(record: &Record, told: Option<&Outcome>, value: &Payload) -> bool {
+    let kept = match told {
+        Some(Outcome::Completed(value)) => Some(value),
+        Some(Outcome::TimedOut { late_result, .. } | Outcome::Cancelled { late_result }) => {
+            late_result.as_ref()
+        }
+        Some(Outcome::Failed(_) | Outcome::Interrupted(_)) | None => None,
+    };
+    let is_cancel = (record.stop.as_ref()).is_some_and(|stop| !stop.cause.is_timeout());
+    is_cancel && record.spec.late_success == LateSuccess::Completed && kept == Some(value)
 }
 
 /// What has never started has lost nothing with the process that accepted it.
