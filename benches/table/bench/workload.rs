@@ -62,6 +62,7 @@ pub(crate) enum Workload {
     /// The same by somebody who has no handles of them, and looks each of them up.
     InboxOf { children: usize, by: By },
     /// Tell events to this many subscribers, until each has had all; the cost is per delivery.
+    /// Where there is a ring, it loses none and has been filled once before the clock starts.
     Events { subscribers: usize },
     /// Read what is known of one of this many tasks by its id.
     Get { tasks: usize },

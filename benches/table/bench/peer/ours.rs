@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use understory::{
-    Builder, Cancel, Context, Failure, FeedItem, Filter, Manager, Page, Scope, ScopeRef, Since,
-    State, TaskHandle, TaskId, What,
+    Builder, Cancel, Context, Failure, FeedItem, Filter, Manager, Page, Scope, ScopeRef, Seq,
+    Since, State, Subscription, TaskHandle, TaskId, What,
 };
 
 use super::{Measuring, Peer, by_callers, idle, scattered, task_name};
@@ -192,45 +192,61 @@ async fn inbox_of(size: usize, children: usize, by: By) -> Sample {
     watch.stop(size)
 }
 
+/// The ring of the feed is as large as all that is told, so that none is lost, and has been filled
+/// once before anybody subscribes: the channel of plain tokio lays its ring out beforehand, too.
 async fn events(size: usize, subscribers: usize) -> Sample {
-    // As large as all that is told, so that none is lost.
-    let manager = builder(1)
-        .feed_events_max(2 * size)
-        .build()
-        .expect("the numbers are valid");
+    // Beside what it emits, a task is accepted, started and settled.
+    let ring = size + 3;
+    let builder = builder(1).feed_events_max(ring);
+    let manager = builder.build().expect("the numbers are valid");
+    emit(&manager, "before", ring).await;
     let complete = Latch::new(subscribers);
     for _ in 0..subscribers {
-        let mut feed = manager.subscribe(Since::Now).await.expect("there is room");
+        let feed = manager.subscribe(Since::Now).await.expect("there is room");
         let complete = complete.clone();
         tokio::spawn(async move {
-            let mut left = size;
-            while left > 0 {
-                match feed.next().await.expect("the manager lives") {
-                    FeedItem::Event(event) => {
-                        left -= usize::from(matches!(event.what, What::Emitted { .. }));
-                    }
-                    FeedItem::Snapshot { .. } => {}
-                    FeedItem::Lagged { missed, .. } => panic!("{missed} events are missing"),
-                    FeedItem::Stopped => panic!("the manager lives"),
-                }
-            }
+            hear(feed, size).await;
             complete.count_down();
         });
     }
     let watch = Watch::start();
+    emit(&manager, "number", size).await;
+    complete.opened().await;
+    watch.stop(size * subscribers)
+}
+
+async fn emit(manager: &Manager, label: &'static str, count: usize) {
     let body = move |context: Context| async move {
-        for number in 0..size {
-            context.emit("number", number).await?;
+        for number in 0..count {
+            context.emit(label, number).await?;
         }
         Ok(())
     };
     let emitting = manager.scope("bench").unnamed().spawn(body).await;
-    emitting
-        .expect("it is accepted")
-        .await
-        .expect("it completes");
-    complete.opened().await;
-    watch.stop(size * subscribers)
+    let emitting = emitting.expect("it is accepted");
+    emitting.await.expect("it completes");
+}
+
+/// Takes so many numbers, with no gap in what it is told, of which the last is the last one sent.
+async fn hear(mut feed: Subscription, count: usize) {
+    let (mut left, mut newest) = (count, None);
+    while left > 0 {
+        match feed.next().await.expect("the manager lives") {
+            FeedItem::Event(event) => {
+                assert!(newest.is_none_or(|newest: Seq| event.seq == newest.next()));
+                newest = Some(event.seq);
+                if let What::Emitted { label, payload } = &event.what
+                    && &**label == "number"
+                {
+                    left -= 1;
+                    assert!(left > 0 || payload.as_json().parse() == Ok(count - 1));
+                }
+            }
+            FeedItem::Snapshot { .. } => {}
+            FeedItem::Lagged { missed, .. } => panic!("{missed} events are missing"),
+            FeedItem::Stopped => panic!("the manager lives"),
+        }
+    }
 }
 
 /// So many tasks that live, in ten scopes.

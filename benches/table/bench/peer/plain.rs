@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc};
 
@@ -118,9 +119,12 @@ pub(super) fn receiver(arrived: &Latch) -> mpsc::UnboundedSender<usize> {
     sender
 }
 
+/// The channel is as large as all that is sent, so that none is lost, and as much was sent once
+/// before, as with the feed that it is compared with.
 async fn events(size: usize, subscribers: usize) -> Sample {
-    // As large as all that is sent, so that none is lost.
-    let (sender, _) = broadcast::channel::<std::sync::Arc<usize>>(size);
+    let (sender, before) = broadcast::channel::<Arc<usize>>(size);
+    tell(&sender, size);
+    drop(before);
     let complete = Latch::new(subscribers);
     for _ in 0..subscribers {
         let (mut feed, complete) = (sender.subscribe(), complete.clone());
@@ -132,11 +136,13 @@ async fn events(size: usize, subscribers: usize) -> Sample {
         });
     }
     let watch = Watch::start();
-    for number in 0..size {
-        sender
-            .send(std::sync::Arc::new(number))
-            .expect("somebody listens");
-    }
+    tell(&sender, size);
     complete.opened().await;
     watch.stop(size * subscribers)
+}
+
+fn tell(sender: &broadcast::Sender<Arc<usize>>, count: usize) {
+    for number in 0..count {
+        sender.send(Arc::new(number)).expect("somebody listens");
+    }
 }
