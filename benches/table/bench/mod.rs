@@ -57,6 +57,8 @@ pub(crate) fn peers() -> Vec<&'static dyn Peer> {
         &peer::InJoinSet,
         &peer::Host,
         &peer::BareRactor,
+        #[cfg(feature = "sqlite")]
+        &peer::ByHand,
         &peer::Ours,
         &peer::Disk,
     ]

@@ -57,7 +57,9 @@ pub(crate) fn measure_all(
                 rows[place].samples.push(sample);
             }
         }
-        results.push((workload, rows));
+        if !rows.is_empty() {
+            results.push((workload, rows));
+        }
     }
     Ok(results)
 }

@@ -68,6 +68,9 @@ pub(crate) enum Workload {
     Get { tasks: usize },
     /// Read the tasks of one scope in one state, 50 at a time, of this many.
     Page { tasks: usize },
+    /// Spawn a task once its record is durable, and learn that it has ended once that is, by this
+    /// many callers at once. The file waits for the disk at each commit.
+    Durable { callers: usize },
     /// Write 4 KiB and make it durable. What a commit costs here, whoever asks for it.
     Fsync,
 }
@@ -79,7 +82,7 @@ pub(crate) const IN_FLIGHT: usize = 10_000;
 pub(crate) const FEW: usize = 100;
 
 impl Workload {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Complete,
         Self::CompleteTwice,
         Self::Live,
@@ -108,6 +111,9 @@ impl Workload {
         Self::Get { tasks: 1_000 },
         Self::Get { tasks: 100_000 },
         Self::Page { tasks: 100_000 },
+        Self::Durable { callers: 1 },
+        Self::Durable { callers: 16 },
+        Self::Durable { callers: 256 },
         Self::Fsync,
     ];
 
@@ -136,6 +142,7 @@ impl Workload {
             Self::Events { subscribers } => format!("events-{subscribers}"),
             Self::Get { tasks } => format!("get-{tasks}"),
             Self::Page { tasks } => format!("page-{tasks}"),
+            Self::Durable { callers } => format!("durable-{callers}"),
             Self::Fsync => "fsync".into(),
         }
     }
@@ -159,6 +166,7 @@ impl Workload {
             Self::Events { .. } => "event delivered to one subscriber",
             Self::Get { .. } => "task read by its id",
             Self::Page { .. } => "page of 50 tasks read, by scope and state",
+            Self::Durable { .. } => "task spawned and completed, both durable",
             Self::Fsync => "4 KiB written and synced",
         }
     }
@@ -177,6 +185,7 @@ impl Workload {
             Self::Get { .. } => 2_000_000,
             Self::Idle { .. } => 10,
             Self::Page { .. } => 2_000,
+            Self::Durable { callers } => 25_600.min(1_000 * callers),
             Self::Fsync => 100,
         }
     }
@@ -198,6 +207,7 @@ impl Workload {
             | Self::Events { .. }
             | Self::Get { .. }
             | Self::Page { .. }
+            | Self::Durable { .. }
             | Self::Fsync => false,
         }
     }

@@ -36,6 +36,7 @@ impl Peer for BareRactor {
             | Workload::InboxOf { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }
+            | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })
     }

@@ -1,6 +1,8 @@
 //! The disk under all durability: what one sync of it costs on this machine.
 
 use std::io::{Seek, SeekFrom, Write};
+#[cfg(feature = "sqlite")]
+use std::path::{Path, PathBuf};
 
 use super::{Measuring, Peer};
 use crate::bench::sample::{Sample, Watch};
@@ -35,4 +37,22 @@ fn sync_blocks(size: usize) -> std::io::Result<Sample> {
     let sample = watch.stop(size);
     std::fs::remove_file(path)?;
     Ok(sample)
+}
+
+/// A folder beside the program, for the files of one measurement.
+#[cfg(feature = "sqlite")]
+pub(super) fn folder() -> PathBuf {
+    let program = std::env::current_exe().expect("the system knows the program");
+    let folder = program.with_extension("durable");
+    clear(&folder);
+    std::fs::create_dir(&folder).expect("the folder of the program can be written");
+    folder
+}
+
+/// Removes it, also where an earlier measurement was stopped half way.
+#[cfg(feature = "sqlite")]
+pub(super) fn clear(folder: &Path) {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).expect("it is a folder of ours");
+    }
 }

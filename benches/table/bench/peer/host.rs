@@ -49,6 +49,7 @@ impl Peer for Host {
             | Workload::Inbox { .. }
             | Workload::Events { .. }
             | Workload::Page { .. }
+            | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })
     }

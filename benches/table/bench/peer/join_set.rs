@@ -33,6 +33,7 @@ impl Peer for InJoinSet {
             | Workload::Events { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }
+            | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })
     }

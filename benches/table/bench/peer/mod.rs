@@ -4,6 +4,8 @@
 //! `None`, and gets no row.
 
 mod bare_ractor;
+#[cfg(feature = "sqlite")]
+mod by_hand;
 mod disk;
 mod host;
 mod join_set;
@@ -18,6 +20,8 @@ use super::sample::{Sample, Watch};
 use super::workload::Workload;
 
 pub(crate) use bare_ractor::BareRactor;
+#[cfg(feature = "sqlite")]
+pub(crate) use by_hand::ByHand;
 pub(crate) use disk::Disk;
 pub(crate) use host::Host;
 pub(crate) use join_set::InJoinSet;

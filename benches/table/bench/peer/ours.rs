@@ -37,6 +37,10 @@ impl Peer for Ours {
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
             Workload::Page { tasks } => Box::pin(page(size, tasks)),
+            #[cfg(feature = "sqlite")]
+            Workload::Durable { callers } => Box::pin(durable(size, callers)),
+            #[cfg(not(feature = "sqlite"))]
+            Workload::Durable { .. } => return None,
             Workload::Fsync => return None,
         })
     }
@@ -79,6 +83,26 @@ async fn call(scope: ScopeRef, size: usize, most: usize) -> usize {
         sum += handle.await.expect("it completes");
     }
     sum
+}
+
+/// A task of each caller at a time, in a file that waits for the disk at each commit.
+#[cfg(feature = "sqlite")]
+async fn durable(size: usize, callers: usize) -> Sample {
+    let folder = super::disk::folder();
+    let opened = builder(size).open(folder.join("tasks.db")).await;
+    let manager = opened.expect("the file can be made");
+    let scope = |caller| manager.scope(&format!("bench-{caller}"));
+    let sample = by_callers(size, callers, |caller| {
+        let scope = scope(caller);
+        move |size| call(scope, size, 1)
+    })
+    .await;
+    let all = manager.list(&Filter::all().state(State::Completed), &Page::first(1));
+    assert_eq!(all.total, sample.operations);
+    let shut = manager.shutdown(Duration::from_secs(10)).await;
+    shut.expect("nothing is left");
+    super::disk::clear(&folder);
+    sample
 }
 
 /// The ring of the feed is filled before, as it is after the first minutes of any program.

@@ -32,6 +32,7 @@ impl Peer for Plain {
             | Workload::InboxOf { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }
+            | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })
     }
