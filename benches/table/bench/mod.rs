@@ -32,10 +32,12 @@ pub(crate) use self::{
 
 const USAGE: &str = "\
 usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--tasks N] [--growth]
+             [--peer TEXT]
 
   --json FILE       write one object per workload and peer
   --repetitions N   measurements per workload and peer (default 5)
   --only TEXT       only workloads whose name contains TEXT
+  --peer TEXT       only peers whose name contains TEXT
   --divide N        only 1/N of each workload, for a quick look
   --tasks N         so many tasks where the workload is about tasks
   --growth          how the cost grows from 1,000 tasks to the size of the workload";
@@ -45,6 +47,7 @@ pub(crate) struct Options {
     json: Option<PathBuf>,
     repetitions: usize,
     only: String,
+    peer: String,
     divide: usize,
     tasks: Option<usize>,
     growth: bool,
@@ -88,6 +91,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
         json: None,
         repetitions: 5,
         only: String::new(),
+        peer: String::new(),
         divide: 1,
         tasks: None,
         growth: false,
@@ -104,6 +108,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
             "--json" => options.json = Some(value()?.into()),
             "--repetitions" => options.repetitions = count(value()?)?,
             "--only" => options.only.clone_from(value()?),
+            "--peer" => options.peer.clone_from(value()?),
             "--growth" => options.growth = true,
             "--divide" => options.divide = count(value()?)?,
             "--tasks" => options.tasks = Some(count(value()?)?),

@@ -45,7 +45,7 @@ pub(crate) fn publish(options: &Options, results: &[(Workload, Vec<Row>)]) -> Re
         .iter()
         .flat_map(|(workload, rows)| {
             rows.iter()
-                .map(|row| object(*workload, row, baseline(rows)))
+                .map(|row| object(*workload, row, baseline(rows, row)))
         })
         .collect();
     let text = serde_json::to_string_pretty(&objects).map_err(|error| error.to_string())?;
@@ -60,7 +60,7 @@ fn table(workload: Workload, rows: &[Row]) -> String {
     text += "| --- | ---: | ---: | ---: |";
     text += if memory { " ---: |\n" } else { "\n" };
     for row in rows {
-        let cell = |what| figure(row, baseline(rows), what);
+        let cell = |what| figure(row, baseline(rows, row), what);
         let _ = write!(text, "| {} | {} |", row.peer, row.size);
         let _ = write!(text, " {} | {} |", cell(wall_ns), cell(cpu_ns));
         if memory {
@@ -72,7 +72,7 @@ fn table(workload: Workload, rows: &[Row]) -> String {
 }
 
 /// A line per workload and peer: the cost of one operation at each size, and with which power of
-/// the size the whole grows.
+/// the size the whole grows: for what is read, that of one read for each task.
 fn growth(results: &[(Workload, Vec<Row>)]) -> String {
     let mut text =
         String::from("| workload | peer | CPU ns, by n | exponent |\n| --- | --- | --- | ---: |\n");
@@ -84,21 +84,25 @@ fn growth(results: &[(Workload, Vec<Row>)]) -> String {
             let each = |row: &&Row| median(row.samples.iter().map(cpu_ns));
             let cells: Vec<String> = rows
                 .iter()
-                .map(|row| format!("{}: {:.0}", row.size, each(row)))
+                .map(|row| format!("{}: {:.0}", row.tasks(), each(row)))
                 .collect();
-            let points = rows.iter().map(|row| (row.size, each(row)));
-            let exponent = exponent(points.collect());
-            let name = workload.name();
+            let points = rows.iter().map(|row| (row.tasks(), each(row)));
+            let exponent = exponent(points.collect())
+                .map_or_else(|| String::from("–"), |slope| format!("{slope:.3}"));
+            let name = workload.family();
             let cells = cells.join(", ");
-            let _ = writeln!(text, "| {name} | {peer} | {cells} | {exponent:.3} |");
+            let _ = writeln!(text, "| {name} | {peer} | {cells} | {exponent} |");
         }
     }
     text
 }
 
-/// The slope of the total cost over the size, both as logarithms: least squares.
+/// The slope of the total cost over the size, both as logarithms: least squares. One size has none.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
-fn exponent(points: Vec<(usize, f64)>) -> f64 {
+fn exponent(points: Vec<(usize, f64)>) -> Option<f64> {
+    if points.len() < 2 {
+        return None;
+    }
     let points: Vec<(f64, f64)> = points
         .into_iter()
         .map(|(size, each)| ((size as f64).ln(), (each * size as f64).ln()))
@@ -108,13 +112,16 @@ fn exponent(points: Vec<(usize, f64)>) -> f64 {
     let mean_y = points.iter().map(|point| point.1).sum::<f64>() / count;
     let slope = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y));
     let width = points.iter().map(|(x, _)| (x - mean_x).powi(2));
-    slope.sum::<f64>() / width.sum::<f64>()
+    Some(slope.sum::<f64>() / width.sum::<f64>())
 }
 
-/// The row that others are compared with: of tokio, or the first where it has none.
-fn baseline(rows: &[Row]) -> Option<&Row> {
+/// The row that another is compared with: of tokio, or of the first where it has none; where there
+/// are several, the one with as many tasks.
+fn baseline<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
     let tokio = rows.iter().find(|row| row.peer == BASELINE);
-    tokio.or(rows.first())
+    let any = tokio.or(rows.first())?;
+    let same = |it: &&Row| it.peer == any.peer && it.tasks() == row.tasks();
+    Some(rows.iter().find(same).unwrap_or(any))
 }
 
 fn figure(row: &Row, baseline: Option<&Row>, what: fn(&Sample) -> f64) -> String {
@@ -127,7 +134,7 @@ fn figure(row: &Row, baseline: Option<&Row>, what: fn(&Sample) -> f64) -> String
 
 fn object(workload: Workload, row: &Row, baseline: Option<&Row>) -> serde_json::Value {
     json!({
-        "workload": workload.name(),
+        "workload": row.workload(workload).name(),
         "peer": row.peer,
         "n": row.size,
         "repetitions": row.samples.len(),

@@ -18,33 +18,38 @@ const WORKER_THREADS: usize = 2;
 pub(crate) struct Row {
     pub(crate) peer: &'static str,
     pub(crate) size: usize,
+    /// It is read among so many tasks.
+    pub(crate) among: Option<usize>,
     pub(crate) samples: Vec<Sample>,
+}
+
+impl Row {
+    /// What was measured of it.
+    pub(crate) fn workload(&self, workload: Workload) -> Workload {
+        self.among.map_or(workload, |tasks| workload.among(tasks))
+    }
+
+    /// By which number the workload grows.
+    pub(crate) fn tasks(&self) -> usize {
+        self.among.unwrap_or(self.size)
+    }
 }
 
 pub(crate) fn measure_all(
     options: &Options,
     peers: &[&'static dyn Peer],
 ) -> Result<Vec<(Workload, Vec<Row>)>, String> {
-    let all = if options.growth {
-        Workload::GROWING.to_vec()
-    } else {
-        Workload::ALL.to_vec()
-    };
-    let chosen = all
-        .into_iter()
-        .filter(|it| it.name().contains(&options.only));
     let mut results = Vec::new();
-    for workload in chosen {
+    for workload in chosen(options) {
         let mut rows: Vec<Row> = peers
             .iter()
+            .filter(|peer| peer.name().contains(&options.peer))
             .filter(|peer| peer.measure(workload, 1).is_some())
-            .flat_map(|peer| sizes(options, workload, *peer).map(|size| (peer.name(), size)))
-            .map(|(peer, size)| Row {
-                peer,
-                size,
-                samples: Vec::new(),
-            })
+            .flat_map(|peer| rows(options, workload, *peer))
             .collect();
+        if rows.is_empty() {
+            continue;
+        }
         for repetition in 0..options.repetitions {
             report::progress(&workload.name(), repetition, options.repetitions);
             // Whoever comes second finds a warmer machine, so each is second every other time.
@@ -53,38 +58,66 @@ pub(crate) fn measure_all(
                 order.reverse();
             }
             for place in order {
-                let sample = in_child(workload, rows[place].peer, rows[place].size)?;
+                let sample = in_child(workload, &rows[place])?;
                 rows[place].samples.push(sample);
             }
         }
-        if !rows.is_empty() {
-            results.push((workload, rows));
-        }
+        results.push((workload, rows));
     }
     Ok(results)
 }
 
-/// The sizes to measure for a peer with this one: that, or powers of ten up to it.
-fn sizes(
-    options: &Options,
-    workload: Workload,
-    peer: &dyn Peer,
-) -> impl Iterator<Item = usize> + use<> {
+/// What is measured, once each; the command line may say among how many tasks something is read.
+fn chosen(options: &Options) -> Vec<Workload> {
+    let all = if options.growth {
+        &Workload::GROWING[..]
+    } else {
+        &Workload::ALL[..]
+    };
+    let mut chosen: Vec<Workload> = Vec::new();
+    for workload in all {
+        let workload = options
+            .tasks
+            .map_or(*workload, |tasks| workload.among(tasks));
+        if workload.name().contains(&options.only) && !chosen.contains(&workload) {
+            chosen.push(workload);
+        }
+    }
+    chosen
+}
+
+/// What is measured of a peer: the size of the workload, or powers of ten up to it.
+fn rows(options: &Options, workload: Workload, peer: &dyn Peer) -> Vec<Row> {
     let own = peer.size(workload);
     // A peer that takes less than others do not is left with that.
     let wanted = options
         .tasks
         .filter(|_| workload.is_about_tasks() && own == workload.size());
-    let most = (wanted.unwrap_or(own) / options.divide).max(1);
-    let is_growth = options.growth;
+    let divided = |size: usize| (size / options.divide).max(1);
+    let size = divided(wanted.unwrap_or(own));
+    let row = |size, among| Row {
+        peer: peer.name(),
+        size,
+        among,
+        samples: Vec::new(),
+    };
     let powers = (3..7).map(|power| 10_usize.pow(power));
-    let powers = powers.filter(move |size| is_growth && *size <= most);
-    let one = (!is_growth).then_some(most);
-    powers.chain(one)
+    match workload.readable() {
+        among if !options.growth => vec![row(size, among)],
+        Some(most) => {
+            let powers = powers.filter(|tasks| *tasks <= divided(most));
+            powers.map(|tasks| row(size, Some(tasks))).collect()
+        }
+        None => powers
+            .filter(|tasks| *tasks <= size)
+            .map(|tasks| row(tasks, None))
+            .collect(),
+    }
 }
 
-fn in_child(workload: Workload, peer: &str, size: usize) -> Result<Sample, String> {
-    let name = workload.name();
+fn in_child(workload: Workload, row: &Row) -> Result<Sample, String> {
+    let (peer, size) = (row.peer, row.size);
+    let name = row.workload(workload).name();
     let failed = |why: String| format!("{name} of {peer} with {size}: {why}");
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let output = Command::new(program)

@@ -117,8 +117,14 @@ impl Workload {
         Self::Fsync,
     ];
 
-    /// What grows with the number of tasks, and might grow faster.
-    pub(crate) const GROWING: [Self; 3] = [Self::Complete, Self::Live, Self::Cancel(Shape::TenAry)];
+    /// What grows with the number of tasks, and might grow faster; and what ought not to grow.
+    pub(crate) const GROWING: [Self; 5] = [
+        Self::Complete,
+        Self::Live,
+        Self::Cancel(Shape::TenAry),
+        Self::Get { tasks: 100_000 },
+        Self::Page { tasks: 100_000 },
+    ];
 
     pub(crate) fn name(self) -> String {
         match self {
@@ -147,10 +153,60 @@ impl Workload {
         }
     }
 
+    /// Its name without the number by which it grows.
+    pub(crate) fn family(self) -> String {
+        let mut name = self.name();
+        if let Some(tasks) = self.readable() {
+            name.truncate(name.len() - format!("-{tasks}").len());
+        }
+        name
+    }
+
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|workload| workload.name() == name)
+        let is_it = |workload: &Self| workload.name() == name;
+        let known = Self::ALL.into_iter().find(is_it);
+        known.or_else(|| {
+            let tasks = name.rsplit_once('-')?.1.parse().ok()?;
+            let others = Self::GROWING.into_iter();
+            others.map(|workload| workload.among(tasks)).find(is_it)
+        })
+    }
+
+    /// Among how many tasks something is read, where that is what it is about.
+    pub(crate) fn readable(self) -> Option<usize> {
+        match self {
+            Self::Get { tasks } | Self::Page { tasks } => Some(tasks),
+            Self::Complete
+            | Self::CompleteTwice
+            | Self::Live
+            | Self::Kept
+            | Self::Idle { .. }
+            | Self::Cancel(_)
+            | Self::Inbox { .. }
+            | Self::InboxOf { .. }
+            | Self::Events { .. }
+            | Self::Durable { .. }
+            | Self::Fsync => None,
+        }
+    }
+
+    /// The same read among so many tasks; anything else is what it was.
+    pub(crate) fn among(self, tasks: usize) -> Self {
+        match self {
+            Self::Get { .. } => Self::Get { tasks },
+            Self::Page { .. } => Self::Page { tasks },
+            Self::Complete
+            | Self::CompleteTwice
+            | Self::Live
+            | Self::Kept
+            | Self::Idle { .. }
+            | Self::Cancel(_)
+            | Self::Inbox { .. }
+            | Self::InboxOf { .. }
+            | Self::Events { .. }
+            | Self::Durable { .. }
+            | Self::Fsync => self,
+        }
     }
 
     /// What one operation is, for the heading of its table.
