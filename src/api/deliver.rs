@@ -9,6 +9,7 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -48,22 +49,45 @@ pub(super) fn mail(message: impl Serialize, mode: SendMode) -> Result<Mail, Send
 
 /// What is left to do for a message that could not simply be placed, or why it was refused. What
 /// is rare has its room on the heap: most futures of sends are small.
-pub(super) type Rest = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send>>;
+type Rest = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send>>;
 
-pub(super) fn failed(error: SendError) -> Rest {
-    Box::pin(ready(Err(error)))
+/// A message that is being sent: its receipt, which is ready at the first look, or the rest.
+pub(super) struct Sending(Result<Option<Receipt>, Rest>);
+
+impl Sending {
+    const fn placed(receipt: Receipt) -> Self {
+        Self(Ok(Some(receipt)))
+    }
+
+    fn rest(rest: impl Future<Output = Result<Receipt, SendError>> + Send + 'static) -> Self {
+        Self(Err(Box::pin(rest)))
+    }
+
+    pub(super) fn failed(error: SendError) -> Self {
+        Self::rest(ready(Err(error)))
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Receipt, SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Ok(receipt) => {
+                let receipt = receipt.take().expect("it is not polled after its end");
+                Poll::Ready(Ok(receipt))
+            }
+            Err(rest) => rest.as_mut().poll(cx),
+        }
+    }
 }
 
 /// Places a message in the inbox of the task at this address; `scope` guards it, if given.
-pub(super) fn deliver(
-    core: &Arc<Core>,
-    scope: Option<&Scope>,
-    to: Address,
-    mail: Mail,
-) -> Result<Receipt, Rest> {
+pub(super) fn deliver(core: &Arc<Core>, scope: Option<&Scope>, to: Address, mail: Mail) -> Sending {
     match receiver(core, scope, to, mail) {
         Ok((live, mail)) => place(core, &live, mail),
-        Err(error) => Err(failed(error)),
+        Err(error) => Sending::failed(error),
     }
 }
 
@@ -127,7 +151,7 @@ fn fits(message: &Value) -> bool {
 }
 
 /// Places a message in the inbox of a live task, and does what its mode says beside.
-pub(super) fn place(core: &Arc<Core>, live: &Arc<Live>, mail: Mail) -> Result<Receipt, Rest> {
+pub(super) fn place(core: &Arc<Core>, live: &Arc<Live>, mail: Mail) -> Sending {
     let Mail {
         from,
         message,
@@ -135,12 +159,13 @@ pub(super) fn place(core: &Arc<Core>, live: &Arc<Live>, mail: Mail) -> Result<Re
     } = mail;
     let task = live.id;
     if !fits(&message) {
-        return Err(failed(SendError::TooLarge {
-            bytes_max: PAYLOAD_BYTES_MAX,
-            message,
-        }));
+        let bytes_max = PAYLOAD_BYTES_MAX;
+        return Sending::failed(SendError::TooLarge { bytes_max, message });
     }
-    let message = checked(core, live, message).map_err(failed)?;
+    let message = match checked(core, live, message) {
+        Ok(message) => message,
+        Err(error) => return Sending::failed(error),
+    };
     let parcel = Parcel {
         id: MessageId::new(Clock::next_id()),
         from,
@@ -149,21 +174,19 @@ pub(super) fn place(core: &Arc<Core>, live: &Arc<Live>, mail: Mail) -> Result<Re
         is_durable: false,
     };
     match live.inbox.push(parcel) {
-        Ok(accepted) if mode == SendMode::Queue => Ok(told(core, live, accepted)),
+        Ok(accepted) if mode == SendMode::Queue => Sending::placed(told(core, live, accepted)),
         Ok(accepted) => {
             let receipt = told(core, live, accepted);
             let core = Arc::clone(core);
-            Err(Box::pin(async move {
-                Ok(follow(&core, task, mode, receipt).await)
-            }))
+            Sending::rest(async move { Ok(follow(&core, task, mode, receipt).await) })
         }
         Err(rejected) => {
             let (core, live) = (Arc::clone(core), Arc::clone(live));
-            Err(Box::pin(async move {
+            Sending::rest(async move {
                 let accepted = put(&core, &live, *rejected).await?;
                 let receipt = told(&core, &live, accepted);
                 Ok(follow(&core, task, mode, receipt).await)
-            }))
+            })
         }
     }
 }

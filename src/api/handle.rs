@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::cancel::Cancel;
 use super::core::Core;
-use super::deliver::{self, Mail, Rest};
+use super::deliver::{self, Mail, Sending};
 use super::send::{Address, SendError, SendMode};
 use super::wait::{self, WaitError};
 use crate::engine::Live;
@@ -99,10 +99,7 @@ impl TaskRef {
     /// makes it wait, and then nothing was placed.
     pub async fn send(&self, message: impl Serialize) -> Result<Receipt, SendError> {
         let mail = deliver::mail(message, SendMode::Queue)?;
-        match self.deliver(mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        self.deliver(mail).await
     }
 
     /// As [`TaskRef::send`], and does what `mode` says beside. See
@@ -119,13 +116,10 @@ impl TaskRef {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = deliver::mail(message, mode)?;
-        match self.deliver(mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        self.deliver(mail).await
     }
 
-    fn deliver(&self, mail: Mail) -> Result<Receipt, Rest> {
+    fn deliver(&self, mail: Mail) -> Sending {
         match &self.live {
             Some(live) => deliver::place(&self.core, live, mail),
             None => deliver::deliver(&self.core, None, Address::Id(self.id), mail),

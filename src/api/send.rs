@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::checks::Mismatch;
 use super::context::Context;
-use super::deliver::{Mail, Rest, deliver, failed, mail};
+use super::deliver::{Mail, Sending, deliver, mail};
 use super::manager::Manager;
 use super::scope::ScopeRef;
 use crate::inbox::{MessageId, Receipt, Sender};
@@ -149,10 +149,7 @@ impl Manager {
     /// As [`TaskRef::send`](super::TaskRef::send).
     pub async fn send(&self, to: TaskId, message: impl Serialize) -> Result<Receipt, SendError> {
         let mail = mail(message, SendMode::Queue)?;
-        match deliver(&self.core, None, Address::Id(to), mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        deliver(&self.core, None, Address::Id(to), mail).await
     }
 }
 
@@ -192,10 +189,7 @@ impl ScopeRef {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = mail(message, SendMode::Queue)?;
-        match self.deliver(to.into(), mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        self.deliver(to.into(), mail).await
     }
 
     /// As [`ScopeRef::send`], and does what `mode` says beside.
@@ -212,18 +206,15 @@ impl ScopeRef {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = mail(message, mode)?;
-        match self.deliver(to.into(), mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        self.deliver(to.into(), mail).await
     }
 
-    fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, Rest> {
+    fn deliver(&self, to: Address, mail: Mail) -> Sending {
         match &self.scope {
             Ok(scope) => deliver(&self.core, Some(scope), to, mail),
             Err(mistake) => {
                 let (address, message) = (mistake.to_string(), mail.message);
-                Err(failed(SendError::NoSuchTask { address, message }))
+                Sending::failed(SendError::NoSuchTask { address, message })
             }
         }
     }
@@ -261,10 +252,7 @@ impl Context {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = mail(message, SendMode::Queue)?;
-        match self.deliver(to.into(), mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        self.deliver(to.into(), mail).await
     }
 
     /// As [`Context::send`], and does what `mode` says beside.
@@ -281,19 +269,18 @@ impl Context {
         message: impl Serialize,
     ) -> Result<Receipt, SendError> {
         let mail = mail(message, mode)?;
-        match self.deliver(to.into(), mail) {
-            Ok(receipt) => Ok(receipt),
-            Err(rest) => rest.await,
-        }
+        self.deliver(to.into(), mail).await
     }
 
-    fn deliver(&self, to: Address, mail: Mail) -> Result<Receipt, Rest> {
+    fn deliver(&self, to: Address, mail: Mail) -> Sending {
         let mail = Mail {
             from: Sender::Task(self.id()),
             ..mail
         };
-        let (to, mail) = self.addressed(to, mail).map_err(failed)?;
-        deliver(&self.core, Some(&self.scope()), to, mail)
+        match self.addressed(to, mail) {
+            Ok((to, mail)) => deliver(&self.core, Some(&self.scope()), to, mail),
+            Err(error) => Sending::failed(error),
+        }
     }
 
     /// What an address of this body means: an id or a path.

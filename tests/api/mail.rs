@@ -283,3 +283,17 @@ async fn parent_root_and_own_children_are_addresses() {
         json!(["to the root", [true, "to the parent", "to the child"]])
     );
 }
+
+#[tokio::test]
+async fn futures_of_sends_are_small() {
+    let manager = Manager::in_memory();
+    let task = reader(&manager, Overflow::Reject).await;
+    let scope = manager.scope("s");
+    let sizes = [
+        size_of_val(&task.send(1)),
+        size_of_val(&manager.send(task.id(), 1)),
+        size_of_val(&scope.send(task.id(), 1)),
+        size_of_val(&task.send_as(SendMode::Trigger, 1)),
+    ];
+    assert!(sizes.iter().all(|size| *size <= 96), "{sizes:?}");
+}
