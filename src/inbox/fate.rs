@@ -119,6 +119,10 @@ impl Fates {
             while older.front().is_some_and(|page| page.number < wanted) {
                 older.pop_front();
             }
+            if older.is_empty() {
+                // It lies elsewhere, and every reader would look there.
+                self.older = None;
+            }
         }
         let older = self.older.as_ref().and_then(|older| older.front());
         let page = older.or(self.newest.as_ref());

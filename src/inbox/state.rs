@@ -133,6 +133,10 @@ impl Held {
     #[inline]
     fn pop(&mut self) -> Option<Taken> {
         let queued = self.queue.pop_front()?;
+        if self.queue.is_empty() {
+            // The next one goes where the first one was: that memory is in the cache.
+            self.queue.clear();
+        }
         let told = if queued.is_durable {
             self.durable -= 1;
             None

@@ -40,6 +40,20 @@ fn each_receipt_tells_the_fate_of_its_own_message() {
 }
 
 #[test]
+fn receipts_of_several_bursts_tell_each_of_their_own() {
+    // Each burst has several pages, and all of them are done with before the next one.
+    let inbox = inbox(500);
+    for burst in 0..3 {
+        let receipts = push_all(&inbox, 0..150);
+        assert_eq!(receipts[0].number, burst * 150 + 1);
+        assert_eq!(inbox.drain().len(), 150);
+        for receipt in receipts {
+            assert_eq!(told(receipt), Some(Delivery::Read));
+        }
+    }
+}
+
+#[test]
 fn receipts_of_dropped_and_of_read_messages_differ() {
     let inbox = Inbox::new(2, Overflow::DropOldest);
     let mut receipts = Vec::new();
