@@ -77,7 +77,7 @@ pub mod store;
 
 #[cfg(feature = "testing")]
 pub use actors::Part;
-pub use actors::WakeCause;
+pub use actors::{BodyHost, WakeCause};
 pub use api::FilterError;
 pub use api::{
     Address, Again, BoxFuture, BuildError, Builder, Cancel, CancelError, CancelOnDrop, Context,

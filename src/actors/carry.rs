@@ -7,12 +7,11 @@
 
 use std::sync::Arc;
 
-use ractor::ActorCell;
-
 use super::askers::Askers;
 use super::hooks::Settlements;
 use super::hub::Hub;
 use super::task;
+use super::team::Team;
 use super::writer::Asker;
 use crate::engine::{self, Attempt, Live, Wish, Work};
 use crate::inbox::Parcel;
@@ -24,6 +23,7 @@ use crate::store::Batch;
 
 pub(super) struct Carrier {
     hub: Arc<Hub>,
+    team: Arc<Team>,
     askers: Arc<Askers>,
     settlements: Settlements,
 }
@@ -38,10 +38,11 @@ struct Run {
 }
 
 impl Carrier {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, team: Arc<Team>) -> Self {
         let askers = hub.new_askers();
         Self {
             hub,
+            team,
             askers,
             settlements: Settlements::default(),
         }
@@ -52,9 +53,8 @@ impl Carrier {
         self.askers.expect(askers);
     }
 
-    /// Shows and tells a durable batch, then carries out its effects; task actors are linked to
-    /// `manager`.
-    pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>, manager: &ActorCell) {
+    /// Shows and tells a durable batch, then carries out its effects.
+    pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>) {
         let mut observed = Vec::new();
         for effect in &effects {
             if let Effect::Answer {
@@ -100,7 +100,7 @@ impl Carrier {
         }
         self.hub.set_recovered();
         for effect in effects {
-            self.carry_out(effect, manager).await;
+            self.carry_out(effect).await;
         }
     }
 
@@ -121,7 +121,7 @@ impl Carrier {
         outputs.forget(&batch.removed);
     }
 
-    async fn carry_out(&mut self, effect: Effect, manager: &ActorCell) {
+    async fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Answer { ticket, reply } => self.answer(ticket, reply),
             Effect::Start {
@@ -139,7 +139,7 @@ impl Carrier {
                     resume,
                     messages,
                 };
-                self.start(id, run, manager).await;
+                self.start(id, run).await;
             }
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
@@ -190,7 +190,7 @@ impl Carrier {
         }
     }
 
-    async fn start(&self, id: TaskId, run: Run, manager: &ActorCell) {
+    async fn start(&self, id: TaskId, run: Run) {
         let Run {
             epoch,
             number,
@@ -233,7 +233,8 @@ impl Carrier {
             suspension,
             wish: Wish::default(),
         };
-        task::start(&self.hub, manager, Arc::new(attempt)).await;
+        let errand = task::errand(&self.hub, Arc::new(attempt));
+        self.team.run(errand).await;
     }
 
     /// Whether the body of a task is elsewhere, so that nothing has to be started.

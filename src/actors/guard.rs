@@ -23,6 +23,7 @@ use super::hub::Hub;
 use super::manager::{Beginning, ManagerActor};
 use super::publisher::PublisherActor;
 use super::recovery;
+use super::team::Team;
 use super::tenure::Watching;
 use super::writer::{Pen, WriterActor};
 use crate::engine::HookSet;
@@ -51,6 +52,8 @@ struct Watchman {
     crew: Vec<ActorCell>,
     /// What the crew writes with.
     pen: Option<Arc<Mutex<Pen>>>,
+    /// Those who run bodies for it.
+    team: Option<Arc<Team>>,
     failures: VecDeque<Timestamp>,
     is_stopping: bool,
     /// Looks after the lease of the store.
@@ -97,6 +100,7 @@ impl Actor for GuardActor {
             hub,
             crew,
             pen: None,
+            team: None,
             failures,
             is_stopping: false,
             tenancy: None,
@@ -157,6 +161,7 @@ impl Drop for Watchman {
             self.hub.gate.close(Shut::Dead);
             self.hub.feed.close();
         }
+        self.end_team();
         self.hub.hooks.clear();
         self.hub.observers.give_up();
         // Work holds on to the hub, so what is left of it would keep both for ever. It is taken out
@@ -229,6 +234,7 @@ impl Watchman {
                 tracing::warn!("an actor does not yield; it is left behind, fenced");
             }
         }
+        self.end_team();
         // A manager that was left behind may write no more.
         if let Some(pen) = self.pen.take()
             && let Ok(mut pen) = timeout(GOODBYE_MAX, pen.lock()).await
@@ -241,6 +247,13 @@ impl Watchman {
         // And so do those who ask meanwhile.
         drop(self.hub.commits.empty());
         drop(self.hub.outbox.empty());
+    }
+
+    /// The manager has gone: its bodies go, too.
+    fn end_team(&mut self) {
+        if let Some(team) = self.team.take() {
+            team.end();
+        }
     }
 
     /// Waits until no body is left: the next attempt of a task, and whoever waits for the end, must
@@ -284,20 +297,21 @@ impl Watchman {
         hub.sabotage.strike(super::sabotage::Part::Guard);
         let recovered = recovery::recover(hub, loaded).await;
         let (supervisor, step) = recovered.map_err(|why| SpawnErr::StartupFailed(why.into()))?;
-        let pen = Arc::new(Mutex::new(Pen::new(Arc::clone(hub))));
+        let team = Arc::new(Team::new(hub.queues.body_host));
+        let pen = Arc::new(Mutex::new(Pen::new(Arc::clone(hub), Arc::clone(&team))));
         self.pen = Some(Arc::clone(&pen));
+        self.team = Some(Arc::clone(&team));
         let beginning = Beginning {
             hub: Arc::clone(hub),
             pen: Arc::clone(&pen),
+            team,
             supervisor,
             step,
         };
         let me = myself.get_cell();
         let (manager, _) = Actor::spawn_linked(None, ManagerActor, beginning, me.clone()).await?;
-        let manager = manager.get_cell();
-        self.crew.push(manager.clone());
-        let (writer, _) =
-            Actor::spawn_linked(None, WriterActor, (manager, pen), me.clone()).await?;
+        self.crew.push(manager.get_cell());
+        let (writer, _) = Actor::spawn_linked(None, WriterActor, pen, me.clone()).await?;
         self.crew.push(writer.get_cell());
         let (publisher, _) = Actor::spawn_linked(None, PublisherActor, Arc::clone(hub), me).await?;
         self.crew.push(publisher.get_cell());
@@ -314,6 +328,7 @@ impl Watchman {
             manager.stop(None);
             let _is_late = manager.wait(Some(GOODBYE_MAX)).await.is_err();
         }
+        self.end_team();
         self.bodies_gone().await;
         for cell in crew {
             if cell.drain().is_ok() && cell.wait(Some(GOODBYE_MAX)).await.is_err() {

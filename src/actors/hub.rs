@@ -26,6 +26,7 @@ use super::revive::Reviver;
 #[cfg(feature = "testing")]
 use super::sabotage::Sabotage;
 use super::storage::Storage;
+use super::team::BodyHost;
 use super::wake::Waker;
 use super::writer::Commit;
 use crate::engine::{Live, Reporter};
@@ -36,7 +37,7 @@ use crate::kernel::{Bounds, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
 use crate::store::{LEASE_TTL, Owner, Store, StoreError, Tenure};
 
-/// The most that waits in each queue of one manager, outside the kernel.
+/// The most that waits in each queue of one manager, outside the kernel, and who runs bodies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queues {
     pub(crate) asks: usize,
@@ -52,6 +53,7 @@ pub(crate) struct Queues {
     pub(crate) dead: DeadBounds,
     /// How long the lease of the store lasts without a renewal.
     pub(crate) lease_ttl: Duration,
+    pub(crate) body_host: BodyHost,
 }
 
 impl Default for Queues {
@@ -73,6 +75,7 @@ impl Default for Queues {
                 bytes_max: 16 << 20,
             },
             lease_ttl: LEASE_TTL,
+            body_host: BodyHost::usual(),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::gate::{Ask, Letter};
 use super::hub::Hub;
 use super::mailbox::{Wake, wake_again};
 use super::permits::Permits;
+use super::team::Team;
 use super::writer::{Asker, Commit, Pen};
 use crate::kernel::{Input, Step, Supervisor, Ticket, Timestamp};
 use crate::store::StoreError;
@@ -39,6 +40,7 @@ pub(super) struct Desk {
 pub(super) struct Beginning {
     pub(super) hub: Arc<Hub>,
     pub(super) pen: Arc<Mutex<Pen>>,
+    pub(super) team: Arc<Team>,
     pub(super) supervisor: Supervisor,
     pub(super) step: Step,
 }
@@ -56,9 +58,11 @@ impl Actor for ManagerActor {
         let Beginning {
             hub,
             pen,
+            team,
             supervisor,
             step,
         } = beginning;
+        team.lead_by(myself.get_cell());
         #[cfg(feature = "testing")]
         hub.sabotage.strike(super::sabotage::Part::Start);
         let incarnation = hub.incarnation();
@@ -95,7 +99,7 @@ impl Actor for ManagerActor {
         #[cfg(feature = "testing")]
         hub.sabotage.strike(super::sabotage::Part::Manager);
         if let Some(commit) = desk.turn(notes) {
-            desk.write(commit, &myself).await?;
+            desk.write(commit).await?;
         }
         desk.arm();
         if is_more {
@@ -131,18 +135,18 @@ impl Desk {
             self.open(now, letter, &mut commit);
         }
         self.letters = letters;
-        commit.notes = notes;
+        commit.permits.join(notes);
         commit.step = self.supervisor.take();
         (!commit.is_empty()).then_some(commit)
     }
 
     /// Writes at once when that takes no time and nothing waits; otherwise the writer does.
-    async fn write(&mut self, commit: Commit, myself: &ActorRef<Wake>) -> Result<(), StoreError> {
+    async fn write(&mut self, commit: Commit) -> Result<(), StoreError> {
         if self.hub.storage.is_instant()
             && let Ok(mut pen) = self.pen.try_lock()
             && pen.is_idle()
         {
-            return pen.write_now(commit, &myself.get_cell()).await;
+            return pen.write_now(commit).await;
         }
         self.hub.commits.push(0, commit);
         Ok(())

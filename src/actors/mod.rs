@@ -38,6 +38,7 @@ mod revive;
 mod sabotage;
 mod storage;
 mod task;
+mod team;
 mod tenure;
 mod wake;
 mod writer;
@@ -49,4 +50,5 @@ pub(crate) use hooks::{Of, hooked};
 pub(crate) use hub::{Hub, Queues};
 #[cfg(feature = "testing")]
 pub use sabotage::Part;
+pub use team::BodyHost;
 pub use wake::WakeCause;

@@ -48,6 +48,12 @@ impl Permits {
         }
     }
 
+    /// Takes those that were forgotten, which are of one turn.
+    pub(super) fn join(&mut self, forgotten: Self) {
+        self.asks.extend(forgotten.asks);
+        self.notes = forgotten.notes.or(self.notes.take());
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.asks.is_empty() && self.notes.is_none()
     }

@@ -1,4 +1,5 @@
-//! The task actor: one per attempt, linked to the manager; runs the body in its `post_start`.
+//! The task actor: one per attempt, linked to the manager; runs the body in its `post_start`. And
+//! the errand that it runs, which a plain task of tokio runs as well.
 //!
 //! # Invariants
 //! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tracing::Span;
 
@@ -20,10 +21,10 @@ use super::hub::Hub;
 use crate::engine::{Attempt, Live, Reporter, Run};
 use crate::kernel::{End, Epoch};
 
-struct TaskActor;
+pub(super) struct TaskActor;
 
-/// What the actor needs to run: it is polled where it lies.
-struct Errand {
+/// What is to be run: it is polled where it lies.
+pub(super) struct Errand {
     run: Run,
     /// Who tells the span of the attempt, if somebody listens.
     narrator: Option<Arc<Narrator>>,
@@ -106,10 +107,8 @@ fn span_of(hub: &Hub, attempt: &Attempt) -> Span {
     )
 }
 
-/// Starts an attempt in an actor of its own below `manager`.
-///
-/// If it cannot start, as the manager is going down, the run is dropped, which reports it lost.
-pub(super) async fn start(hub: &Arc<Hub>, manager: &ActorCell, attempt: Arc<Attempt>) {
+/// What there is to run of an attempt.
+pub(super) fn errand(hub: &Arc<Hub>, attempt: Arc<Attempt>) -> Errand {
     let span = span_of(hub, &attempt);
     let narrator = (!span.is_disabled()).then(|| {
         let hub = Arc::clone(hub);
@@ -119,12 +118,9 @@ pub(super) async fn start(hub: &Arc<Hub>, manager: &ActorCell, attempt: Arc<Atte
         None => Arc::<Hub>::clone(hub),
         Some(narrator) => Arc::<Narrator>::clone(narrator),
     };
-    let errand = Box::new(Errand {
-        run: Run::new(Arc::clone(&attempt), reporter),
+    Errand {
+        run: Run::new(attempt, reporter),
         narrator,
         _presence: hub.bodies.subscribe(),
-    });
-    if let Err(error) = Actor::spawn_linked(None, TaskActor, errand, manager.clone()).await {
-        tracing::warn!(task = %attempt.live.id, %error, "its actor could not start");
     }
 }

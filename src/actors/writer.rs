@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot};
 use tokio::task::yield_now;
 
@@ -25,6 +25,7 @@ use super::gate::SpawnReply;
 use super::hub::Hub;
 use super::mailbox::Wake;
 use super::permits::Permits;
+use super::team::Team;
 use crate::engine::Live;
 use crate::kernel::{Effect, Reply, Step, Ticket};
 use crate::store::{Batch, Holder, StoreError};
@@ -49,7 +50,6 @@ pub(super) struct Commit {
     pub(super) askers: Vec<(Ticket, Asker)>,
     /// Given back when the step is durable: those of asks, and those of the notes that were taken.
     pub(super) permits: Permits,
-    pub(super) notes: Permits,
 }
 
 /// Who waits for an answer.
@@ -79,7 +79,6 @@ impl Commit {
             && self.step.effects.is_empty()
             && self.askers.is_empty()
             && self.permits.is_empty()
-            && self.notes.is_empty()
     }
 }
 
@@ -88,7 +87,6 @@ pub(super) struct WriterActor;
 /// What the writer needs: the pen is shared with the manager.
 pub(super) struct Scribe {
     hub: Arc<Hub>,
-    manager: ActorCell,
     pen: Arc<Mutex<Pen>>,
 }
 
@@ -116,16 +114,16 @@ struct Draft {
 impl Actor for WriterActor {
     type Msg = Wake;
     type State = Box<Scribe>;
-    type Arguments = (ActorCell, Arc<Mutex<Pen>>);
+    type Arguments = Arc<Mutex<Pen>>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Wake>,
-        (manager, pen): Self::Arguments,
+        pen: Arc<Mutex<Pen>>,
     ) -> Result<Self::State, ActorProcessingErr> {
         let hub = Arc::clone(&pen.lock().await.hub);
         hub.commits.attach(myself);
-        Ok(Box::new(Scribe { hub, manager, pen }))
+        Ok(Box::new(Scribe { hub, pen }))
     }
 
     async fn handle(
@@ -137,7 +135,7 @@ impl Actor for WriterActor {
         let mut pen = scribe.pen.lock().await;
         if let Some(draft) = pen.refused.take() {
             pen.make_durable(&draft.batch).await?;
-            pen.follow(draft, &scribe.manager).await;
+            pen.follow(draft).await;
         }
         // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
         // rest.
@@ -148,7 +146,7 @@ impl Actor for WriterActor {
                 }
             }
             let is_more = scribe.hub.commits.take(COMMITS_PER_TURN, &mut pen.commits);
-            pen.write_all(&scribe.manager).await?;
+            pen.write_all().await?;
             if !is_more {
                 return Ok(());
             }
@@ -157,11 +155,11 @@ impl Actor for WriterActor {
 }
 
 impl Pen {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, team: Arc<Team>) -> Self {
         Self {
             incarnation: hub.incarnation(),
             by: hub.holder(),
-            carrier: Carrier::new(Arc::clone(&hub)),
+            carrier: Carrier::new(Arc::clone(&hub), team),
             hub,
             commits: Vec::new(),
             refused: None,
@@ -180,17 +178,13 @@ impl Pen {
     }
 
     /// Writes a turn of the manager in that turn; what the store refuses is left to the writer.
-    pub(super) async fn write_now(
-        &mut self,
-        commit: Commit,
-        manager: &ActorCell,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn write_now(&mut self, commit: Commit) -> Result<(), StoreError> {
         if self.is_over {
             return Ok(());
         }
         let draft = self.gather([commit]);
         match self.try_durable(&draft.batch).await {
-            Ok(()) => self.follow(draft, manager).await,
+            Ok(()) => self.follow(draft).await,
             Err(StoreError::Unavailable { .. }) => {
                 self.refused = Some(draft);
                 // An empty turn wakes the writer, and keeps later ones behind this one.
@@ -201,12 +195,12 @@ impl Pen {
         Ok(())
     }
 
-    async fn write_all(&mut self, manager: &ActorCell) -> Result<(), StoreError> {
+    async fn write_all(&mut self) -> Result<(), StoreError> {
         let mut commits = std::mem::take(&mut self.commits);
         while !commits.is_empty() {
             let draft = self.gather(commits.drain(..shared(&commits)));
             self.make_durable(&draft.batch).await?;
-            self.follow(draft, manager).await;
+            self.follow(draft).await;
         }
         self.commits = commits;
         Ok(())
@@ -233,7 +227,7 @@ impl Pen {
                 closed,
             });
             append(&mut effects, follow);
-            permits.extend([commit.permits, commit.notes]);
+            permits.push(commit.permits);
             self.carrier.expect(commit.askers);
         }
         batch.compact();
@@ -247,7 +241,7 @@ impl Pen {
     }
 
     /// Carries out what follows from a draft that is durable.
-    async fn follow(&mut self, draft: Draft, manager: &ActorCell) {
+    async fn follow(&mut self, draft: Draft) {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Carrier);
         let Draft {
@@ -259,7 +253,7 @@ impl Pen {
         if let Some(closed) = &batch.closed {
             self.hub.set_closed(closed.clone());
         }
-        self.carrier.carry(&batch, effects, manager).await;
+        self.carrier.carry(&batch, effects).await;
     }
 
     /// Commits the batch, again and again while the store is not available.

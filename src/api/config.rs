@@ -14,7 +14,7 @@ use super::manager::Manager;
 use super::revive;
 use super::task_hooks::HostTaskHooks;
 use super::wake;
-use crate::actors::{self, Hub, Queues};
+use crate::actors::{self, BodyHost, Hub, Queues};
 use crate::kernel::{Bounds, Class, ClassName, InvalidText, Kind, Scope, State};
 use crate::store::{LEASE_TTL_MIN, MemoryStore, Store};
 
@@ -211,6 +211,28 @@ impl Builder {
     /// removed or replaced; one that works hears of it with its next commit.
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.queues.lease_ttl = ttl;
+        self
+    }
+
+    /// Says where bodies run (each in an actor of its own).
+    ///
+    /// As [`BodyHost::TokioTask`] a live task takes about a quarter of the memory and a spawn half
+    /// of the time; `BENCHMARKS.md` has both. Supervision is the same: records, events, panics,
+    /// cancels, limits, restarts, and that bodies end with their manager. What is missing is the
+    /// actor of `ractor` itself, for tools that look at actors.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use understory::{BodyHost, Manager};
+    ///
+    /// let manager = Manager::builder().body_host(BodyHost::TokioTask).build()?;
+    /// let task = manager.scope("s").task("t").spawn(|_| async { Ok(7) }).await?;
+    /// assert_eq!(task.await?, 7);
+    /// # Ok(()) }
+    /// ```
+    pub fn body_host(mut self, host: BodyHost) -> Self {
+        self.queues.body_host = host;
         self
     }
 

@@ -8,6 +8,7 @@
 mod adopt;
 mod ask;
 mod authority;
+mod body_host;
 mod cancel;
 mod checks;
 mod control;

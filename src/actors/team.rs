@@ -1,0 +1,249 @@
+//! Where the bodies of one incarnation of the manager run, and that they end with it.
+//!
+//! # Invariants
+//! 1. A team ends with its manager: what runs in it is dropped at its next `.await`, and nobody
+//!    joins it any more. Task actors are linked to the manager, so ractor sees to that; of plain
+//!    tokio tasks the team keeps the handles, and the guard ends it.
+//! 2. Nothing else depends on where a body runs: it is the same future, with the same report.
+//! 3. Nobody leaves before its body has been dropped and its end was reported.
+//!
+//! *Not here*: how an attempt is run (`task`, `engine`).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use dashmap::DashMap;
+use ractor::{Actor, ActorCell};
+use tokio::task::AbortHandle;
+
+use super::task::{Errand, TaskActor};
+
+/// Where bodies run: [`Builder::body_host`](crate::Builder::body_host).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BodyHost {
+    /// Each attempt of a task is an actor of its own, linked to the manager.
+    #[default]
+    Actor,
+    /// Each attempt of a task is a plain tokio task, whose end the manager sees to itself.
+    TokioTask,
+}
+
+impl BodyHost {
+    /// What a manager begins with.
+    pub(super) fn usual() -> Self {
+        // So that the tests of the public face can be run a second time.
+        #[cfg(feature = "testing")]
+        if std::env::var("UNDERSTORY_BODY_HOST").is_ok_and(|it| it == "tokio-task") {
+            return Self::TokioTask;
+        }
+        Self::default()
+    }
+}
+
+/// Those who run bodies for one manager actor.
+pub(super) enum Team {
+    /// Actors that are linked to this one.
+    Actors(OnceLock<ActorCell>),
+    /// Tasks of tokio.
+    Tasks(Arc<Roster>),
+}
+
+/// The plain tasks of a team.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    is_over: AtomicBool,
+    newest: AtomicU64,
+    /// A place is taken before its task is there, and left by that task.
+    places: DashMap<u64, Option<AbortHandle>>,
+}
+
+/// A place in a roster, until it is dropped.
+struct Place {
+    roster: Arc<Roster>,
+    number: u64,
+}
+
+/// An errand and its place: this is left last.
+struct Member<F> {
+    errand: F,
+    _place: Place,
+}
+
+impl Team {
+    pub(super) fn new(host: BodyHost) -> Self {
+        match host {
+            BodyHost::Actor => Self::Actors(OnceLock::new()),
+            BodyHost::TokioTask => Self::Tasks(Arc::default()),
+        }
+    }
+
+    /// The manager is there: its team ends with it.
+    pub(super) fn lead_by(&self, manager: ActorCell) {
+        match self {
+            Self::Actors(leader) => {
+                let _is_first = leader.set(manager).is_ok();
+            }
+            Self::Tasks(_) => {}
+        }
+    }
+
+    /// Runs an errand. One that cannot begin, as the manager is going down, is dropped, which
+    /// reports its attempt lost.
+    pub(super) async fn run(&self, errand: Errand) {
+        match self {
+            Self::Actors(leader) => {
+                let Some(leader) = leader.get() else {
+                    tracing::error!("an attempt before its manager; it is lost");
+                    return;
+                };
+                let errand = Box::new(errand);
+                let started = Actor::spawn_linked(None, TaskActor, errand, leader.clone()).await;
+                if let Err(error) = started {
+                    tracing::warn!(%error, "the actor of an attempt could not start");
+                }
+            }
+            Self::Tasks(roster) => roster.run(errand),
+        }
+    }
+
+    /// The manager has gone: whoever is still there is dropped at its next `.await`.
+    pub(super) fn end(&self) {
+        match self {
+            Self::Actors(_) => {}
+            Self::Tasks(roster) => roster.end(),
+        }
+    }
+}
+
+impl Roster {
+    fn run<F>(self: &Arc<Self>, errand: F)
+    where
+        F: Future<Output = ()> + Send + Unpin + 'static,
+    {
+        let number = self.newest.fetch_add(1, Ordering::Relaxed);
+        self.places.insert(number, None);
+        let place = Place {
+            roster: Arc::clone(self),
+            number,
+        };
+        let member = Member {
+            errand,
+            _place: place,
+        };
+        let handle = tokio::spawn(member).abort_handle();
+        // A task that is over has left already.
+        if let Some(mut place) = self.places.get_mut(&number) {
+            *place = Some(handle.clone());
+        }
+        // The end either finds the handle in its place, or is seen here.
+        if self.is_over.load(Ordering::SeqCst) {
+            handle.abort();
+        }
+    }
+
+    fn end(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let handles: Vec<_> = self
+            .places
+            .iter()
+            .filter_map(|place| place.value().clone())
+            .collect();
+        // Not under a lock of the map: a task that is dropped here leaves its place here.
+        for handle in handles {
+            handle.abort();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.roster.places.remove(&self.number);
+    }
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Member<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.errand).poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Waits until nobody holds on to it: far less than this takes.
+    async fn gone(presence: &watch::Sender<()>) {
+        let gone = timeout(Duration::from_mins(1), presence.closed()).await;
+        gone.expect("every task is dropped");
+    }
+
+    /// Runs until it is dropped, and holds on to `presence` until then.
+    fn endless(presence: &watch::Sender<()>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let held = presence.subscribe();
+        Box::pin(async move {
+            let _held = held;
+            pending().await
+        })
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn p11_nothing_that_begins_while_its_team_ends_outlives_it() {
+        for _ in 0..3_000 {
+            let roster = Arc::new(Roster::default());
+            let (presence, _) = watch::channel(());
+            let ending = tokio::spawn({
+                let roster = Arc::clone(&roster);
+                async move { roster.end() }
+            });
+            for _ in 0..4 {
+                roster.run(endless(&presence));
+            }
+
+            ending.await.expect("it panics nowhere");
+            gone(&presence).await;
+            // Each leaves its place after its body.
+            while !roster.places.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_over_has_left_its_place() {
+        let roster = Arc::new(Roster::default());
+        let (presence, _) = watch::channel(());
+        roster.run(std::future::ready(()));
+        roster.run(endless(&presence));
+        tokio::task::yield_now().await;
+        assert_eq!(roster.places.len(), 1);
+
+        roster.end();
+
+        gone(&presence).await;
+        assert!(roster.places.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_a_team_that_is_over() {
+        let roster = Arc::new(Roster::default());
+        let (presence, _) = watch::channel(());
+        roster.end();
+
+        roster.run(endless(&presence));
+
+        gone(&presence).await;
+        assert!(roster.places.is_empty());
+    }
+}
