@@ -1,7 +1,8 @@
 //! The shell around the kernel: actors that carry inputs in and effects out.
 //!
 //! ```text
-//! guard ── manager ── task actor, one per attempt (flat; the tree of tasks is the kernel's)
+//! guard ── manager ── task actor, one per attempt (flat; the tree of tasks is the kernel's);
+//!       │             or, if the host says so, a plain tokio task (`team`)
 //!       ├─ writer      makes steps durable, then carries out what follows
 //!       └─ publisher   fans durable events out
 //! ```
@@ -14,8 +15,8 @@
 //! # Invariants
 //! 1. `ractor`, timers, the clock and dice are named in this room only.
 //! 2. No decision is made here; no user code runs on a turn of guard, manager, writer or publisher.
-//! 3. If guard sees one of them fail, all three start again from the store. Task actors die with
-//!    the manager.
+//! 3. If guard sees one of them fail, all three start again from the store. Task actors, and
+//!    plain tasks that run bodies, die with the manager.
 //!
 //! *Not here*: the law (`kernel`), running user code (`engine`), what users hold (`api`).
 
