@@ -62,7 +62,8 @@ pub(crate) fn peers() -> Vec<&'static dyn Peer> {
         &peer::BareRactor,
         #[cfg(feature = "sqlite")]
         &peer::ByHand,
-        &peer::Ours,
+        &peer::Ours(understory::BodyHost::Actor),
+        &peer::Ours(understory::BodyHost::TokioTask),
         &peer::Disk,
     ]
 }

@@ -4,11 +4,12 @@
 //! subscribes, and it answers a spawn when the record is durable.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use understory::{
-    Builder, Cancel, Context, Failure, FeedItem, Filter, Manager, Page, Scope, ScopeRef, Seq,
-    Since, State, Subscription, TaskHandle, TaskId, What,
+    BodyHost, Builder, Cancel, Context, Failure, FeedItem, Filter, Manager, Page, Scope, ScopeRef,
+    Seq, Since, State, Subscription, TaskHandle, TaskId, What,
 };
 
 use super::{Measuring, Peer, by_callers, idle, scattered, task_name};
@@ -16,22 +17,31 @@ use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
 use crate::bench::workload::{By, FEW, IN_FLIGHT, Shape, Workload};
 
-/// A manager of this crate.
-pub(crate) struct Ours;
+/// A manager of this crate, whose bodies run there.
+pub(crate) struct Ours(pub(crate) BodyHost);
+
+/// Where they run in this process, which measures one workload of one peer.
+static HOST: OnceLock<BodyHost> = OnceLock::new();
 
 impl Peer for Ours {
     fn name(&self) -> &'static str {
-        "understory"
+        match self.0 {
+            BodyHost::TokioTask => "understory, plain tasks",
+            _ => "understory",
+        }
     }
 
     fn measure(&self, workload: Workload, size: usize) -> Option<Measuring> {
-        Some(match workload {
+        let host = self.0;
+        let measuring: Measuring = match workload {
             Workload::Complete => Box::pin(complete(size, 1)),
             Workload::CompleteTwice => Box::pin(complete(size, 2)),
             Workload::Live => Box::pin(live(size)),
             Workload::Kept => Box::pin(kept(size)),
             Workload::Idle { tasks } => Box::pin(idling(size, tasks)),
             Workload::Cancel(shape) => Box::pin(cancel(size, shape)),
+            // The rest does not depend on where bodies run.
+            _ if host != BodyHost::Actor => return None,
             Workload::Inbox { children } => Box::pin(inbox(size, children)),
             Workload::InboxOf { children, by } => Box::pin(inbox_of(size, children, by)),
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
@@ -42,7 +52,11 @@ impl Peer for Ours {
             #[cfg(not(feature = "sqlite"))]
             Workload::Durable { .. } => return None,
             Workload::Fsync => return None,
-        })
+        };
+        Some(Box::pin(async move {
+            HOST.set(host).expect("a process measures once");
+            measuring.await
+        }))
     }
 }
 
@@ -52,7 +66,11 @@ fn manager(tasks: usize) -> Manager {
 }
 
 fn builder(tasks: usize) -> Builder {
-    let builder = Manager::builder().live_max(tasks + 1).children_max(tasks);
+    let host = HOST.get().copied().unwrap_or_default();
+    let builder = Manager::builder()
+        .body_host(host)
+        .live_max(tasks + 1)
+        .children_max(tasks);
     builder.depth_max(u32::MAX)
 }
 
