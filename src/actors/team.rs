@@ -194,7 +194,7 @@ mod tests {
         let held = presence.subscribe();
         Box::pin(async move {
             let _held = held;
-            pending().await
+            pending::<()>().await;
         })
     }
 

@@ -1,7 +1,8 @@
 //! Bodies run in actors or in plain tasks of tokio, and nothing else changes.
 //!
-//! Every test of this folder is run a second time by `.ci/run` with `UNDERSTORY_BODY_HOST=tokio-task`, by which
-//! managers that nobody told otherwise run bodies in plain tasks.
+//! Every test of this folder is run a second time by `.ci/run` with
+//! `UNDERSTORY_BODY_HOST=tokio-task`, by which managers that nobody told otherwise run bodies in
+//! plain tasks.
 
 use std::backtrace::Backtrace;
 
