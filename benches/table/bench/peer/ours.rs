@@ -25,9 +25,10 @@ static HOST: OnceLock<BodyHost> = OnceLock::new();
 
 impl Peer for Ours {
     fn name(&self) -> &'static str {
-        match self.0 {
-            BodyHost::TokioTask => "understory, plain tasks",
-            _ => "understory",
+        if self.0 == BodyHost::TokioTask {
+            "understory, plain tasks"
+        } else {
+            "understory"
         }
     }
 
