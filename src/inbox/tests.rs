@@ -12,6 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::kernel::TaskId;
 
+mod queue;
 mod receipts;
 mod waiters;
 

@@ -2,11 +2,11 @@
 
 use super::*;
 
-const ENDED: Delivery = Delivery::Undelivered(Undelivered::Ended);
-const DROPPED: Delivery = Delivery::Undelivered(Undelivered::Dropped);
+pub(super) const ENDED: Delivery = Delivery::Undelivered(Undelivered::Ended);
+pub(super) const DROPPED: Delivery = Delivery::Undelivered(Undelivered::Dropped);
 
 /// What a receipt tells now; `None` if nothing is told yet.
-fn told(receipt: Receipt) -> Option<Delivery> {
+pub(super) fn told(receipt: Receipt) -> Option<Delivery> {
     let mut told = receipt.into_future();
     match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(delivery) => Some(delivery),
