@@ -23,8 +23,8 @@ pub(super) struct State {
     held: Option<Box<Held>>,
 }
 
-/// Messages, what became of them, and those who wait for some: two lines of the cache, of which
-/// a message that nobody waits for needs the first one.
+/// Messages, what became of them, and those who wait for some: two lines of the cache, of which a
+/// reader who finds a message needs the first one.
 #[repr(C, align(64))]
 pub(super) struct Held {
     pub(super) queue: VecDeque<Queued>,
