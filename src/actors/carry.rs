@@ -234,7 +234,7 @@ impl Carrier {
             wish: Wish::default(),
         };
         let errand = task::errand(&self.hub, Arc::new(attempt));
-        self.team.run(errand).await;
+        self.team.run(id, errand).await;
     }
 
     /// Whether the body of a task is elsewhere, so that nothing has to be started.

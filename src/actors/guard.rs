@@ -161,7 +161,6 @@ impl Drop for Watchman {
             self.hub.gate.close(Shut::Dead);
             self.hub.feed.close();
         }
-        self.end_team();
         self.hub.hooks.clear();
         self.hub.observers.give_up();
         // Work holds on to the hub, so what is left of it would keep both for ever. It is taken out
@@ -228,13 +227,14 @@ impl Watchman {
         self.hub.gate.detach();
         self.hub.commits.detach();
         self.hub.outbox.detach();
-        for cell in self.crew.drain(..) {
+        for cell in std::mem::take(&mut self.crew) {
             cell.kill();
             if cell.wait(Some(GOODBYE_MAX)).await.is_err() {
                 tracing::warn!("an actor does not yield; it is left behind, fenced");
             }
+            // The first one is the manager: its bodies wait for none of the others.
+            self.end_team();
         }
-        self.end_team();
         // A manager that was left behind may write no more.
         if let Some(pen) = self.pen.take()
             && let Ok(mut pen) = timeout(GOODBYE_MAX, pen.lock()).await
@@ -249,7 +249,7 @@ impl Watchman {
         drop(self.hub.outbox.empty());
     }
 
-    /// The manager has gone: its bodies go, too.
+    /// The manager has gone, or does not yield: its bodies go, too.
     fn end_team(&mut self) {
         if let Some(team) = self.team.take() {
             team.end();

@@ -29,6 +29,7 @@ pub(super) struct ManagerActor;
 pub(super) struct Desk {
     hub: Arc<Hub>,
     pen: Arc<Mutex<Pen>>,
+    team: Arc<Team>,
     supervisor: Supervisor,
     tickets: u64,
     incarnation: u64,
@@ -74,6 +75,7 @@ impl Actor for ManagerActor {
         let mut desk = Box::new(Desk {
             hub,
             pen,
+            team,
             supervisor,
             // Tickets of different incarnations never meet, as the writer starts anew with the
             // manager.
@@ -296,6 +298,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        self.team.end();
         // The gate is the guard's business: this may run after the next manager was attached.
         if let Some((_, timer)) = self.timer.take() {
             timer.abort();

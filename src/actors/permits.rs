@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug, Default)]
 pub(super) struct Permits {
     asks: Vec<OwnedSemaphorePermit>,
-    notes: Option<Passes>,
+    notes: Vec<Passes>,
 }
 
 /// So many permits of letters that were taken, and that forgot theirs.
@@ -34,7 +34,7 @@ impl Permits {
         };
         Self {
             asks: Vec::new(),
-            notes: (count > 0).then(passes),
+            notes: (count > 0).then(passes).into_iter().collect(),
         }
     }
 
@@ -48,14 +48,14 @@ impl Permits {
         }
     }
 
-    /// Takes those that were forgotten, which are of one turn.
-    pub(super) fn join(&mut self, forgotten: Self) {
-        self.asks.extend(forgotten.asks);
-        self.notes = forgotten.notes.or(self.notes.take());
+    /// Takes others of the same turn.
+    pub(super) fn join(&mut self, others: Self) {
+        self.asks.extend(others.asks);
+        self.notes.extend(others.notes);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.asks.is_empty() && self.notes.is_none()
+        self.asks.is_empty() && self.notes.is_empty()
     }
 }
 

@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. A team ends with its manager: what runs in it is dropped at its next `.await`, and nobody
 //!    joins it any more. Task actors are linked to the manager, so ractor sees to that; of plain
-//!    tokio tasks the team keeps the handles, and the guard ends it.
+//!    tokio tasks the team keeps the handles, and the manager's state ends it when it is dropped,
+//!    or the guard that waits for this.
 //! 2. Nothing else depends on where a body runs: it is the same future, with the same report.
 //! 3. Nobody leaves before its body has been dropped and its end was reported.
 //!
@@ -20,6 +21,7 @@ use ractor::{Actor, ActorCell};
 use tokio::task::AbortHandle;
 
 use super::task::{Errand, TaskActor};
+use crate::kernel::TaskId;
 
 /// Where bodies run: [`Builder::body_host`](crate::Builder::body_host).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,7 +30,7 @@ pub enum BodyHost {
     /// Each attempt of a task is an actor of its own, linked to the manager.
     #[default]
     Actor,
-    /// Each attempt of a task is a plain tokio task, whose end the manager sees to itself.
+    /// Each attempt of a task is a plain tokio task, which ends with its manager all the same.
     TokioTask,
 }
 
@@ -91,19 +93,19 @@ impl Team {
         }
     }
 
-    /// Runs an errand. One that cannot begin, as the manager is going down, is dropped, which
-    /// reports its attempt lost.
-    pub(super) async fn run(&self, errand: Errand) {
+    /// Runs what there is to run of this task. An errand that cannot begin, as the manager is going
+    /// down, is dropped, which reports its attempt lost.
+    pub(super) async fn run(&self, task: TaskId, errand: Errand) {
         match self {
             Self::Actors(leader) => {
                 let Some(leader) = leader.get() else {
-                    tracing::error!("an attempt before its manager; it is lost");
+                    tracing::error!(%task, "an attempt before its manager; it is lost");
                     return;
                 };
                 let errand = Box::new(errand);
                 let started = Actor::spawn_linked(None, TaskActor, errand, leader.clone()).await;
                 if let Err(error) = started {
-                    tracing::warn!(%error, "the actor of an attempt could not start");
+                    tracing::warn!(%task, %error, "its actor could not start");
                 }
             }
             Self::Tasks(roster) => roster.run(errand),
@@ -124,6 +126,9 @@ impl Roster {
     where
         F: Future<Output = ()> + Send + Unpin + 'static,
     {
+        if self.is_over.load(Ordering::SeqCst) {
+            return;
+        }
         let number = self.newest.fetch_add(1, Ordering::Relaxed);
         self.places.insert(number, None);
         let place = Place {
@@ -139,7 +144,7 @@ impl Roster {
         if let Some(mut place) = self.places.get_mut(&number) {
             *place = Some(handle.clone());
         }
-        // The end either finds the handle in its place, or is seen here.
+        // An end that came meanwhile either finds the handle in its place, or is seen here.
         if self.is_over.load(Ordering::SeqCst) {
             handle.abort();
         }
@@ -183,6 +188,16 @@ mod tests {
 
     use super::*;
 
+    /// Waits until everybody has left.
+    async fn left(roster: &Roster) {
+        let left = timeout(Duration::from_mins(1), async {
+            while !roster.places.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        });
+        left.await.expect("every place is left");
+    }
+
     /// Waits until nobody holds on to it: far less than this takes.
     async fn gone(presence: &watch::Sender<()>) {
         let gone = timeout(Duration::from_mins(1), presence.closed()).await;
@@ -214,9 +229,7 @@ mod tests {
             ending.await.expect("it panics nowhere");
             gone(&presence).await;
             // Each leaves its place after its body.
-            while !roster.places.is_empty() {
-                tokio::task::yield_now().await;
-            }
+            left(&roster).await;
         }
     }
 
@@ -232,7 +245,7 @@ mod tests {
         roster.end();
 
         gone(&presence).await;
-        assert!(roster.places.is_empty());
+        left(&roster).await;
     }
 
     #[tokio::test]
@@ -243,7 +256,43 @@ mod tests {
 
         roster.run(endless(&presence));
 
-        gone(&presence).await;
+        assert_eq!(
+            presence.receiver_count(),
+            0,
+            "it was dropped and never began"
+        );
         assert!(roster.places.is_empty());
+    }
+
+    /// Notes whether its place is still taken when it is dropped.
+    struct Last {
+        roster: Arc<Roster>,
+        seen: Arc<AtomicBool>,
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let is_there = !self.roster.places.is_empty();
+            self.seen.store(is_there, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn place_is_left_after_the_body_was_dropped() {
+        let roster = Arc::new(Roster::default());
+        let seen = Arc::<AtomicBool>::default();
+        let last = Last {
+            roster: Arc::clone(&roster),
+            seen: Arc::clone(&seen),
+        };
+        roster.run(Box::pin(async move {
+            let _last = last;
+            pending::<()>().await;
+        }));
+
+        roster.end();
+
+        left(&roster).await;
+        assert!(seen.load(Ordering::SeqCst));
     }
 }

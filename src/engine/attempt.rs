@@ -278,7 +278,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if self.reporter.is_some() {
-            let why = "its actor ended before it did".to_owned();
+            let why = "its manager ended before it did".to_owned();
             self.finish(failed(FaultKind::Lost, why));
         }
     }

@@ -2,10 +2,13 @@
 //!
 //! Every test of this folder is run a second time by `.ci/run` with
 //! `UNDERSTORY_BODY_HOST=tokio-task`, by which managers that nobody told otherwise run bodies in
-//! plain tasks.
+//! plain tasks. So it does with `tests/spans.rs` and `tests/peers`.
 
 use std::backtrace::Backtrace;
+use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
 use understory::{BodyHost, Manager};
 
 /// Whether a body of this manager is polled by an actor.
@@ -66,6 +69,33 @@ async fn p11_bodies_end_with_their_manager_wherever_they_run() {
         assert!(
             crate::stage::soon(dropped.recv()).await.is_none(),
             "{host:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_have_gone_when_their_manager_has_wherever_they_run() {
+    for host in [BodyHost::Actor, BodyHost::TokioTask] {
+        let manager = Manager::builder().body_host(host).build().unwrap();
+        let (presence, held) = watch::channel(());
+        let task = manager.scope("s").unnamed().spawn(|ctx| async move {
+            let _held = held;
+            crate::stage::for_ever(ctx).await
+        });
+        let task = task.await.unwrap();
+        crate::stage::reaches(&manager, task.id(), understory::State::Running).await;
+        let begin = Instant::now();
+
+        crate::stage::soon(manager.leave()).await.unwrap();
+
+        assert_eq!(
+            presence.receiver_count(),
+            0,
+            "{host:?}: its body was dropped"
+        );
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "nobody had to give it up"
         );
     }
 }

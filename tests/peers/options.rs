@@ -21,6 +21,7 @@ const TABLE: &str = include_str!("options.tsv");
 const MADE: &[&str] = &["Cancel", "Class", "Page", "RestartPolicy", "Retry"];
 /// Types whose variants are what an option is set to.
 const CHOSEN: &[&str] = &[
+    "BodyHost",
     "Durability",
     "Grant",
     "Jitter",

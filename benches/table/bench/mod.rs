@@ -37,7 +37,7 @@ usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--tasks
   --json FILE       write one object per workload and peer
   --repetitions N   measurements per workload and peer (default 5)
   --only TEXT       only workloads whose name contains TEXT
-  --peer TEXT       only peers whose name contains TEXT
+  --peer TEXT       only the peer TEXT, or those whose names contain it
   --divide N        only 1/N of each workload, for a quick look
   --tasks N         so many tasks where the workload is about tasks
   --growth          how the cost grows from 1,000 tasks to the size of the workload";

@@ -40,10 +40,13 @@ pub(crate) fn measure_all(
     peers: &[&'static dyn Peer],
 ) -> Result<Vec<(Workload, Vec<Row>)>, String> {
     let mut results = Vec::new();
+    // A name that is one is no part of others.
+    let is_name = peers.iter().any(|peer| peer.name() == options.peer);
+    let is_meant = |name: &str| name == options.peer || !is_name && name.contains(&options.peer);
     for workload in chosen(options) {
         let mut rows: Vec<Row> = peers
             .iter()
-            .filter(|peer| peer.name().contains(&options.peer))
+            .filter(|peer| is_meant(peer.name()))
             .filter(|peer| peer.measure(workload, 1).is_some())
             .flat_map(|peer| rows(options, workload, *peer))
             .collect();
