@@ -174,38 +174,21 @@ impl Workload {
 
     /// Among how many tasks something is read, where that is what it is about.
     pub(crate) fn readable(self) -> Option<usize> {
-        match self {
-            Self::Get { tasks } | Self::Page { tasks } => Some(tasks),
-            Self::Complete
-            | Self::CompleteTwice
-            | Self::Live
-            | Self::Kept
-            | Self::Idle { .. }
-            | Self::Cancel(_)
-            | Self::Inbox { .. }
-            | Self::InboxOf { .. }
-            | Self::Events { .. }
-            | Self::Durable { .. }
-            | Self::Fsync => None,
+        if let Self::Get { tasks } | Self::Page { tasks } = self {
+            Some(tasks)
+        } else {
+            None
         }
     }
 
     /// The same read among so many tasks; anything else is what it was.
     pub(crate) fn among(self, tasks: usize) -> Self {
-        match self {
-            Self::Get { .. } => Self::Get { tasks },
-            Self::Page { .. } => Self::Page { tasks },
-            Self::Complete
-            | Self::CompleteTwice
-            | Self::Live
-            | Self::Kept
-            | Self::Idle { .. }
-            | Self::Cancel(_)
-            | Self::Inbox { .. }
-            | Self::InboxOf { .. }
-            | Self::Events { .. }
-            | Self::Durable { .. }
-            | Self::Fsync => self,
+        if let Self::Get { .. } = self {
+            Self::Get { tasks }
+        } else if let Self::Page { .. } = self {
+            Self::Page { tasks }
+        } else {
+            self
         }
     }
 
