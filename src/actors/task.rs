@@ -5,6 +5,8 @@
 //! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped
 //!    by its supervisor.
 //! 2. `pre_start` does nothing, as it runs on its spawner's turn.
+//! 3. It is linked to the manager until its body has been dropped and its end was reported, and then
+//!    no more: the manager hears of an actor only if that fails in the middle of its errand.
 //!
 //! *Not here*: how a body is run and what its end means (`engine`, `kernel`).
 
@@ -22,6 +24,13 @@ use crate::engine::{Attempt, Live, Reporter, Run};
 use crate::kernel::{End, Epoch};
 
 pub(super) struct TaskActor;
+
+/// Ends an actor whose errand is over. It is no failure, and nobody is told: the manager has been
+/// left before. Only an error ends an actor that has run its body in `post_start` at once; one that
+/// stops begins to read its mailboxes before, and its manager has two turns to hear of it.
+#[derive(Debug, thiserror::Error)]
+#[error("its errand is over")]
+struct Over;
 
 /// What is to be run: it is polled where it lies.
 pub(super) struct Errand {
@@ -66,8 +75,10 @@ impl Actor for TaskActor {
         if let Some(errand) = state.take() {
             errand.await;
         }
-        myself.stop(None);
-        Ok(())
+        if let Some(manager) = myself.try_get_supervisor() {
+            myself.unlink(manager);
+        }
+        Err(Box::new(Over))
     }
 }
 

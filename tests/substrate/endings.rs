@@ -1,8 +1,8 @@
-//! S1–S3 and S14: how an actor ends, and what its supervisor hears of it.
+//! S1–S3, S14 and S16: how an actor ends, and what its supervisor hears of it.
 //!
 //! Not here: stops and kills that overtake work (`stopping`).
 
-use ractor::{Actor, ActorStatus, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, SpawnErr};
 
 use crate::puppet::{DropBomb, Heard, Puppet, note, round_trip, supervisor};
 
@@ -151,4 +151,46 @@ async fn s14_aborted_actor_is_told_and_cleaned_up() {
     assert!(join.await.is_err_and(|error| error.is_cancelled()));
     assert_eq!(child.get_status(), ActorStatus::Stopped);
     assert!(boss.get_children().is_empty());
+}
+
+/// Leaves its supervisor in `post_start`, and fails.
+struct Leaver;
+
+impl Actor for Leaver {
+    type Msg = ();
+    type State = DropBomb;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<DropBomb, ActorProcessingErr> {
+        Ok(DropBomb)
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<()>,
+        _: &mut DropBomb,
+    ) -> Result<(), ActorProcessingErr> {
+        let boss = myself.try_get_supervisor().expect("it has one");
+        myself.unlink(boss);
+        Err("it has left".into())
+    }
+}
+
+/// Consequence: an actor that has nothing more to do leaves and fails; that is its shortest way out.
+/// It costs its supervisor no turn, not even that of dropping its state.
+#[tokio::test]
+async fn s16_failure_of_a_child_that_has_left_is_told_to_nobody() {
+    let (boss, boss_join, mut ear) = supervisor().await;
+    let spawned = Actor::spawn_linked(None, Leaver, (), boss.get_cell()).await;
+    let (child, join) = spawned.expect("it starts");
+
+    // Its state panics as it is dropped, on its own turn.
+    assert!(join.await.is_err_and(|error| error.is_panic()));
+
+    assert_eq!(child.get_status(), ActorStatus::Stopped);
+    assert!(boss.get_children().is_empty());
+    round_trip(&boss).await;
+    boss.stop(None);
+    boss_join.await.expect("the supervisor ends in order");
+    assert_eq!(ear.recv().await, None);
 }
