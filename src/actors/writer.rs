@@ -108,7 +108,7 @@ pub(super) struct Pen {
 struct Draft {
     batch: Arc<Batch>,
     effects: Vec<Effect>,
-    permits: Vec<Permits>,
+    permits: Permits,
 }
 
 impl Actor for WriterActor {
@@ -208,7 +208,7 @@ impl Pen {
 
     fn gather(&self, commits: impl IntoIterator<Item = Commit>) -> Draft {
         let mut batch = Batch::default();
-        let (mut effects, mut permits) = (Vec::new(), Vec::new());
+        let (mut effects, mut permits) = (Vec::new(), Permits::default());
         let ours = self.incarnation;
         let is_ours = |commit: &Commit| commit.incarnation == ours;
         for commit in commits.into_iter().filter(is_ours) {
@@ -227,7 +227,7 @@ impl Pen {
                 closed,
             });
             append(&mut effects, follow);
-            permits.push(commit.permits);
+            permits.join(commit.permits);
             self.carrier.expect(commit.askers);
         }
         batch.compact();
