@@ -5,8 +5,8 @@
 //! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped
 //!    by its supervisor.
 //! 2. `pre_start` does nothing, as it runs on its spawner's turn.
-//! 3. It is linked to the manager until its body has been dropped and its end was reported, and then
-//!    no more: the manager hears of an actor only if that fails in the middle of its errand.
+//! 3. It is linked to the manager until its body has been dropped and its end was reported, and
+//!    then no more: the manager hears of an actor only if that fails in the middle of its errand.
 //!
 //! *Not here*: how a body is run and what its end means (`engine`, `kernel`).
 
