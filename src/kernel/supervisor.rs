@@ -65,7 +65,7 @@ pub use protocol::{
 };
 pub use retention::Removed;
 use runs::Runs;
-use task::{Settled, Task};
+use task::Task;
 pub use transfer::{TransferRefusal, TransferReport};
 
 /// Everything that is live, and the law that moves it.
@@ -78,8 +78,9 @@ pub struct Supervisor {
     names: Names,
     admission: Admission,
     alarms: BTreeSet<(Timestamp, TaskId, Alarm)>,
-    /// Settled tasks whose records are kept, by id, and in the order in which they settled.
-    settled: Table<Settled>,
+    /// The records of settled tasks that are kept, and in which order these settled. Of one whose
+    /// body has not stopped, its task has the newest.
+    settled: Table<Arc<Record>>,
     /// With the incarnation; an entry of an earlier one means nothing any more.
     settled_order: VecDeque<(TaskId, u32)>,
     runs: Runs,

@@ -14,7 +14,7 @@ use super::super::record::{Body, Record, Wait};
 use super::super::state::State;
 use super::Supervisor;
 use super::alarm::Alarm;
-use super::task::{Settled, Slot, Task};
+use super::task::{Slot, Task};
 
 type Verdict = Result<(), String>;
 
@@ -46,21 +46,21 @@ impl Supervisor {
 
     /// Who holds grants is what the records say, of live tasks and of settled ones that are kept.
     fn audit_grants(&self) -> Verdict {
-        let (told, kept) = self.granted.facts();
-        let mut wanted = BTreeSet::new();
+        let told = self.granted.facts();
         let live = self.tasks.iter().map(|(_, task)| &task.record);
-        for record in live.chain(kept.iter()) {
+        let is_stopped = |(id, _): &(TaskId, &Arc<Record>)| !self.tasks.contains(*id);
+        let settled = self
+            .settled
+            .iter()
+            .filter(is_stopped)
+            .map(|(_, record)| record);
+        let mut wanted = BTreeSet::new();
+        for record in live.chain(settled) {
             let scopes = record.grants.iter().flat_map(|grants| grants.keys());
             wanted.extend(scopes.map(|scope| (scope.clone(), record.id)));
         }
         ensure(told == wanted, || {
             format!("grants are held as {told:?}, not as {wanted:?}")
-        })?;
-        let is_kept = |record: &Arc<Record>| {
-            !self.tasks.contains(record.id) && self.is_kept(record.id, record.incarnation)
-        };
-        ensure(kept.iter().all(is_kept), || {
-            "a record is kept for its grants and is no settled one".to_owned()
         })
     }
 
@@ -298,9 +298,9 @@ impl Supervisor {
             order.len() == listed.len() && order.into_iter().eq(self.settled.ids()),
             || "the settled tasks and their order differ".to_owned(),
         )?;
-        let known = |(id, settled): (TaskId, &Settled)| match self.tasks.get(id) {
+        let known = |(id, settled): (TaskId, &Arc<Record>)| match self.tasks.get(id) {
             Some(task) => task.record.state == settled.state,
-            None => true,
+            None => settled.state.is_terminal() && settled.body == Body::Absent,
         };
         ensure(self.settled.iter().all(known), || {
             "a settled state changed".to_owned()

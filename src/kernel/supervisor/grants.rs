@@ -1,8 +1,8 @@
 //! Grants: how far other scopes may go with a task, and which tasks nobody refers to.
 //!
 //! # Invariants
-//! 1. Grants are part of the record: they survive a crash and go with the record. A settled record
-//!    with grants is kept here, too, so that they can be taken back.
+//! 1. Grants are part of the record: they survive a crash and go with the record, also with one that
+//!    has settled, from which they can be taken back.
 //! 2. `granted` has exactly the kept tasks with grants, by the scopes that hold them.
 //! 3. A closed scope holds no grant, and is given none.
 //!
@@ -65,8 +65,6 @@ pub enum GrantRefusal {
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Granted {
     held: BTreeMap<Scope, BTreeSet<TaskId>>,
-    /// Settled and stopped tasks with grants.
-    settled: BTreeMap<TaskId, Arc<Record>>,
 }
 
 impl Granted {
@@ -77,25 +75,10 @@ impl Granted {
         }
     }
 
-    /// Keeps the record of a settled and stopped task, if it has grants.
-    pub(super) fn keep(&mut self, record: &Arc<Record>) {
-        if record.grants.is_some() {
-            self.settled.insert(record.id, Arc::clone(record));
-        }
-    }
-
-    /// The record of a settled and stopped task that has grants.
-    pub(super) fn settled(&self, id: TaskId) -> Option<&Arc<Record>> {
-        self.settled.get(&id)
-    }
-
-    /// Lets go of a settled task whose record is no longer kept.
-    pub(super) fn forget(&mut self, id: TaskId) {
-        let Some(record) = self.settled.remove(&id) else {
-            return;
-        };
+    /// Lets go of a settled record that is no longer kept.
+    pub(super) fn forget(&mut self, record: &Record) {
         for scope in record.grants.iter().flat_map(|grants| grants.keys()) {
-            self.let_go(scope, id);
+            self.let_go(scope, record.id);
         }
     }
 
@@ -118,10 +101,10 @@ impl Granted {
 
     #[cfg(test)]
     #[allow(dead_code, reason = "used by the proofs, which the library declares")]
-    pub(super) fn facts(&self) -> (BTreeSet<(Scope, TaskId)>, Vec<Arc<Record>>) {
+    pub(super) fn facts(&self) -> BTreeSet<(Scope, TaskId)> {
         let held = self.held.iter();
         let held = held.flat_map(|(scope, ids)| ids.iter().map(|id| (scope.clone(), *id)));
-        (held.collect(), self.settled.values().cloned().collect())
+        held.collect()
     }
 }
 
@@ -135,7 +118,7 @@ impl Supervisor {
         let state = self.known_state(id).ok_or(GrantRefusal::Unknown(id))?;
         let record = match self.tasks.get(id) {
             Some(task) => Some(&task.record),
-            None => self.granted.settled(id),
+            None => self.settled.get(id),
         };
         let before = record.and_then(|record| record.grants.as_deref());
         let before = before.cloned().unwrap_or_default();
@@ -201,8 +184,8 @@ impl Supervisor {
             for event in events {
                 self.emit(id, event);
             }
-        } else if let Some(record) = self.granted.settled.remove(&id) {
-            let mut record = Record::clone(&record);
+        } else if let Some(record) = self.settled.get(id) {
+            let mut record = Record::clone(record);
             record.grants = after;
             self.amend(record, events);
         }

@@ -23,7 +23,7 @@ use super::alarm::Alarm;
 use super::external::outlives_process;
 use super::protocol::Step;
 use super::report::Ending;
-use super::task::{Settled, Task};
+use super::task::Task;
 
 impl Supervisor {
     /// A supervisor that goes on from stored records, and the step that brings them up to date.
@@ -87,15 +87,13 @@ impl Supervisor {
         if body == Body::Live {
             self.tasks
                 .insert(id, Box::new(Task::new(Record::clone(record), Vec::new())));
-            self.settled.insert(id, Settled::of(record));
+            self.settled.insert(id, Arc::clone(record));
             self.settled_order.push_back((id, record.incarnation));
             self.edit(id).body = Body::Absent;
             self.emit(id, What::BodyStopped);
-            self.note_late(id);
             self.free(id);
         } else {
-            self.granted.keep(record);
-            self.remember(id, Settled::of(record));
+            self.remember(Arc::clone(record));
         }
     }
 

@@ -45,7 +45,6 @@ impl Supervisor {
                 self.edit(id).outcome = Some(Arc::new(late));
             }
             self.emit(id, What::BodyStopped);
-            self.note_late(id);
             self.free(id);
             return;
         }

@@ -82,7 +82,7 @@ impl Supervisor {
         };
         *removed.entry(settled.state).or_default() += 1;
         self.names.free_key(id);
-        self.granted.forget(id);
+        self.granted.forget(&settled);
         self.out.removed.push(id);
         self.vacated.insert(id);
         if self.vacated.len() > self.settled.len() / 2 + PLACES_MAX {

@@ -15,7 +15,7 @@ use super::Bug;
 use super::Supervisor;
 use super::protocol::Effect;
 use super::report::Ending;
-use super::task::{Settled, Task};
+use super::task::Task;
 
 /// Places of earlier lives in the order of settled tasks that are let be.
 const EARLIER_LIVES_MAX: usize = 64;
@@ -47,8 +47,8 @@ impl Supervisor {
         if let Some(parent) = self.forest.remove(id) {
             self.due.push_back(parent);
         }
-        let settled = Settled::of(&self.task(id).record);
-        self.remember(id, settled);
+        let settled = Arc::clone(&self.task(id).record);
+        self.remember(settled);
         self.tell_dependents(id, state);
         self.tell_watches(id, is_abandoned);
         self.out.effects.push(Effect::Close(id));
@@ -93,13 +93,16 @@ impl Supervisor {
         }
         self.admission.leave(&task.classes);
         self.expire_later(id);
-        self.granted.keep(&record);
+        if let Some(kept) = self.settled.get_mut(id) {
+            kept.clone_from(&record);
+        }
         self.out.records.push(record);
         self.forget(id);
     }
 
-    /// Keeps the settled state, and drops the oldest one when there are too many.
-    pub(super) fn remember(&mut self, id: TaskId, settled: Settled) {
+    /// Keeps a settled record, and drops the oldest one when there are too many.
+    pub(super) fn remember(&mut self, settled: Arc<Record>) {
+        let id = settled.id;
         if self.vacated.contains(&id) {
             self.close_ranks();
         }
@@ -121,9 +124,10 @@ impl Supervisor {
                 self.settled_order.push_back((oldest, incarnation));
                 continue;
             }
-            self.settled.remove(oldest);
+            if let Some(record) = self.settled.remove(oldest) {
+                self.granted.forget(&record);
+            }
             self.names.free_key(oldest);
-            self.granted.forget(oldest);
             self.out.removed.push(oldest);
         }
     }
@@ -169,7 +173,7 @@ impl Supervisor {
 
     /// A task settled without a body to read its inbox: the messages left there are counted.
     ///
-    /// `record` is its settled record, which the kernel does not keep.
+    /// `record` tells which life of it had that inbox.
     pub(super) fn undelivered(&mut self, record: &Record, count: u32) {
         let id = record.id;
         if count == 0 || !self.is_kept(id, record.incarnation) {
@@ -184,56 +188,23 @@ impl Supervisor {
             // It was read when this life of the id had just begun, and speaks of an earlier one.
             return;
         }
-        let record = self.newest_settled(record);
-        let undelivered = record.undelivered + count;
-        let record = Record {
-            undelivered,
-            ..record
-        };
+        let mut record = Record::clone(&self.settled[id]);
+        record.undelivered += count;
         self.amend(record, vec![What::Undelivered(count)]);
     }
 
     /// Tells something of a task that may have settled, as long as this life of it is known.
     ///
-    /// `record` may be older than the newest one of the task; it is the newest if that is settled.
+    /// `record` tells which life; it may be older than the newest one of the task.
     pub(super) fn tell_late(&mut self, record: &Record, what: What) {
         let id = record.id;
         let task = self.tasks.get(id);
         if task.is_some_and(|task| task.record.incarnation == record.incarnation) {
             self.emit(id, what);
         } else if record.state.is_terminal() && self.is_kept(id, record.incarnation) {
-            let record = self.newest_settled(record);
+            let record = Record::clone(&self.settled[id]);
             self.amend(record, vec![what]);
         }
-    }
-
-    /// Something was told of a settled task: what is kept of it beside its record counts with it.
-    pub(super) fn note_late(&mut self, id: TaskId) {
-        let record = &self.tasks[id].record;
-        let (events, undelivered) = (record.events, record.undelivered);
-        if let Some(kept) = self.settled.get_mut(id) {
-            (kept.events, kept.undelivered) = (events, undelivered);
-        }
-    }
-
-    /// The record of a settled and stopped task, given a copy that may be from before it stopped,
-    /// or from before something else was told.
-    ///
-    /// One with grants is kept here as it is.
-    fn newest_settled(&self, copy: &Record) -> Record {
-        if let Some(kept) = self.granted.settled(copy.id) {
-            return Record::clone(kept);
-        }
-        let mut record = copy.clone();
-        record.body = Body::Absent;
-        if let Some(facts) = record.facts.written() {
-            facts.grants = None;
-        }
-        if let Some(kept) = self.settled.get(copy.id) {
-            record.events = record.events.max(kept.events);
-            record.undelivered = record.undelivered.max(kept.undelivered);
-        }
-        record
     }
 
     /// Writes down what changed of a settled and stopped task, with its events.
@@ -244,9 +215,8 @@ impl Supervisor {
         for event in events {
             self.emit(id, event);
         }
-        self.note_late(id);
         if let Some(task) = self.tasks.remove(id) {
-            self.granted.keep(&task.record);
+            self.settled.insert(id, Arc::clone(&task.record));
             self.out.records.push(task.record);
         }
     }

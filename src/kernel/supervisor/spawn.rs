@@ -23,7 +23,7 @@ use super::after::After;
 use super::alarm::Alarm;
 use super::protocol::{Accepted, Effect, Refusal, Reply, Ticket};
 use super::runs::RUN_LABEL;
-use super::task::{Settled, Task};
+use super::task::Task;
 
 /// What the checks found out on the way.
 struct Checked {
@@ -223,7 +223,7 @@ impl Supervisor {
             self.unlink_after(id, &earlier.spec.after);
             // What was asked with the key before has gone with that life's record.
             self.names.free_key(id);
-            self.granted.forget(id);
+            self.granted.forget(earlier);
         }
         self.forest.insert(id, spec.parent);
         if !self.planted(Bug::FlightNotTaken) {
@@ -245,7 +245,7 @@ impl Supervisor {
         let awaits_parent = spec
             .parent
             .is_some_and(|parent| self.has_not_started(parent));
-        let mut record = self.new_record(id, spec, spawned_by, earlier.as_ref());
+        let mut record = self.new_record(id, spec, spawned_by, earlier.as_deref());
         record.inline = checked.inline;
         let mut task = Task::new(record, checked.classes);
         task.awaits_parent = awaits_parent;
@@ -266,7 +266,7 @@ impl Supervisor {
         id: TaskId,
         spec: Arc<Spec>,
         spawned_by: Option<TaskId>,
-        earlier: Option<&Settled>,
+        earlier: Option<&Record>,
     ) -> Record {
         let budget = |(counter, limit): (&Counter, &u64)| (counter.clone(), Budget::new(*limit));
         let mut facts = Rarely::<Facts>::not();

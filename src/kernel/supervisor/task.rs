@@ -9,11 +9,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::super::admission::{self, ClassSet};
-use super::super::id::{Epoch, TaskId};
+use super::super::id::TaskId;
 use super::super::rarely::{Ordinary, Rarely};
 use super::super::record::Record;
-use super::super::spec::Spec;
-use super::super::state::State;
 use super::super::time::Timestamp;
 use super::alarm::Alarm;
 use super::hook::Calling;
@@ -71,33 +69,6 @@ impl Deref for Task {
 impl DerefMut for Task {
     fn deref_mut(&mut self) -> &mut Ties {
         &mut self.ties
-    }
-}
-
-/// What is kept of a task that has settled.
-#[derive(Clone, Debug)]
-pub(super) struct Settled {
-    pub(super) state: State,
-    pub(super) epoch: Epoch,
-    pub(super) incarnation: u32,
-    pub(super) ended_at: Option<Timestamp>,
-    pub(super) spec: Arc<Spec>,
-    /// How many events it has had, and how many messages nobody read.
-    pub(super) events: u64,
-    pub(super) undelivered: u32,
-}
-
-impl Settled {
-    pub(super) fn of(record: &Record) -> Self {
-        Self {
-            state: record.state,
-            epoch: record.epoch,
-            incarnation: record.incarnation,
-            ended_at: record.ended_at,
-            spec: Arc::clone(&record.spec),
-            events: record.events,
-            undelivered: record.undelivered,
-        }
     }
 }
 
