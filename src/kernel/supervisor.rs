@@ -45,7 +45,7 @@ use super::event::{Event, What};
 use super::forest::Forest;
 use super::id::{Epoch, Scope, Seq, TaskId};
 use super::names::Names;
-use super::record::{Body, Cause, Record, Wait};
+use super::record::{Body, Cause, Record, Stop, Wait};
 use super::state::{State, Trigger};
 use super::table::Table;
 use super::time::Timestamp;
@@ -93,6 +93,8 @@ pub struct Supervisor {
     vacated: BTreeSet<TaskId>,
     watches: BTreeMap<u64, Watch>,
     watches_made: u64,
+    /// The last request to stop that a task got.
+    newest_stop: Option<Arc<Stop>>,
     seq: Seq,
     dice: u64,
     closing: bool,
@@ -130,6 +132,7 @@ impl Supervisor {
             vacated: BTreeSet::new(),
             watches: BTreeMap::new(),
             watches_made: 0,
+            newest_stop: None,
             seq: Seq(0),
             dice,
             closing: false,

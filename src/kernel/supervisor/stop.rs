@@ -79,7 +79,7 @@ impl Supervisor {
         }
         self.withdraw(id);
         self.shift(id, Trigger::AskStop);
-        let stop = Arc::new(stop);
+        let stop = self.shared(stop);
         let record = self.edit(id);
         record.stop = Some(Arc::clone(&stop));
         record.wait = None;
@@ -88,6 +88,18 @@ impl Supervisor {
         match body {
             Body::Live => self.signal(id, stop),
             Body::Absent => self.stop_without_body(id, below),
+        }
+    }
+
+    /// The request as one that others have, too: all below one task are asked alike.
+    fn shared(&mut self, stop: Stop) -> Arc<Stop> {
+        match &self.newest_stop {
+            Some(newest) if **newest == stop => Arc::clone(newest),
+            Some(_) | None => {
+                let stop = Arc::new(stop);
+                self.newest_stop = Some(Arc::clone(&stop));
+                stop
+            }
         }
     }
 

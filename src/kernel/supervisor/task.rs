@@ -8,6 +8,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::super::admission::{self, ClassSet};
 use super::super::id::TaskId;
 use super::super::rarely::{Ordinary, Rarely};
@@ -37,19 +39,19 @@ pub(super) struct Ties {
     pub(super) queued: Option<admission::Ticket>,
     /// Tasks that come after this one.
     pub(super) dependents: Vec<TaskId>,
-    pub(super) alarms: Vec<(Timestamp, Alarm)>,
+    pub(super) alarms: SmallVec<[(Timestamp, Alarm); 1]>,
     /// The call of its hooks that keeps it from settling.
     pub(super) hook: Option<Calling>,
     /// Requests that are answered when this task has settled.
-    pub(super) watches: Vec<u64>,
+    pub(super) watches: SmallVec<[u64; 1]>,
 }
 
 static ORDINARY: Ties = Ties {
     queued: None,
     dependents: Vec::new(),
-    alarms: Vec::new(),
+    alarms: SmallVec::new_const(),
     hook: None,
-    watches: Vec::new(),
+    watches: SmallVec::new_const(),
 };
 
 impl Ordinary for Ties {
