@@ -1,8 +1,8 @@
 //! Grants: how far other scopes may go with a task, and which tasks nobody refers to.
 //!
 //! # Invariants
-//! 1. Grants are part of the record: they survive a crash and go with the record, also with one that
-//!    has settled, from which they can be taken back.
+//! 1. Grants are part of the record: they survive a crash and go with the record. They can be taken
+//!    back from one that has settled, too.
 //! 2. `granted` has exactly the kept tasks with grants, by the scopes that hold them.
 //! 3. A closed scope holds no grant, and is given none.
 //!
