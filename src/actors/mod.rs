@@ -34,6 +34,7 @@ mod observers;
 mod permits;
 mod publisher;
 mod recovery;
+mod reserve;
 mod revive;
 #[cfg(feature = "testing")]
 mod sabotage;

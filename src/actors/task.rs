@@ -1,12 +1,12 @@
-//! The task actor: one per attempt, linked to the manager; runs the body in its `post_start`. And
-//! the errand that it runs, which a plain task of tokio runs as well.
+//! The task actor: runs one attempt at a time, the first in its `post_start`, further ones as
+//! messages. And the errand that it runs, which a plain task of tokio runs as well.
 //!
 //! # Invariants
 //! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped
 //!    by its supervisor.
 //! 2. `pre_start` does nothing, as it runs on its spawner's turn.
-//! 3. It is linked to the manager until its body has been dropped and its end was reported, and
-//!    then no more: the manager hears of an actor only if that fails in the middle of its errand.
+//! 3. It is linked to the manager while it has a body or waits for one. Before it ends it leaves: the
+//!    manager hears of an actor only if that fails in the middle of its errand.
 //!
 //! *Not here*: how a body is run and what its end means (`engine`, `kernel`).
 
@@ -20,14 +20,16 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use super::hub::Hub;
+use super::reserve::Reserve;
 use crate::engine::{Attempt, Live, Reporter, Run};
 use crate::kernel::{End, Epoch};
 
-pub(super) struct TaskActor;
+pub(super) struct TaskActor {
+    pub(super) reserve: Arc<Reserve>,
+}
 
-/// Ends an actor whose errand is over. It is no failure, and nobody is told: the manager has been
-/// left before. Only an error ends an actor that has run its body in `post_start` at once; one that
-/// stops begins to read its mailboxes before, and its manager has two turns to hear of it.
+/// Ends an actor that nobody needs. It is no failure, and nobody is told: the manager has been left
+/// before. Only an error ends an actor at once; of one that stops its manager hears twice.
 #[derive(Debug, thiserror::Error)]
 #[error("its errand is over")]
 struct Over;
@@ -55,13 +57,13 @@ impl Future for Errand {
 }
 
 impl Actor for TaskActor {
-    type Msg = ();
+    type Msg = Box<Errand>;
     type State = Option<Box<Errand>>;
     type Arguments = Box<Errand>;
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<()>,
+        _myself: ActorRef<Box<Errand>>,
         errand: Box<Errand>,
     ) -> Result<Self::State, ActorProcessingErr> {
         Ok(Some(errand))
@@ -69,11 +71,31 @@ impl Actor for TaskActor {
 
     async fn post_start(
         &self,
-        myself: ActorRef<()>,
+        myself: ActorRef<Box<Errand>>,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Some(errand) = state.take() {
             errand.await;
+        }
+        self.rest(&myself)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Box<Errand>>,
+        errand: Box<Errand>,
+        _state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        errand.await;
+        self.rest(&myself)
+    }
+}
+
+impl TaskActor {
+    /// Waits for another errand, or ends when enough others do.
+    fn rest(&self, myself: &ActorRef<Box<Errand>>) -> Result<(), ActorProcessingErr> {
+        if self.reserve.join(myself) {
+            return Ok(());
         }
         if let Some(manager) = myself.try_get_supervisor() {
             myself.unlink(manager);

@@ -6,9 +6,10 @@
 //!    tokio tasks the team keeps the handles, and the manager's state ends it when it is dropped,
 //!    or the guard that waits for this.
 //! 2. Nothing else depends on where a body runs: it is the same future, with the same report.
-//! 3. Nobody leaves before its body has been dropped and its end was reported.
+//! 3. Nobody leaves, or takes another errand, before its body has been dropped and its end was
+//!    reported.
 //!
-//! *Not here*: how an attempt is run (`task`, `engine`).
+//! *Not here*: how an attempt is run (`task`, `engine`), actors that wait for one (`reserve`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use dashmap::DashMap;
 use ractor::{Actor, ActorCell};
 use tokio::task::AbortHandle;
 
+use super::reserve::Reserve;
 use super::task::{Errand, TaskActor};
 use crate::kernel::TaskId;
 
@@ -27,7 +29,8 @@ use crate::kernel::TaskId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BodyHost {
-    /// Each attempt of a task is an actor of its own, linked to the manager.
+    /// Each attempt of a task has an actor of `ractor` to itself while it runs, linked to the manager.
+    /// Up to 64 of them whose bodies are over wait for the next attempts.
     #[default]
     Actor,
     /// Each attempt of a task is a plain tokio task, which ends with its manager all the same.
@@ -48,8 +51,8 @@ impl BodyHost {
 
 /// Those who run bodies for one manager actor.
 pub(super) enum Team {
-    /// Actors that are linked to this one.
-    Actors(OnceLock<ActorCell>),
+    /// Actors that are linked to this one, and those of them that have nothing to run.
+    Actors(OnceLock<ActorCell>, Arc<Reserve>),
     /// Tasks of tokio.
     Tasks(Arc<Roster>),
 }
@@ -78,7 +81,7 @@ struct Member<F> {
 impl Team {
     pub(super) fn new(host: BodyHost) -> Self {
         match host {
-            BodyHost::Actor => Self::Actors(OnceLock::new()),
+            BodyHost::Actor => Self::Actors(OnceLock::new(), Arc::default()),
             BodyHost::TokioTask => Self::Tasks(Arc::default()),
         }
     }
@@ -86,7 +89,7 @@ impl Team {
     /// The manager is there: its team ends with it.
     pub(super) fn lead_by(&self, manager: ActorCell) {
         match self {
-            Self::Actors(leader) => {
+            Self::Actors(leader, _) => {
                 let _is_first = leader.set(manager).is_ok();
             }
             Self::Tasks(_) => {}
@@ -97,13 +100,17 @@ impl Team {
     /// down, is dropped, which reports its attempt lost.
     pub(super) async fn run(&self, task: TaskId, errand: Errand) {
         match self {
-            Self::Actors(leader) => {
+            Self::Actors(leader, reserve) => {
                 let Some(leader) = leader.get() else {
                     tracing::error!(%task, "an attempt before its manager; it is lost");
                     return;
                 };
-                let errand = Box::new(errand);
-                let started = Actor::spawn_linked(None, TaskActor, errand, leader.clone()).await;
+                let Some(errand) = reserve.hand(Box::new(errand)) else {
+                    return;
+                };
+                let reserve = Arc::clone(reserve);
+                let (actor, leader) = (TaskActor { reserve }, leader.clone());
+                let started = Actor::spawn_linked(None, actor, errand, leader).await;
                 if let Err(error) = started {
                     tracing::warn!(%task, %error, "its actor could not start");
                 }
@@ -115,7 +122,7 @@ impl Team {
     /// The manager has gone: whoever is still there is dropped at its next `.await`.
     pub(super) fn end(&self) {
         match self {
-            Self::Actors(_) => {}
+            Self::Actors(..) => {}
             Self::Tasks(roster) => roster.end(),
         }
     }

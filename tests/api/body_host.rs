@@ -7,9 +7,11 @@
 use std::backtrace::Backtrace;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::Id;
 use tokio::time::Instant;
-use understory::{BodyHost, Manager};
+use understory::{BodyHost, Cancel, Failure, Manager};
 
 /// Whether a body of this manager is polled by an actor.
 async fn is_in_an_actor(manager: &Manager) -> bool {
@@ -28,6 +30,113 @@ async fn body_runs_where_the_builder_says() {
     for host in [BodyHost::Actor, BodyHost::TokioTask] {
         let manager = Manager::builder().body_host(host).build().unwrap();
         assert_eq!(is_in_an_actor(&manager).await, host == BodyHost::Actor);
+    }
+}
+
+/// Runs a body to its end, whatever that is, and gives the id of the tokio task that polled it.
+async fn polled_by(manager: &Manager, end: impl FnOnce() + Send + 'static) -> Id {
+    let (tell, told) = oneshot::channel();
+    let task = manager.scope("s").unnamed().spawn(|_| async move {
+        let _is_heard = tell.send(tokio::task::id());
+        end();
+        Ok(())
+    });
+    let _ended = crate::stage::soon(task.await.unwrap()).await;
+    told.await.unwrap()
+}
+
+#[tokio::test]
+async fn actor_whose_body_is_over_runs_the_next_one_however_that_ended() {
+    let builder = |host| Manager::builder().body_host(host).build().unwrap();
+    let manager = builder(BodyHost::Actor);
+    let first = polled_by(&manager, || {}).await;
+    for next in [
+        polled_by(&manager, || panic!("it fails")).await,
+        aborted(&manager).await,
+        polled_by(&manager, || {}).await,
+    ] {
+        assert_eq!(next, first);
+    }
+
+    let manager = builder(BodyHost::TokioTask);
+    let first = polled_by(&manager, || {}).await;
+    assert_ne!(polled_by(&manager, || {}).await, first);
+}
+
+/// The same for a body that is dropped by force.
+async fn aborted(manager: &Manager) -> Id {
+    let (tell, told) = oneshot::channel();
+    let task = manager.scope("s").unnamed().spawn(|_| async move {
+        let _is_heard = tell.send(tokio::task::id());
+        std::future::pending::<Result<(), Failure>>().await
+    });
+    let task = task.await.unwrap();
+    let by = told.await.unwrap();
+    let why = Cancel::because("it hangs").grace(Duration::ZERO);
+    crate::stage::soon(task.cancel_tree(why)).await.unwrap();
+    by
+}
+
+/// How many tokio tasks are alive, once they are no more than `most`.
+async fn alive(most: usize) -> usize {
+    let alive = || Handle::current().metrics().num_alive_tasks();
+    crate::stage::until(|| alive() <= most).await;
+    alive()
+}
+
+#[tokio::test]
+async fn after_a_burst_some_actors_wait_for_the_next_one_and_end_with_their_manager() {
+    let before = Handle::current().metrics().num_alive_tasks();
+    let builder = Manager::builder().body_host(BodyHost::Actor);
+    let manager = builder.build().unwrap();
+    polled_by(&manager, || {}).await;
+    // The one that waits is none of its own.
+    let its_own = Handle::current().metrics().num_alive_tasks() - 1;
+    let (release, released) = watch::channel(());
+    let mut tasks = Vec::new();
+    for _ in 0..200 {
+        let mut released = released.clone();
+        let body = |_| async move { Ok(released.changed().await.is_ok()) };
+        tasks.push(manager.scope("s").unnamed().spawn(body).await.unwrap());
+    }
+    release.send(()).unwrap();
+    for task in tasks {
+        crate::stage::soon(task).await.unwrap();
+    }
+
+    assert_eq!(alive(its_own + 64).await, its_own + 64);
+
+    crate::stage::soon(manager.leave()).await.unwrap();
+    assert_eq!(alive(before).await, before);
+}
+
+/// An errand is handed to an actor that waits for one, which ends with its manager meanwhile.
+#[cfg(feature = "testing")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_what_begins_in_an_actor_that_waited_ends_though_its_manager_goes() {
+    use understory::Part;
+
+    for _ in 0..100 {
+        let builder = Manager::builder().body_host(BodyHost::Actor);
+        let manager = builder.build().unwrap();
+        for _ in 0..4 {
+            polled_by(&manager, || {}).await;
+        }
+        let scope = manager.scope("s");
+        let breaking = tokio::spawn({
+            let manager = manager.clone();
+            async move { manager.break_part(Part::Manager) }
+        });
+        for _ in 0..8 {
+            let body = |_| async { Ok(()) };
+            // One whose answer was lost may exist, and then ends by itself.
+            if let Ok(task) = scope.unnamed().spawn(body).await {
+                let ended = crate::stage::soon(task.settled()).await.unwrap();
+                assert!(ended.state.is_terminal());
+            }
+        }
+        breaking.await.unwrap();
+        crate::stage::until(|| manager.live() == 0).await;
     }
 }
 
