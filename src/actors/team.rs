@@ -29,8 +29,8 @@ use crate::kernel::TaskId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BodyHost {
-    /// Each attempt of a task has an actor of `ractor` to itself while it runs, linked to the manager.
-    /// Up to 64 of them whose bodies are over wait for the next attempts.
+    /// Each attempt of a task has an actor of `ractor` to itself while it runs, linked to the
+    /// manager. Up to 64 of them whose bodies are over wait for the next attempts.
     #[default]
     Actor,
     /// Each attempt of a task is a plain tokio task, which ends with its manager all the same.

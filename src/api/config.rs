@@ -216,10 +216,10 @@ impl Builder {
 
     /// Says where bodies run (each in an actor that it has to itself).
     ///
-    /// As [`BodyHost::TokioTask`] a live task takes about a quarter of the memory and a spawn of one
-    /// half of the time; `BENCHMARKS.md` has both. Supervision is the same: records, events, panics,
-    /// cancels, limits, restarts, and that bodies end with their manager. What is missing is the
-    /// actor of `ractor` itself, for tools that look at actors.
+    /// As [`BodyHost::TokioTask`] a task that lives on takes about a quarter of the memory, and its
+    /// spawn half of the time; `BENCHMARKS.md` has both. Supervision is the same: records, events,
+    /// panics, cancels, limits, restarts, and that bodies end with their manager. What is missing
+    /// is the actor of `ractor` itself, for tools that look at actors.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
