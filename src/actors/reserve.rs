@@ -39,8 +39,10 @@ impl Reserve {
             match actor.cast(errand) {
                 Ok(()) => return None,
                 Err(MessagingErr::SendErr(back)) => errand = back,
-                Err(MessagingErr::ChannelClosed | MessagingErr::InvalidActorType) => {
-                    unreachable!("an actor that takes no message gives it back")
+                Err(lost @ (MessagingErr::ChannelClosed | MessagingErr::InvalidActorType)) => {
+                    // It was dropped, so its attempt is reported lost.
+                    tracing::error!(error = %lost, "an actor did not give its errand back");
+                    return None;
                 }
             }
         }

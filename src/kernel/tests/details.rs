@@ -2,6 +2,7 @@
 //! record, who holds a key after the clock went back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::bed::{Bed, SECOND, answers, done, fault, id, json, key};
@@ -99,6 +100,27 @@ fn tree_below_a_shutdown_is_told_of_the_shutdown() {
         let stop = bed.record(number).stop.clone();
         assert_eq!(stop.map(|stop| stop.cause), Some(Cause::Shutdown));
     }
+}
+
+#[test]
+fn all_below_one_task_that_are_asked_alike_share_one_request() {
+    let mut bed = bed();
+    bed.spawn(1, |_| {});
+    for (number, parent) in [(2, 1), (3, 1), (4, 3)] {
+        bed.spawn(number, |spec| spec.parent = Some(id(parent)));
+    }
+    bed.spawn(5, |spec| {
+        spec.parent = Some(id(1));
+        spec.grace = Some(SECOND);
+    });
+
+    bed.cancel_tree(1);
+
+    let stop = |number| bed.record(number).stop.clone().expect("it was asked");
+    assert!(Arc::ptr_eq(&stop(2), &stop(3)) && Arc::ptr_eq(&stop(3), &stop(4)));
+    assert_eq!(stop(1).cause, Cause::Asked);
+    assert_eq!(stop(2).cause, Cause::Ancestor(id(1)));
+    assert!(stop(5).grace_until < stop(2).grace_until);
 }
 
 /// Until when the hooks have time that these effects call.
