@@ -3,8 +3,8 @@
 //! # Invariants
 //! 1. No decision is made here, and no user code runs on this turn.
 //! 2. One turn takes a bounded number of letters of each lane and makes one batch of them.
-//! 3. Every task actor is linked to this actor while it has a body; the tree of tasks is the
-//!    kernel's.
+//! 3. Every task actor is linked to this actor while it has a body or waits for one; the tree of
+//!    tasks is the kernel's.
 
 use std::sync::Arc;
 
@@ -111,8 +111,7 @@ impl Actor for ManagerActor {
         Ok(())
     }
 
-    /// Task actors report through the gate, whatever their end, and leave before they end; nothing
-    /// is left to do here.
+    /// Bodies report through the gate, whatever their end; nothing is left to do here.
     async fn handle_supervisor_evt(
         &self,
         _myself: ActorRef<Wake>,

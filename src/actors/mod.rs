@@ -1,7 +1,7 @@
 //! The shell around the kernel: actors that carry inputs in and effects out.
 //!
 //! ```text
-//! guard ── manager ── task actor, one per attempt (flat; the tree of tasks is the kernel's);
+//! guard ── manager ── task actors, one body at a time (flat; the tree of tasks is the kernel's);
 //!       │             or, if the host says so, a plain tokio task (`team`)
 //!       ├─ writer      makes steps durable, then carries out what follows
 //!       └─ publisher   fans durable events out

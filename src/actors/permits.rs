@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Those of one turn.
+/// Those of one turn, or of several that share a commit.
 #[derive(Debug, Default)]
 pub(super) struct Permits {
     asks: Vec<OwnedSemaphorePermit>,
@@ -48,7 +48,7 @@ impl Permits {
         }
     }
 
-    /// Takes others of the same turn.
+    /// Takes others that come back with these.
     pub(super) fn join(&mut self, others: Self) {
         self.asks.extend(others.asks);
         self.notes.extend(others.notes);

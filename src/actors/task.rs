@@ -5,8 +5,9 @@
 //! 1. Its ractor state is ours alone and empty while the body runs: nothing of a user's is dropped
 //!    by its supervisor.
 //! 2. `pre_start` does nothing, as it runs on its spawner's turn.
-//! 3. It is linked to the manager while it has a body or waits for one. Before it ends it leaves:
-//!    the manager hears of an actor only if that fails in the middle of its errand.
+//! 3. It is linked to the manager while it has a body or waits for one, and leaves it before it
+//!    ends. The manager hears that it waits for the first time, or failed in the middle of an
+//!    errand, and does nothing about either.
 //!
 //! *Not here*: how a body is run and what its end means (`engine`, `kernel`).
 

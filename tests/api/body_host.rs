@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::Id;
 use tokio::time::Instant;
-use understory::{BodyHost, Cancel, Failure, Manager};
+use understory::{BodyHost, Cancel, Failure, Manager, TaskHandle};
 
 /// Whether a body of this manager is polled by an actor.
 async fn is_in_an_actor(manager: &Manager) -> bool {
@@ -110,33 +110,67 @@ async fn after_a_burst_some_actors_wait_for_the_next_one_and_end_with_their_mana
     assert_eq!(alive(before).await, before);
 }
 
-/// An errand is handed to an actor that waits for one, which ends with its manager meanwhile.
-#[cfg(feature = "testing")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p11_what_begins_in_an_actor_that_waited_ends_though_its_manager_goes() {
-    use understory::Part;
+/// A body that never ends, and holds on to what tells that it is there.
+async fn lasting(manager: &Manager) -> Option<(TaskHandle<()>, Id, watch::Sender<()>)> {
+    let (tell, told) = oneshot::channel();
+    let (presence, held) = watch::channel(());
+    let spawned = manager.scope("s").unnamed().spawn(|ctx| async move {
+        let _held = held;
+        let _is_heard = tell.send(tokio::task::id());
+        crate::stage::for_ever(ctx).await
+    });
+    Some((spawned.await.ok()?, told.await.ok()?, presence))
+}
 
-    for _ in 0..100 {
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn p11_body_in_an_actor_that_waited_for_it_ends_with_its_manager() {
+    let builder = Manager::builder().body_host(BodyHost::Actor);
+    let manager = builder.build().unwrap();
+    let waited = polled_by(&manager, || {}).await;
+    let (task, by, presence) = lasting(&manager).await.unwrap();
+    assert_eq!(by, waited);
+
+    manager.break_part(understory::Part::Manager);
+    let nudge = manager.scope("s").unnamed().spawn(|_| async { Ok(()) });
+    let _unanswered = nudge.await.is_ok();
+
+    crate::stage::soon(presence.closed()).await;
+    let ended = crate::stage::soon(task.settled()).await.unwrap();
+    assert!(ended.state.is_terminal());
+}
+
+/// With a store that waits for the disk the writer hands bodies over, while the manager goes.
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p11_no_body_that_is_handed_over_while_its_manager_goes_outlives_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..30 {
         let builder = Manager::builder().body_host(BodyHost::Actor);
-        let manager = builder.build().unwrap();
+        let path = folder.path().join(format!("{round}.db"));
+        let manager = crate::stage::soon(builder.open(path)).await.unwrap();
         for _ in 0..4 {
             polled_by(&manager, || {}).await;
         }
-        let scope = manager.scope("s");
-        let breaking = tokio::spawn({
+        let spawning = (0..8).map(|_| {
             let manager = manager.clone();
-            async move { manager.break_part(Part::Manager) }
+            tokio::spawn(async move { lasting(&manager).await })
         });
-        for _ in 0..8 {
-            let body = |_| async { Ok(()) };
-            // One whose answer was lost may exist, and then ends by itself.
-            if let Ok(task) = scope.unnamed().spawn(body).await {
-                let ended = crate::stage::soon(task.settled()).await.unwrap();
-                assert!(ended.state.is_terminal());
-            }
+        let spawning: Vec<_> = spawning.collect();
+        manager.break_part(understory::Part::Manager);
+
+        for spawned in spawning {
+            let Some((task, _, presence)) = crate::stage::soon(spawned).await.unwrap() else {
+                continue;
+            };
+            // Those of the next manager run on.
+            let why = Cancel::because("the test ends").grace(Duration::ZERO);
+            let _ended_before = crate::stage::soon(task.cancel_tree(why)).await;
+            let settled = crate::stage::soon(task.settled()).await.unwrap();
+            assert!(settled.state.is_terminal());
+            crate::stage::soon(presence.closed()).await;
         }
-        breaking.await.unwrap();
-        crate::stage::until(|| manager.live() == 0).await;
+        crate::stage::soon(manager.leave()).await.unwrap();
     }
 }
 

@@ -153,8 +153,18 @@ async fn s14_aborted_actor_is_told_and_cleaned_up() {
     assert!(boss.get_children().is_empty());
 }
 
-/// Leaves its supervisor in `post_start`, and fails.
-struct Leaver;
+/// Leaves its supervisor and fails: in `post_start`, or when it gets a message.
+struct Leaver {
+    waits: bool,
+}
+
+impl Leaver {
+    fn leave(myself: &ActorRef<()>) -> Result<(), ActorProcessingErr> {
+        let boss = myself.try_get_supervisor().expect("it has one");
+        myself.unlink(boss);
+        Err("it has left".into())
+    }
+}
 
 impl Actor for Leaver {
     type Msg = ();
@@ -170,9 +180,19 @@ impl Actor for Leaver {
         myself: ActorRef<()>,
         _: &mut DropBomb,
     ) -> Result<(), ActorProcessingErr> {
-        let boss = myself.try_get_supervisor().expect("it has one");
-        myself.unlink(boss);
-        Err("it has left".into())
+        if self.waits {
+            return Ok(());
+        }
+        Self::leave(&myself)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<()>,
+        (): (),
+        _: &mut DropBomb,
+    ) -> Result<(), ActorProcessingErr> {
+        Self::leave(&myself)
     }
 }
 
@@ -180,17 +200,26 @@ impl Actor for Leaver {
 /// It costs its supervisor no turn, not even that of dropping its state.
 #[tokio::test]
 async fn s16_failure_of_a_child_that_has_left_is_told_to_nobody() {
-    let (boss, boss_join, mut ear) = supervisor().await;
-    let spawned = Actor::spawn_linked(None, Leaver, (), boss.get_cell()).await;
-    let (child, join) = spawned.expect("it starts");
+    for waits in [false, true] {
+        let (boss, boss_join, mut ear) = supervisor().await;
+        let spawned = Actor::spawn_linked(None, Leaver { waits }, (), boss.get_cell()).await;
+        let (child, join) = spawned.expect("it starts");
+        if waits {
+            // One that comes before it has started waits for it, too.
+            child.cast(()).expect("it takes messages");
+        }
 
-    // Its state panics as it is dropped, on its own turn.
-    assert!(join.await.is_err_and(|error| error.is_panic()));
+        // Its state panics as it is dropped, on its own turn.
+        assert!(join.await.is_err_and(|error| error.is_panic()));
 
-    assert_eq!(child.get_status(), ActorStatus::Stopped);
-    assert!(boss.get_children().is_empty());
-    round_trip(&boss).await;
-    boss.stop(None);
-    boss_join.await.expect("the supervisor ends in order");
-    assert_eq!(ear.recv().await, None);
+        assert_eq!(child.get_status(), ActorStatus::Stopped);
+        assert!(boss.get_children().is_empty());
+        round_trip(&boss).await;
+        boss.stop(None);
+        boss_join.await.expect("the supervisor ends in order");
+        if waits {
+            assert_eq!(ear.recv().await, Some(Heard::Started(child.get_id())));
+        }
+        assert_eq!(ear.recv().await, None);
+    }
 }

@@ -14,6 +14,7 @@ use super::super::record::{Body, Record, Wait};
 use super::super::state::State;
 use super::Supervisor;
 use super::alarm::Alarm;
+use super::protocol::Step;
 use super::task::{Slot, Task};
 
 type Verdict = Result<(), String>;
@@ -42,6 +43,20 @@ impl Supervisor {
         self.audit_watches()?;
         self.audit_grants()?;
         self.audit_slots()
+    }
+
+    /// Whether what was written last of a settled and stopped task is what is kept of it.
+    pub(crate) fn audit_written(&self, step: &Step) -> Verdict {
+        let newest: BTreeMap<_, _> = (step.records.iter())
+            .map(|record| (record.id, record))
+            .collect();
+        let is_kept = |(id, record): (&TaskId, &&Arc<Record>)| match self.settled.get(*id) {
+            Some(kept) if !self.tasks.contains(*id) => Arc::ptr_eq(kept, record),
+            Some(_) | None => true,
+        };
+        ensure(newest.iter().all(is_kept), || {
+            "a settled record is kept as it was before".to_owned()
+        })
     }
 
     /// Who holds grants is what the records say, of live tasks and of settled ones that are kept.

@@ -91,7 +91,7 @@ impl Supervisor {
         }
     }
 
-    /// The request as one that others have, too: all below one task are asked alike.
+    /// The request as one that others have, too: most tasks below one are asked alike.
     fn shared(&mut self, stop: Stop) -> Arc<Stop> {
         match &self.newest_stop {
             Some(newest) if **newest == stop => Arc::clone(newest),

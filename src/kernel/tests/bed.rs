@@ -118,6 +118,7 @@ impl Bed {
     fn try_keep(&mut self, input: Option<&Input>, step: &Step) -> Result<(), String> {
         self.checks.after(self.now, input, step)?;
         self.kernel.audit()?;
+        self.kernel.audit_written(step)?;
         for record in &step.records {
             self.records.insert(record.id, Arc::clone(record));
         }

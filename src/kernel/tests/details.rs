@@ -103,7 +103,7 @@ fn tree_below_a_shutdown_is_told_of_the_shutdown() {
 }
 
 #[test]
-fn all_below_one_task_that_are_asked_alike_share_one_request() {
+fn tasks_below_one_that_are_asked_alike_one_after_another_share_one_request() {
     let mut bed = bed();
     bed.spawn(1, |_| {});
     for (number, parent) in [(2, 1), (3, 1), (4, 3)] {

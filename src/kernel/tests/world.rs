@@ -210,6 +210,7 @@ impl World {
             let life = self.lives.last_mut().expect("there is a life");
             life.steps.push((self.now, input, format!("{step:?}")));
         }
+        self.kernel.audit_written(&step)?;
         self.send(step)
     }
 
