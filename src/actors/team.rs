@@ -30,9 +30,9 @@ use crate::kernel::TaskId;
 #[non_exhaustive]
 pub enum BodyHost {
     /// Each attempt of a task has an actor of `ractor` to itself while it runs, linked to the
-    /// manager. Up to 64 of them whose bodies are over wait for the next attempts, so two bodies one
-    /// after the other may see the same `tokio::task::id`, and the second one be polled once more
-    /// for a waker that the first one left somewhere.
+    /// manager. Up to 64 of them whose bodies are over wait for the next attempts, so two bodies
+    /// one after the other may see the same `tokio::task::id`, and the second one be polled once
+    /// more for a waker that the first one left somewhere.
     #[default]
     Actor,
     /// Each attempt of a task is a plain tokio task, which ends with its manager all the same.
