@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::Id;
 use tokio::time::Instant;
-use understory::{BodyHost, Cancel, Failure, Manager, TaskHandle};
+use understory::{BodyHost, Cancel, Failure, Manager};
 
 /// Whether a body of this manager is polled by an actor.
 async fn is_in_an_actor(manager: &Manager) -> bool {
@@ -111,7 +111,8 @@ async fn after_a_burst_some_actors_wait_for_the_next_one_and_end_with_their_mana
 }
 
 /// A body that never ends, and holds on to what tells that it is there.
-async fn lasting(manager: &Manager) -> Option<(TaskHandle<()>, Id, watch::Sender<()>)> {
+#[cfg(feature = "testing")]
+async fn lasting(manager: &Manager) -> Option<(understory::TaskHandle<()>, Id, watch::Sender<()>)> {
     let (tell, told) = oneshot::channel();
     let (presence, held) = watch::channel(());
     let spawned = manager.scope("s").unnamed().spawn(|ctx| async move {
