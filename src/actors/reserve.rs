@@ -14,8 +14,7 @@ use ractor::{ActorRef, MessagingErr};
 
 use super::task::Errand;
 
-/// How many wait at most: of 5.7 KB each, and enough for what begins while some thousand short
-/// tasks a second come and go.
+/// How many wait at most, of 5.7 KB each.
 const RESERVE_MAX: usize = 64;
 
 /// Those who wait; the last one who came is the first to go, as its memory is still near.
