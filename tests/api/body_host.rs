@@ -161,6 +161,9 @@ async fn p11_no_body_that_is_handed_over_while_its_manager_goes_outlives_it() {
         });
         let spawning: Vec<_> = spawning.collect();
         manager.break_part(understory::Part::Manager);
+        // It goes in its next turn, and may have had those that the others ask for.
+        let turn = manager.scope("s").unnamed().spawn(|_| async { Ok(()) });
+        let _is_answered = crate::stage::soon(turn).await.is_ok();
 
         crate::stage::soon(standing.closed()).await;
         for spawned in spawning {
