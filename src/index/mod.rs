@@ -14,7 +14,7 @@
 mod names;
 mod order;
 mod page;
-mod sets;
+mod sorted;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! The ids of tasks, sorted in each way that a list needs.
 //!
 //! # Invariants
-//! 1. Each set has every id that belongs there, apart by states (`sets`).
+//! 1. Each row has every id that belongs there, with the state of its task (`sorted`).
 //! 2. A scope without tasks takes no room.
 //!
 //! *Not here*: the records themselves (`mod`), who holds a name (`names`).
@@ -11,7 +11,7 @@ use std::ops::Bound;
 
 use super::names::Names;
 use super::page::{Counts, Direction};
-use super::sets::{Range, Sets, States};
+use super::sorted::{Range, Sorted, States};
 use crate::kernel::{Filter, Grants, Record, Scope, Seq, Shows, TaskId, Visibility};
 
 /// What is known of the tasks, beside their records.
@@ -20,22 +20,22 @@ pub(super) struct Order {
     /// The newest event that is taken in.
     pub(super) seq: Seq,
     pub(super) counts: Counts,
-    everywhere: Sets<TaskId>,
-    /// Hidden tasks are here, and in no other set over all scopes.
-    hidden: Sets<TaskId>,
+    everywhere: Sorted<TaskId>,
+    /// Hidden tasks are here, and in no other row over all scopes.
+    hidden: Sorted<TaskId>,
     /// By the parent that was asked for, which never changes, and then by id.
-    below: Sets<(TaskId, TaskId)>,
+    below: Sorted<(TaskId, TaskId)>,
     scopes: HashMap<Scope, InScope>,
     granted: HashMap<Scope, BTreeSet<TaskId>>,
 }
 
 #[derive(Debug, Default)]
 struct InScope {
-    ids: Sets<TaskId>,
-    hidden: Sets<TaskId>,
+    ids: Sorted<TaskId>,
+    hidden: Sorted<TaskId>,
 }
 
-/// A part of a set: its first `max` ids in this order, or those that come after one of them.
+/// A part of a row: its first `max` ids in this order, or those that come after one of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     pub(super) after: Option<TaskId>,
@@ -52,7 +52,7 @@ impl Cut {
     };
 }
 
-/// The set that has all the tasks that a filter can match, and is the smallest one here.
+/// The row that has all the tasks that a filter can match, and is the shortest one here.
 #[derive(Debug)]
 pub(super) struct Narrow {
     within: Within,
@@ -96,7 +96,7 @@ impl Narrow {
         self
     }
 
-    /// Whether the filter matches the whole set.
+    /// Whether the filter matches all of it.
     pub(super) fn is_all_of(&self, filter: &Filter) -> bool {
         let plain = match &self.within {
             Within::Everywhere => Filter::all(),
@@ -131,27 +131,26 @@ impl Order {
         if old.map(standing) == Some(standing(new)) {
             return;
         }
-        let before = old.map(|old| old.state);
-        let sets = if is_shown {
+        let row = if is_shown {
             &mut self.everywhere
         } else {
             &mut self.hidden
         };
-        sets.put(new.id, before, new.state);
+        row.put(new.id, new.state);
         if let (Some(parent), true) = (new.spec.parent, is_shown) {
-            self.below.put((parent, new.id), before, new.state);
+            self.below.put((parent, new.id), new.state);
         }
         // A scope is looked up by reference, as it is nearly always there.
         let scope = match self.scopes.get_mut(new.scope()) {
             Some(scope) => scope,
             None => self.scopes.entry(new.scope().clone()).or_default(),
         };
-        let sets = if is_shown {
+        let row = if is_shown {
             &mut scope.ids
         } else {
             &mut scope.hidden
         };
-        sets.put(new.id, before, new.state);
+        row.put(new.id, new.state);
         names.put(new);
     }
 
@@ -160,16 +159,16 @@ impl Order {
         self.put_grants(old.id, old.grants.as_deref(), None);
         if old.spec.visibility == Visibility::Shown {
             self.counts.leave(old.state);
-            self.everywhere.remove(&old.id, old.state);
+            self.everywhere.remove(&old.id);
         } else {
-            self.hidden.remove(&old.id, old.state);
+            self.hidden.remove(&old.id);
         }
         if let Some(parent) = old.spec.parent {
-            self.below.remove(&(parent, old.id), old.state);
+            self.below.remove(&(parent, old.id));
         }
         if let Some(scope) = self.scopes.get_mut(old.scope()) {
-            scope.ids.remove(&old.id, old.state);
-            scope.hidden.remove(&old.id, old.state);
+            scope.ids.remove(&old.id);
+            scope.hidden.remove(&old.id);
             if scope.ids.is_empty() && scope.hidden.is_empty() {
                 self.scopes.remove(old.scope());
             }
@@ -196,7 +195,7 @@ impl Order {
         ids.copied().collect()
     }
 
-    /// How many tasks are in the set.
+    /// How many tasks there are.
     pub(super) fn len(&self, narrow: &Narrow) -> usize {
         match &narrow.within {
             Within::Everywhere => self.everywhere.len(narrow.states),
@@ -211,7 +210,7 @@ impl Order {
         }
     }
 
-    /// The part of the set's ids that `cut` means.
+    /// The part of its ids that `cut` means.
     pub(super) fn chunk(&self, narrow: &Narrow, cut: Cut) -> Vec<TaskId> {
         match narrow.shows {
             Shows::Shown => self.shown(narrow, cut),
@@ -251,7 +250,7 @@ impl Order {
     }
 }
 
-fn part(ids: &Sets<TaskId>, states: States, cut: Cut) -> Vec<TaskId> {
+fn part(ids: &Sorted<TaskId>, states: States, cut: Cut) -> Vec<TaskId> {
     ids.part(states, bounds(cut), cut.order, cut.max)
 }
 

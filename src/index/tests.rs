@@ -1,6 +1,7 @@
 //! What the read side promises, one behavior each.
 
 mod model;
+mod sorted;
 
 use super::*;
 use crate::kernel::{Body, Date, Name, Spec, State, Timestamp};
