@@ -52,34 +52,26 @@ impl Supervisor {
     }
 
     pub(super) fn disarm(&mut self, id: TaskId, alarm: Alarm) {
-        let task = self.task(id);
-        let Some(at) = task.alarms.iter().position(|(_, armed)| *armed == alarm) else {
-            return;
-        };
-        let (at, alarm) = task.alarms.swap_remove(at);
-        self.alarms.remove(&(at, id, alarm));
+        self.disarm_those(id, |armed| armed == alarm);
     }
 
     pub(super) fn disarm_all(&mut self, id: TaskId) {
-        let Some(ties) = self.task(id).ties.written() else {
-            return;
-        };
-        for (at, alarm) in std::mem::take(&mut ties.alarms) {
-            self.alarms.remove(&(at, id, alarm));
-        }
+        self.disarm_those(id, |_| true);
     }
 
     /// Disarms what belongs to one run or one wait; the lifetime goes on.
     pub(super) fn disarm_run(&mut self, id: TaskId) {
-        let Some(ties) = self.task(id).ties.written() else {
+        self.disarm_those(id, |armed| armed != Alarm::Lifetime);
+    }
+
+    pub(super) fn disarm_those(&mut self, id: TaskId, goes: impl Fn(Alarm) -> bool) {
+        let task = self.tasks.get_mut(id);
+        let Some(ties) = task.and_then(|task| task.ties.written()) else {
             return;
         };
-        let mut alarms = std::mem::take(&mut ties.alarms);
-        alarms.retain(|(at, alarm)| {
-            let stays = *alarm == Alarm::Lifetime;
-            stays || !self.alarms.remove(&(*at, id, *alarm))
-        });
-        self.task(id).alarms = alarms;
+        let all = &mut self.alarms;
+        ties.alarms
+            .retain(|(at, alarm)| !goes(*alarm) || !all.remove(&(*at, id, *alarm)));
     }
 
     /// Arms the limit of the whole task, which counts from its acceptance, also after a restart.

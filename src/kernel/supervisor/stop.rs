@@ -125,15 +125,12 @@ impl Supervisor {
 
     fn signal(&mut self, id: TaskId, stop: Arc<Stop>) {
         let epoch = self.task(id).record.epoch;
-        for alarm in [
-            Alarm::Attempt,
-            Alarm::Idle,
-            Alarm::Heartbeat,
-            Alarm::Grace,
-            Alarm::Lifetime,
-        ] {
-            self.disarm(id, alarm);
-        }
+        self.disarm_those(id, |alarm| {
+            matches!(
+                alarm,
+                Alarm::Attempt | Alarm::Idle | Alarm::Heartbeat | Alarm::Grace | Alarm::Lifetime
+            )
+        });
         let is_planted = self.planted(Bug::GraceIgnored);
         let until = if is_planted {
             self.now
