@@ -165,7 +165,7 @@ impl Carrier {
             }
             Effect::Deliver { id, message } => {
                 if let Some(live) = self.hub.live(id) {
-                    live.inbox.hand(Parcel::from(&message));
+                    live.inbox.hand(Parcel::from(&*message));
                     self.hub.touch(&live);
                 }
             }

@@ -328,7 +328,7 @@ async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelRe
         }
     };
     match reply {
-        Ok(Reply::Cancelled(report)) => Ok(report),
+        Ok(Reply::Cancelled(report)) => Ok(*report),
         Ok(Reply::Unknown(id)) => Err(CancelError::Unknown(id)),
         Ok(
             Reply::Spawned(_)

@@ -110,6 +110,7 @@ impl ScopeRef {
         let Controlled::Closed(closed) = answer.map_err(CloseError::Unanswered)? else {
             unreachable!("a close is answered as one");
         };
+        let closed = closed.map(|report| *report);
         closed.map_err(|CloseRefusal::Active(live)| CloseError::Active(live))
     }
 }

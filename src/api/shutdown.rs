@@ -106,7 +106,7 @@ async fn shut_down(hub: &Hub, grace: Duration) -> Result<ShutdownReport, Shutdow
     tokio::pin!(asked);
     let report = loop {
         match tokio::time::timeout(longest, &mut asked).await {
-            Ok(Ok(Reply::Cancelled(report))) => break Ok(report),
+            Ok(Ok(Reply::Cancelled(report))) => break Ok(*report),
             // The actors started anew; what they recovered is cancelled by asking again.
             Ok(Err(Shut::Restarted)) => asked.set(hub.gate.shutdown(ask.clone())),
             Ok(Ok(_) | Err(_)) => break Err(ShutdownError::Gone),

@@ -85,7 +85,7 @@ impl Manager {
         let Controlled::Transferred(done) = answer.map_err(TransferError::Unanswered)? else {
             unreachable!("a transfer is answered as one");
         };
-        done.map_err(TransferError::Refused)
+        done.map(|report| *report).map_err(TransferError::Refused)
     }
 }
 

@@ -34,14 +34,15 @@ impl Watch {
     /// The answer, now that all have settled.
     fn reply(self) -> Reply {
         let Some(close) = self.close else {
-            return Reply::Cancelled(self.report);
+            return Reply::Cancelled(Box::new(self.report));
         };
-        Reply::Controlled(Controlled::Closed(Ok(CloseReport {
+        let report = CloseReport {
             cancelled: self.report.cancelled,
             ended: self.report.already_ended,
             abandoned: self.report.abandoned,
             ..close
-        })))
+        };
+        Reply::Controlled(Controlled::Closed(Ok(Box::new(report))))
     }
 
     #[cfg(test)]
@@ -114,21 +115,17 @@ impl Supervisor {
             return;
         }
         let abandoned = self.tasks.contains(id);
-        let reply = match self.settled.contains(id) {
-            false => Reply::Unknown(id),
-            true if abandoned => Reply::Cancelled(CancelReport {
-                abandoned: vec![id],
-                ..CancelReport::default()
-            }),
-            true => {
-                let already_ended = vec![id];
-                Reply::Cancelled(CancelReport {
-                    already_ended,
-                    ..CancelReport::default()
-                })
-            }
-        };
-        self.answer(ticket, reply);
+        if !self.settled.contains(id) {
+            self.answer(ticket, Reply::Unknown(id));
+            return;
+        }
+        let mut report = Box::<CancelReport>::default();
+        if abandoned {
+            report.abandoned.push(id);
+        } else {
+            report.already_ended.push(id);
+        }
+        self.answer(ticket, Reply::Cancelled(report));
     }
 
     fn cancel_trees(&mut self, ticket: Ticket, roots: &[TaskId], ask: &StopAsk, cause: Cause) {
@@ -202,7 +199,7 @@ impl Supervisor {
         self.watches_made += 1;
         let watch = self.watches_made;
         if tasks == 0 {
-            self.answer(ticket, Reply::Cancelled(CancelReport::default()));
+            self.answer(ticket, Reply::Cancelled(Box::default()));
             return watch;
         }
         let report = CancelReport::default();

@@ -171,7 +171,7 @@ impl Supervisor {
         report: CloseReport,
     ) -> Option<Controlled> {
         if roots.is_empty() {
-            return Some(Controlled::Closed(Ok(report)));
+            return Some(Controlled::Closed(Ok(Box::new(report))));
         }
         self.cancel_trees_then(ticket, roots, ask, Cause::Asked, Some(report));
         None

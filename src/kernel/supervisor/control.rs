@@ -87,13 +87,13 @@ pub enum Controlled {
     /// What is left, or why nothing was charged.
     Charged(Result<Remaining, ChargeRefusal>),
     /// What became of the tasks of a scope, or why it was not closed.
-    Closed(Result<CloseReport, CloseRefusal>),
+    Closed(Result<Box<CloseReport>, CloseRefusal>),
     /// How many records were removed, by their states.
     Removed(Removed),
     /// Whether the scope was closed before.
     Reopened(bool),
     /// What was moved, or why nothing was.
-    Transferred(Result<TransferReport, TransferRefusal>),
+    Transferred(Result<Box<TransferReport>, TransferRefusal>),
 }
 
 impl Supervisor {
@@ -123,7 +123,9 @@ impl Supervisor {
             Control::Sweep => Controlled::Removed(self.sweep()),
             Control::Remove(ids) => Controlled::Removed(self.remove_all(&ids)),
             Control::Reopen(scope) => Controlled::Reopened(self.reopen_scope(&scope)),
-            Control::Transfer { ids, to } => Controlled::Transferred(self.transfer(&ids, &to)),
+            Control::Transfer { ids, to } => {
+                Controlled::Transferred(self.transfer(&ids, &to).map(Box::new))
+            }
         };
         self.answer(ticket, Reply::Controlled(answer));
     }

@@ -110,7 +110,7 @@ impl Supervisor {
         self.set_wait(id, Some(Wait::Hook));
         self.emit(id, What::Waiting(Wait::Hook));
         let turn = self.seq;
-        self.task(id).hook = Some(Calling { turn, late, time });
+        self.task(id).hook = Some(Box::new(Calling { turn, late, time }));
         self.arm(id, late, Alarm::Hook);
         self.out.effects.push(Effect::BeforeSettle(HookCall {
             id,
@@ -154,7 +154,7 @@ impl Supervisor {
     }
 
     fn rearm_hook(&mut self, id: TaskId) {
-        if let Some(Calling { late, .. }) = self.task(id).hook {
+        if let Some(late) = self.task(id).hook.as_ref().map(|calling| calling.late) {
             self.disarm(id, Alarm::Hook);
             self.arm(id, late, Alarm::Hook);
         }
@@ -175,7 +175,10 @@ impl Supervisor {
 
     /// The hooks are over, or those of an earlier call are.
     pub(super) fn hooks_over(&mut self, id: TaskId, turn: Seq, failures: Vec<Arc<str>>) {
-        let hook = self.tasks.get(id).and_then(|task| task.hook);
+        let hook = self
+            .tasks
+            .get(id)
+            .and_then(|task| task.hook.as_deref().copied());
         if hook.is_none_or(|calling| calling.turn != turn) {
             return;
         }

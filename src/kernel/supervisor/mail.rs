@@ -35,6 +35,7 @@ impl Supervisor {
                     from,
                 },
             );
+            let message = Box::new(message);
             self.out.effects.push(Effect::Deliver { id, message });
         }
         self.answer(ticket, Reply::Message(result.map(|_| ())));

@@ -351,7 +351,7 @@ pub enum Effect {
         /// The task.
         id: TaskId,
         /// The message.
-        message: KeptMessage,
+        message: Box<KeptMessage>,
     },
     /// Tell the body that it was interrupted.
     Interrupt {
@@ -371,13 +371,16 @@ pub enum Effect {
     Forget(TaskId),
 }
 
+// A cancel has one for each task of a tree, so what few of them carry is boxed.
+const _: () = assert!(size_of::<Effect>() <= 88);
+
 /// The answer to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// To a spawn.
     Spawned(Result<Accepted, Refusal>),
     /// To a cancel or a shutdown.
-    Cancelled(CancelReport),
+    Cancelled(Box<CancelReport>),
     /// To a cancel of a task that was never accepted, or whose record is no longer kept.
     Unknown(TaskId),
     /// To a word about an external task.

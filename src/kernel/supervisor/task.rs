@@ -41,7 +41,7 @@ pub(super) struct Ties {
     pub(super) dependents: Vec<TaskId>,
     pub(super) alarms: SmallVec<[(Timestamp, Alarm); 1]>,
     /// The call of its hooks that keeps it from settling.
-    pub(super) hook: Option<Calling>,
+    pub(super) hook: Option<Box<Calling>>,
     /// Requests that are answered when this task has settled.
     pub(super) watches: SmallVec<[u64; 1]>,
 }

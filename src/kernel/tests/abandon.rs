@@ -27,7 +27,7 @@ fn now(bed: &mut Bed, target: Target) -> Vec<Effect> {
 
 fn report(effects: &[Effect]) -> CancelReport {
     match &answers(effects)[..] {
-        [(_, Reply::Cancelled(report))] => report.clone(),
+        [(_, Reply::Cancelled(report))] => CancelReport::clone(report),
         other => panic!("one cancel is answered: {other:?}"),
     }
 }

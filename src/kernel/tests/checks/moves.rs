@@ -140,10 +140,12 @@ impl Checks {
     pub(super) fn transfer_reply(
         &self,
         moving: &Moving,
-        told: &Result<TransferReport, TransferRefusal>,
+        told: &Result<Box<TransferReport>, TransferRefusal>,
     ) -> Verdict {
         let is_right = match (moving, told) {
-            (Moving::Nothing(right), _) => right == told && self.moved.is_empty(),
+            (Moving::Nothing(right), _) => {
+                right.as_ref() == told.as_deref() && self.moved.is_empty()
+            }
             (
                 Moving::All {
                     report,
@@ -160,7 +162,7 @@ impl Checks {
                 let listed: BTreeSet<_> = told.moved.iter().copied().collect();
                 let did: BTreeSet<_> = self.moved.keys().copied().collect();
                 let is_whole = listed == *moved && did == *moved && told.moved.len() == did.len();
-                !is_taken && wanted == *told && is_whole && self.moved.values().all(|it| it == to)
+                !is_taken && wanted == **told && is_whole && self.moved.values().all(|it| it == to)
             }
             (Moving::All { moved, to, .. }, Err(why)) => {
                 self.moved.is_empty() && self.is_reason(why, moved, to)
@@ -318,7 +320,7 @@ impl Checks {
         &self,
         (target, meant, born): (&Target, &BTreeSet<TaskId>, u64),
         closing: &Closing,
-        told: &Result<CloseReport, CloseRefusal>,
+        told: &Result<Box<CloseReport>, CloseRefusal>,
     ) -> Verdict {
         let report = match told {
             Ok(report) if !closing.is_refused() => report,

@@ -34,7 +34,7 @@ fn close(bed: &mut Bed, of: &str) -> CloseReport {
         only_if_idle: false,
     };
     match ask(bed, ask_).0 {
-        Some(Controlled::Closed(Ok(report))) => report,
+        Some(Controlled::Closed(Ok(report))) => *report,
         other => panic!("{other:?}"),
     }
 }

@@ -23,7 +23,7 @@ fn close(bed: &mut Bed, only_if_idle: bool) -> Option<Result<CloseReport, CloseR
     };
     match ask(bed, ask_).0 {
         None => None,
-        Some(Controlled::Closed(closed)) => Some(closed),
+        Some(Controlled::Closed(closed)) => Some(closed.map(|report| *report)),
         other => panic!("{other:?}"),
     }
 }
@@ -81,7 +81,7 @@ fn each_task_of_a_closed_scope_does_as_it_says_and_is_reported_once() {
         refused: vec![(id(7), TransferRefusal::NameTaken(name("ann"), id(8)))],
         abandoned: vec![id(6)],
     };
-    assert_eq!(*report, wanted);
+    assert_eq!(**report, wanted);
     assert_eq!(
         (bed.state(1), bed.state(7)),
         (State::Running, State::Running)
@@ -187,5 +187,5 @@ fn closed_scope_keeps_what_was_to_go_to_it_and_says_so_of_all_below() {
         orphaned: vec![id(1)],
         ..CloseReport::default()
     };
-    assert_eq!(*report, wanted);
+    assert_eq!(**report, wanted);
 }

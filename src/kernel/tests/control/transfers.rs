@@ -26,7 +26,7 @@ fn transfer(bed: &mut Bed, numbers: &[u32], to: &str) -> Result<TransferReport, 
         scope(to),
     );
     match ask(bed, Control::Transfer { ids, to }) {
-        (Some(Controlled::Transferred(done)), _) => done,
+        (Some(Controlled::Transferred(done)), _) => done.map(|report| *report),
         other => panic!("{other:?}"),
     }
 }
