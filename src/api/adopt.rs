@@ -119,7 +119,7 @@ impl Context {
             over: SetOnce::new(),
         });
         let watch = Watch(Arc::clone(&adopted));
-        let polled = context::within(self, async move {
+        let polled = context::within(self.clone(), async move {
             let result = operation.await;
             drop(watch.0.take());
             encode(result)

@@ -56,10 +56,10 @@ pub(super) fn current_trace() -> Option<Trace> {
 
 /// Runs `body` with `context` as the current one.
 pub(super) fn within(
-    context: &Context,
+    context: Context,
     body: impl Future<Output = Verdict> + Send + 'static,
 ) -> BodyFuture {
-    Box::pin(CURRENT.scope(context.clone(), body))
+    Box::pin(CURRENT.scope(context, body))
 }
 
 /// One attempt of a task, as its body sees it. Cheap to clone.

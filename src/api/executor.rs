@@ -244,7 +244,7 @@ pub(super) fn work(
         }
         let context = Context::new(Arc::clone(&core), attempt);
         let (here, input, kind) = (context.clone(), input.clone(), kind.clone());
-        context::within(&context, async move {
+        context::within(context, async move {
             let result = match found {
                 Some(executor) => executor.run(here, input).await,
                 None => Err(Failure::new(format!("the executor of kind {kind} is gone"))),

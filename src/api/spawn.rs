@@ -71,7 +71,7 @@ impl TaskBuilder<Once> {
         let core = Arc::clone(&self.core);
         let work = Work::Once(Box::new(move |attempt| {
             let context = Context::new(core, attempt);
-            context::within(&context, async move { encode(body(context_of()).await) })
+            context::within(context, async move { encode(body(context_of()).await) })
         }));
         self.ask(work).await
     }
@@ -99,7 +99,7 @@ impl TaskBuilder<Again> {
             }
             let context = Context::new(Arc::clone(&core), attempt);
             let body = Arc::clone(&body);
-            context::within(&context, async move { encode(body(context_of()).await) })
+            context::within(context, async move { encode(body(context_of()).await) })
         }));
         self.ask(work).await
     }
@@ -179,12 +179,7 @@ impl<Mode> TaskBuilder<Mode> {
         let live = Live::new(id, spec, mail, work);
         live.set_hooks(self.hooks.bind(&core, "task"));
         let live = Arc::new(live);
-        let scope = live.spec.scope.clone();
-        let mut links = Links {
-            core: Arc::clone(&core),
-            live: Arc::clone(&live),
-            tokens: self.tokens,
-        };
+        let links = Links::of(&core, &live, self.tokens);
         let asked = core.hub.gate.spawn(Arc::clone(&live), self.by, self.reuse);
         let (other, error) = match asked.await {
             Ok(Ok(Accepted::New(_))) => {
@@ -204,14 +199,16 @@ impl<Mode> TaskBuilder<Mode> {
             Ok(Err((refusal, _))) => (None, Some(refusal.into())),
             Err((shut, _)) => (None, Some(unavailable(shut, core.hub.ruin().is_some()))),
         };
-        links.tokens.clear();
+        if let Some(mut links) = links {
+            links.tokens.clear();
+        }
         live.discard_work();
         match (other, error) {
             (_, Some(error)) => {
                 if let SpawnError::LimitReached(full) = &error {
                     core.hooks.limit_reached(LimitReached {
                         id,
-                        scope,
+                        scope: live.spec.scope.clone(),
                         full: full.clone(),
                     });
                 }
@@ -262,6 +259,17 @@ struct Links {
     core: Arc<Core>,
     live: Arc<Live>,
     tokens: Vec<CancellationToken>,
+}
+
+impl Links {
+    /// Most tasks have none: these touch no count that threads share.
+    fn of(core: &Arc<Core>, live: &Arc<Live>, tokens: Vec<CancellationToken>) -> Option<Self> {
+        (!tokens.is_empty()).then(|| Self {
+            core: Arc::clone(core),
+            live: Arc::clone(live),
+            tokens,
+        })
+    }
 }
 
 impl Drop for Links {
