@@ -22,12 +22,15 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let state = 0..State::ALL.len();
+    let state = || 0..State::ALL.len();
+    let put = (0..600_u16, state());
+    let row = (0..400_u16, 0..200_u16, state());
+    let thin = (0..400_u16, 0..300_u16, 1..40_u16);
     prop_oneof![
-        6 => (0..600_u16, state.clone()).prop_map(|(key, state)| Act::Put(key, state)),
-        2 => (0..400_u16, 0..200_u16, state).prop_map(|(key, len, state)| Act::Row(key, len, state)),
+        6 => put.prop_map(|(key, state)| Act::Put(key, state)),
+        2 => row.prop_map(|(from, len, state)| Act::Row(from, len, state)),
         4 => (0..600_u16).prop_map(Act::Remove),
-        1 => (0..400_u16, 0..300_u16, 1..40_u16).prop_map(|(key, len, rest)| Act::Thin(key, len, rest)),
+        1 => thin.prop_map(|(from, len, rest)| Act::Thin(from, len, rest)),
     ]
 }
 
