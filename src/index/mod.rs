@@ -106,8 +106,9 @@ impl Index {
 
     /// One page of the tasks that match.
     ///
-    /// A filter of nothing but scope, parent and states costs as much as the page is long, and
-    /// `total` with a parent as much as there are children. Any other filter costs a scan of the
+    /// A filter of nothing but scope, parent and states costs as much as the page is long, and a
+    /// look at each 64 or more tasks beside which none matches; `total` with a parent a look at as
+    /// many of its children. Any other filter costs a scan of the
     /// tasks that scope, parent and states leave over, in chunks; a task that changes during the
     /// scan may be seen before or after its change. So does a page by number or ordered by a date.
     pub(crate) fn list(&self, filter: &Filter, page: &Page) -> Listing {

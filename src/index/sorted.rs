@@ -20,7 +20,7 @@ use run::Run;
 
 const COUNT: usize = State::ALL.len();
 
-/// Keys in a run: to find one there takes seven looks, and to make room for one moves 3 KB at most.
+/// Keys in a run: to find one takes some seven looks, and to make room for one moves 5 KB at most.
 pub(super) const RUN: usize = 128;
 
 /// Some of the states, as bits in the order of [`State::ALL`].
@@ -115,9 +115,18 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
         wanted.map(|(_, count)| count).sum()
     }
 
-    /// How many there are in the range; costs a walk over it.
+    /// How many there are in the range; costs a look at each run of it.
     pub(super) fn count(&self, states: States, range: Range<K>) -> usize {
-        self.within(states, range).count()
+        let (first, end) = self.span(range);
+        let count = |at: usize| {
+            let run = &self.runs[at];
+            if at == first || at + 1 == end {
+                run.within(states, range).count()
+            } else {
+                run.count(states)
+            }
+        };
+        (first..end).map(count).sum()
     }
 
     /// The first ones of the range in this order, `max` at most.
@@ -136,6 +145,14 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
     }
 
     fn within(&self, states: States, range: Range<K>) -> impl DoubleEndedIterator<Item = K> {
+        let (first, end) = self.span(range);
+        let runs = self.runs.range(first..end);
+        runs.filter(move |run| run.has_any(states))
+            .flat_map(move |run| run.within(states, range))
+    }
+
+    /// The runs, from the first one to before the last one, that have what is in the range.
+    fn span(&self, range: Range<K>) -> (usize, usize) {
         let end = match range.1 {
             Bound::Unbounded => self.runs.len(),
             Bound::Included(key) | Bound::Excluded(key) => self.run_of(&key) + 1,
@@ -145,9 +162,7 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
             Bound::Unbounded => 0,
             Bound::Included(key) | Bound::Excluded(key) => self.run_of(&key),
         };
-        let runs = self.runs.range(first.min(end)..end);
-        runs.filter(move |run| run.has_any(states))
-            .flat_map(move |run| run.within(states, range))
+        (first.min(end), end)
     }
 
     /// Makes room for a new key, which would stand in this run, and tells where.

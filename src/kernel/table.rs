@@ -82,19 +82,11 @@ impl<T> Index<TaskId> for Table<T> {
     }
 }
 
-/// Makes 64 bits of an id.
-///
-/// Those of version 7 lie in each table in the order of their times: most tasks are looked up
-/// together with others of their time, and share memory that is near. Of other ids all bits are
-/// mixed.
+/// Folds the 128 bits of an id into 64: the upper ones are a time and hardly differ.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fold(u64);
 
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Where the version of a UUID stands in its upper half.
-const VERSION: u64 = 0xf000;
-const VERSION_7: u64 = 0x7000;
-const UPPER: u64 = 0xffff_ffff_0000_0000;
 
 impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
@@ -108,19 +100,11 @@ impl Hasher for Fold {
         self.write_folded(wide);
     }
 
-    #[inline]
+    /// One half after the other: a product of both would be nothing for all ids of one prefix.
     fn write_u128(&mut self, bits: u128) {
         let (upper, lower) = halves(bits);
-        if upper & VERSION != VERSION_7 {
-            self.write_halves(upper, lower);
-            return;
-        }
-        // The time in 256th parts of milliseconds. Each of them has at most 16 ids of a process, as
-        // many as are looked at at once; bits of the noise tell these apart. A millisecond has 257,
-        // so that ids made on the beat of a clock do not all lie on one beat.
-        let millis = upper >> 16;
-        let at = (millis << 8).wrapping_add(millis) + (upper >> 4 & 0xff);
-        self.0 ^= lower << 2 & UPPER | at & !UPPER;
+        self.write_folded(u128::from(lower) * u128::from(ODD));
+        self.write_folded(u128::from(self.0 ^ upper) * u128::from(ODD));
     }
 
     fn finish(&self) -> u64 {
@@ -129,12 +113,6 @@ impl Hasher for Fold {
 }
 
 impl Fold {
-    /// One half after the other: a product of both would be nothing for all ids of one prefix.
-    fn write_halves(&mut self, upper: u64, lower: u64) {
-        self.write_folded(u128::from(lower) * u128::from(ODD));
-        self.write_folded(u128::from(self.0 ^ upper) * u128::from(ODD));
-    }
-
     fn write_folded(&mut self, wide: u128) {
         let (upper, lower) = halves(wide);
         self.0 = self.0.rotate_left(5) ^ upper ^ lower;
@@ -161,41 +139,23 @@ mod tests {
         assert_eq!(ids, [2, 7, 1 << 100, u128::MAX]);
     }
 
-    const VERSION_7_ID: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0000;
-
-    fn hash(bits: u128) -> u64 {
-        let mut fold = Fold::default();
-        fold.write_u128(bits);
-        fold.finish()
-    }
-
-    #[test]
-    fn ids_of_one_time_lie_side_by_side_and_differ_in_what_tells_neighbors_apart() {
-        // A table takes the lower bits for the place, and the upper seven for the rest.
-        let first = hash(VERSION_7_ID) & 0xffff;
-        for at in 0..1024_u64 {
-            // The time has 4,096 parts a millisecond.
-            let place = hash(VERSION_7_ID + (u128::from(at) << 64)) & 0xffff;
-            assert_eq!(place, (first + at / 16) & 0xffff, "{at}");
-        }
-        let noise = |at: u64| u128::from(at.wrapping_mul(ODD) >> 2);
-        let rest = |at| hash(VERSION_7_ID + noise(at)) >> 57;
-        let rests: std::collections::BTreeSet<_> = (0..128).map(rest).collect();
-        assert!(rests.len() > 64, "{}", rests.len());
-    }
-
     #[test]
     fn ids_that_differ_in_few_bits_spread_over_all_buckets() {
-        let one_a_millisecond = |at: u128| hash(VERSION_7_ID + (at << 80));
-        let one_a_while = |at: u128| hash(VERSION_7_ID + (at << 72) + (at << 84));
-        // Of no version 7, as it would be of one time otherwise.
-        let below_odd = |at: u128| hash(u128::from(ODD ^ VERSION_7) << 64 | at);
+        let hash = |bits: u128| {
+            let mut fold = Fold::default();
+            fold.write_u128(bits);
+            fold.finish()
+        };
+        let version_7 = 0x0190_0000_0000_7000_8000_0000_0000_0000_u128;
+        let one_after_another = |at: u128| hash(version_7 + at);
+        let one_a_millisecond = |at: u128| hash(version_7 + (at << 80));
+        let below_odd = |at: u128| hash(u128::from(ODD) << 64 | at);
         let below_not_odd = |at: u128| hash(u128::from(!ODD) << 64 | at);
         let above_odd = |at: u128| hash(at << 64 | u128::from(ODD));
         let patterns: [&dyn Fn(u128) -> u64; 6] = [
             &hash,
+            &one_after_another,
             &one_a_millisecond,
-            &one_a_while,
             &below_odd,
             &below_not_odd,
             &above_odd,

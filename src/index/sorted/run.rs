@@ -63,6 +63,9 @@ impl<K: Copy + Ord> Run<K> {
         let at = self.find(key).ok()?;
         let (_, state) = self.entries.remove(at);
         self.counts[state as usize] -= 1;
+        if self.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.len() * 2);
+        }
         Some(state)
     }
 
@@ -83,6 +86,12 @@ impl<K: Copy + Ord> Run<K> {
             *count += more;
         }
         self.entries.extend(next.entries);
+    }
+
+    pub(super) fn count(&self, states: States) -> usize {
+        let counts = self.counts.iter().enumerate();
+        let wanted = counts.filter(|(place, _)| states.has(*place));
+        wanted.map(|(_, count)| usize::from(*count)).sum()
     }
 
     pub(super) fn has_any(&self, states: States) -> bool {

@@ -66,12 +66,17 @@ impl Supervisor {
 
     pub(super) fn disarm_those(&mut self, id: TaskId, goes: impl Fn(Alarm) -> bool) {
         let task = self.tasks.get_mut(id);
-        let Some(ties) = task.and_then(|task| task.ties.written()) else {
+        let task = task.expect("callers hold ids of live tasks");
+        let (Some(ties), all) = (task.ties.written(), &mut self.alarms) else {
             return;
         };
-        let all = &mut self.alarms;
-        ties.alarms
-            .retain(|(at, alarm)| !goes(*alarm) || !all.remove(&(*at, id, *alarm)));
+        ties.alarms.retain(|(at, alarm)| {
+            let goes = goes(*alarm);
+            if goes {
+                all.remove(&(*at, id, *alarm));
+            }
+            !goes
+        });
     }
 
     /// Arms the limit of the whole task, which counts from its acceptance, also after a restart.
