@@ -21,7 +21,8 @@ use run::Run;
 const COUNT: usize = State::ALL.len();
 
 /// Keys in a run: to find one takes some seven looks, and to make room for one moves 5 KB at most.
-pub(super) const RUN: usize = 128;
+/// Few in tests, so that their tasks are in several.
+pub(super) const RUN: usize = if cfg!(test) { 8 } else { 128 };
 
 /// Some of the states, as bits in the order of [`State::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use proptest::sample::Index as Pick;
 
 use super::super::*;
 use super::{numbers, scope, spec};
-use crate::kernel::{Body, Name, State};
+use crate::kernel::{Body, Name, Spec, State};
 use crate::sample;
 
 type Model = BTreeMap<TaskId, Arc<Record>>;
@@ -22,16 +22,23 @@ enum Act {
     Change(Pick, usize),
     Abandon(Pick),
     Detach(Pick),
+    /// To that scope.
+    Move(Pick, usize),
+    /// Another life of a task that has settled, in that scope and state.
+    Again(Pick, usize, usize),
     Remove(Pick),
 }
 
 fn act() -> impl Strategy<Value = Act> {
     let new = (0..2_usize, 0..3_usize, any::<Option<Pick>>(), 0..10_usize);
+    let again = (any::<Pick>(), 0..2_usize, 0..10_usize);
     prop_oneof![
         4 => new.prop_map(|(scope, name, parent, state)| Act::New(scope, name, parent, state)),
         4 => (any::<Pick>(), 0..10_usize).prop_map(|(task, state)| Act::Change(task, state)),
         1 => any::<Pick>().prop_map(Act::Abandon),
         1 => any::<Pick>().prop_map(Act::Detach),
+        1 => (any::<Pick>(), 0..2_usize).prop_map(|(task, to)| Act::Move(task, to)),
+        1 => again.prop_map(|(task, scope, state)| Act::Again(task, scope, state)),
         1 => any::<Pick>().prop_map(Act::Remove),
     ]
 }
@@ -88,6 +95,29 @@ fn decide(model: &Model, act: Act, seq: u64) -> Result<Option<Record>, TaskId> {
             }
         }),
         Act::Detach(which) => changed(which, |record| record.parent = None),
+        Act::Move(which, to) => pick(model, which).map(|old| {
+            let owner = scope(SCOPES[to]);
+            let is_free = |name: &Name| {
+                let holder = holder(model, &owner, name.as_str());
+                holder.is_none_or(|holder| holder == old.id)
+            };
+            let mut spec = Spec::clone(&old.spec);
+            spec.name = spec.name.filter(is_free);
+            spec.scope = owner;
+            let mut new = Record::clone(&old);
+            new.spec = Arc::new(spec);
+            new
+        }),
+        Act::Again(which, scope, state) => {
+            let settled = pick(model, which).filter(|old| !old.is_held());
+            settled.map(|old| {
+                let spec = spec(SCOPES[scope], None, None);
+                let new = sample::record(old.id, &spec, State::ALL[state], seq);
+                let mut new = Record::clone(&new);
+                new.incarnation = old.incarnation + 1;
+                new
+            })
+        }
         Act::Remove(which) => match pick(model, which) {
             Some(record) => return Err(record.id),
             None => None,

@@ -121,7 +121,7 @@ proptest! {
         filter in filter(),
         max in 0..300_usize,
     ) {
-        let (mut short, mut long) = (Sorted::<u16, 4>::default(), Sorted::<u16, RUN>::default());
+        let (mut short, mut long) = (Sorted::<u16, 4>::default(), Sorted::<u16, 128>::default());
         let (mut model, mut same) = (Model::new(), Model::new());
         for act in acts {
             play(&mut short, &mut model, act);
