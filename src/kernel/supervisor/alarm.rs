@@ -64,12 +64,14 @@ impl Supervisor {
         self.disarm_those(id, |armed| armed != Alarm::Lifetime);
     }
 
+    /// Disarms those that go.
     pub(super) fn disarm_those(&mut self, id: TaskId, goes: impl Fn(Alarm) -> bool) {
         let task = self.tasks.get_mut(id);
         let task = task.expect("callers hold ids of live tasks");
-        let (Some(ties), all) = (task.ties.written(), &mut self.alarms) else {
+        let Some(ties) = task.ties.written() else {
             return;
         };
+        let all = &mut self.alarms;
         ties.alarms.retain(|(at, alarm)| {
             let goes = goes(*alarm);
             if goes {
