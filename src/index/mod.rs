@@ -6,7 +6,8 @@
 //!    under it.
 //! 3. `get` takes no lock that `apply` holds for long: it reads one shard of `records`.
 //! 4. A list takes the lock for one chunk of ids at a time, so a long scan of what is dense delays
-//!    the writer no longer than a short one; one of a rare state passes over the rest meanwhile. Only a snapshot holds it for the length of what it copies.
+//!    the writer no longer than a short one; one of a rare state passes over the rest meanwhile.
+//!    Only a snapshot holds it for the length of what it copies.
 //! 5. Whoever holds the lock of `order` may take that of a shard, never the other way round.
 //!
 //! *Not here*: old records that are no longer kept, paths (the public face).
@@ -109,8 +110,8 @@ impl Index {
     /// A filter of nothing but scope, parent and states costs as much as the page is long, and a
     /// look at each 64 or more tasks beside which none matches; `total` with a parent a look at as
     /// many of its children. Any other filter costs a scan of the tasks that scope, parent and
-    /// states leave over, in chunks; a task that changes during the scan may be seen before or after
-    /// its change. So does a page by number or ordered by a date.
+    /// states leave over, in chunks; a task that changes during the scan may be seen before or
+    /// after its change. So does a page by number or ordered by a date.
     pub(crate) fn list(&self, filter: &Filter, page: &Page) -> Listing {
         let narrow = Narrow::of(filter);
         if !page.is_plain() {
