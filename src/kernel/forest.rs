@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::id::TaskId;
-use super::table::Table;
+use super::slab::Slab;
 
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
@@ -32,7 +32,7 @@ struct Node {
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Forest {
-    nodes: Table<Node>,
+    nodes: Slab<Node>,
     /// Roots by order of acceptance.
     roots: BTreeMap<u64, TaskId>,
     births: u64,

@@ -31,6 +31,7 @@ mod rarely;
 mod record;
 mod restart;
 mod retry;
+mod slab;
 mod spec;
 mod state;
 mod supervisor;

@@ -46,6 +46,7 @@ use super::forest::Forest;
 use super::id::{Epoch, Scope, Seq, TaskId};
 use super::names::Names;
 use super::record::{Body, Cause, Record, Stop, Wait};
+use super::slab::Slab;
 use super::state::{State, Trigger};
 use super::table::Table;
 use super::time::Timestamp;
@@ -73,7 +74,7 @@ pub use transfer::{TransferRefusal, TransferReport};
 #[cfg_attr(test, derive(Clone))]
 pub struct Supervisor {
     bounds: Bounds,
-    tasks: Table<Box<Task>>,
+    tasks: Slab<Task>,
     forest: Forest,
     names: Names,
     admission: Admission,
@@ -122,7 +123,7 @@ impl Supervisor {
             granted: Granted::default(),
             closed: bounds.closed_scopes.clone(),
             bounds,
-            tasks: Table::default(),
+            tasks: Slab::default(),
             forest: Forest::default(),
             names: Names::default(),
             alarms: BTreeSet::new(),

@@ -86,7 +86,7 @@ impl Supervisor {
         let (id, body) = (record.id, record.body);
         if body == Body::Live {
             self.tasks
-                .insert(id, Box::new(Task::new(Record::clone(record), Vec::new())));
+                .insert(id, Task::new(Record::clone(record), Vec::new()));
             self.settled.insert(id, Arc::clone(record));
             self.settled_order.push_back((id, record.incarnation));
             self.edit(id).body = Body::Absent;
@@ -127,7 +127,7 @@ impl Supervisor {
         let awaits_parent = parent.is_some_and(|parent| self.has_not_started(parent));
         let mut task = Task::new(record.clone(), classes);
         task.awaits_parent = awaits_parent && record.state == State::Pending;
-        self.tasks.insert(id, Box::new(task));
+        self.tasks.insert(id, task);
         if record.body == Body::Live && !outlives_process(record) {
             let lost = self.edit(id);
             (lost.body, lost.suspension) = (Body::Absent, None);

@@ -211,7 +211,7 @@ impl Supervisor {
     pub(super) fn amend(&mut self, record: Record, events: Vec<What>) {
         let id = record.id;
         let task = Task::new(record, Vec::new());
-        self.tasks.insert(id, Box::new(task));
+        self.tasks.insert(id, task);
         for event in events {
             self.emit(id, event);
         }

@@ -250,7 +250,7 @@ impl Supervisor {
         let mut task = Task::new(record, checked.classes);
         task.awaits_parent = awaits_parent;
         self.admission.join(&task.classes);
-        self.tasks.insert(id, Box::new(task));
+        self.tasks.insert(id, task);
         self.link_after(id, &checked.after.unmet);
         let wait = self.wait_to_start(id);
         self.edit(id).wait.clone_from(&wait);
