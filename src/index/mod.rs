@@ -175,12 +175,12 @@ impl Index {
 
     /// How many tasks are in each state.
     pub(crate) fn counts(&self) -> Counts {
-        self.read().counts
+        self.read().counts()
     }
 
     /// How many tasks have not settled.
     pub(crate) fn live(&self) -> usize {
-        self.read().counts.live()
+        self.read().counts().live()
     }
 
     fn get_all(&self, ids: &[TaskId]) -> Vec<Arc<Record>> {

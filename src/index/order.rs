@@ -19,7 +19,6 @@ use crate::kernel::{Filter, Grants, Record, Scope, Seq, Shows, TaskId, Visibilit
 pub(super) struct Order {
     /// The newest event that is taken in.
     pub(super) seq: Seq,
-    pub(super) counts: Counts,
     everywhere: Sorted<TaskId>,
     /// Hidden tasks are here, and in no other row over all scopes.
     hidden: Sorted<TaskId>,
@@ -121,12 +120,6 @@ impl Order {
         let grants = old.and_then(|old| old.grants.as_deref());
         self.put_grants(new.id, grants, new.grants.as_deref());
         let is_shown = new.spec.visibility == Visibility::Shown;
-        if is_shown {
-            if let Some(old) = old {
-                self.counts.leave(old.state);
-            }
-            self.counts.enter(new.state);
-        }
         let standing = |record: &Record| (record.state, record.is_held());
         if old.map(standing) == Some(standing(new)) {
             return;
@@ -158,7 +151,6 @@ impl Order {
         names.release(old);
         self.put_grants(old.id, old.grants.as_deref(), None);
         if old.spec.visibility == Visibility::Shown {
-            self.counts.leave(old.state);
             self.everywhere.remove(&old.id);
         } else {
             self.hidden.remove(&old.id);
@@ -193,6 +185,11 @@ impl Order {
     pub(super) fn granted(&self, scope: &Scope) -> Vec<TaskId> {
         let ids = self.granted.get(scope).into_iter().flatten();
         ids.copied().collect()
+    }
+
+    /// How many shown tasks are in each state.
+    pub(super) const fn counts(&self) -> Counts {
+        self.everywhere.counts()
     }
 
     /// How many tasks there are.

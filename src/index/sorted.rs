@@ -14,7 +14,7 @@ mod run;
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use super::page::Direction;
+use super::page::{Counts, Direction};
 use crate::kernel::{Filter, State};
 use run::Run;
 
@@ -54,7 +54,7 @@ pub(super) type Range<K> = (Bound<K>, Bound<K>);
 pub(super) struct Sorted<K, const MAX: usize = RUN> {
     /// Old keys go first mostly, and new ones come last: neither moves the others.
     runs: VecDeque<Run<K>>,
-    counts: [usize; COUNT],
+    counts: Counts,
     /// Where the last key was put: the next one is mostly there, too.
     newest: usize,
 }
@@ -64,7 +64,7 @@ impl<K, const MAX: usize> Default for Sorted<K, MAX> {
         const { assert!(MAX >= 2 && MAX <= u8::MAX as usize, "a run counts in bytes") };
         Self {
             runs: VecDeque::new(),
-            counts: [0; COUNT],
+            counts: Counts::default(),
             newest: 0,
         }
     }
@@ -73,7 +73,7 @@ impl<K, const MAX: usize> Default for Sorted<K, MAX> {
 impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
     /// The task of this key is in this state now, whether it was known before or not.
     pub(super) fn put(&mut self, key: K, state: State) {
-        self.counts[state as usize] += 1;
+        self.counts.enter(state);
         let is_there = self.is_in(self.newest, &key);
         let mut at = if is_there {
             self.newest
@@ -82,7 +82,7 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
         };
         let known = self.runs.get_mut(at);
         if let Some(before) = known.and_then(|run| run.change(&key, state)) {
-            self.counts[before as usize] -= 1;
+            self.counts.leave(before);
         } else {
             at = self.room_for(&key, at);
             self.runs[at].insert(key, state);
@@ -95,7 +95,7 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
         let Some(state) = self.runs.get_mut(at).and_then(|run| run.remove(key)) else {
             return;
         };
-        self.counts[state as usize] -= 1;
+        self.counts.leave(state);
         if self.runs[at].len() == 0 {
             self.runs.remove(at);
             return;
@@ -111,9 +111,14 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
     }
 
     pub(super) fn len(&self, states: States) -> usize {
-        let counts = self.counts.iter().enumerate();
-        let wanted = counts.filter(|(place, _)| states.has(*place));
+        let counts = self.counts.iter();
+        let wanted = counts.filter(|(state, _)| states.has(*state as usize));
         wanted.map(|(_, count)| count).sum()
+    }
+
+    /// How many there are in each state.
+    pub(super) const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// How many there are in the range; costs a look at each run of it.
@@ -228,7 +233,7 @@ impl<K: Copy + Ord, const MAX: usize> Sorted<K, MAX> {
                 *count += usize::from(own);
             }
         }
-        if counts != self.counts {
+        if !self.counts.iter().map(|(_, count)| count).eq(counts) {
             return Err("the counts are those of all runs");
         }
         let mut pairs = self.runs.iter().zip(self.runs.iter().skip(1));

@@ -1,4 +1,4 @@
-//! The order of the measurements: repetition by repetition, all peers in each, there and back.
+//! The order of the measurements: repetition by repetition, all peers in each, none twice in a row.
 //!
 //! Each measurement is a child process of the same program, so none inherits the heap, the
 //! threads or the caches of another.
@@ -55,12 +55,7 @@ pub(crate) fn measure_all(
         }
         for repetition in 0..options.repetitions {
             report::progress(&workload.name(), repetition, options.repetitions);
-            // Whoever comes second finds a warmer machine, so each is second every other time.
-            let mut order: Vec<usize> = (0..rows.len()).collect();
-            if repetition % 2 == 1 {
-                order.reverse();
-            }
-            for place in order {
+            for place in order(rows.len(), repetition) {
                 let sample = in_child(workload, &rows[place])?;
                 rows[place].samples.push(sample);
             }
@@ -68,6 +63,17 @@ pub(crate) fn measure_all(
         results.push((workload, rows));
     }
     Ok(results)
+}
+
+/// Whoever comes second finds a warmer machine, so each comes at another place and after another one,
+/// and none twice in a row.
+fn order(rows: usize, repetition: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.rotate_left(repetition % rows);
+    if repetition % 2 == 1 {
+        order.reverse();
+    }
+    order
 }
 
 /// What is measured, once each; the command line may say among how many tasks something is read.
