@@ -1,4 +1,4 @@
-//! The order of the measurements: repetition by repetition, all peers in each, none twice in a row.
+//! The order of the measurements: repetition by repetition, all peers in each, there and back.
 //!
 //! Each measurement is a child process of the same program, so none inherits the heap, the
 //! threads or the caches of another.
@@ -65,8 +65,8 @@ pub(crate) fn measure_all(
     Ok(results)
 }
 
-/// Whoever comes second finds a warmer machine, so each comes at another place and after another one,
-/// and none twice in a row.
+/// There and back, as it matters who was measured before, and from another one on, so that none is
+/// measured twice in a row (of three or more; two take turns).
 fn order(rows: usize, repetition: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
     order.rotate_left(repetition % rows);
