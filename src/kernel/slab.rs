@@ -15,18 +15,19 @@ use std::ops::Index;
 use super::id::TaskId;
 use super::table::Table;
 
-/// How many places an empty slab keeps.
+/// A slab that gets empty keeps at most so many places; one with more keeps none.
 const KEPT: usize = 1_024;
 
 /// What is known of live tasks, by their ids. It takes room for the most that there were since it
-/// was empty.
+/// was empty: one task that lives on keeps the room of a burst.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Slab<T> {
     places: Table<usize>,
     entries: Vec<Option<(TaskId, T)>>,
     free: Vec<usize>,
-    /// Where the last one stands that was put in or changed: mostly that of the next look, too.
+    /// Where the last one stands that was put in or fetched to be changed, or stood: mostly that of
+    /// the next look, too.
     last: usize,
 }
 
@@ -175,6 +176,7 @@ mod tests {
         let mut free = slab.free.clone();
         free.sort_unstable();
         assert_eq!(free, vacant, "1: {slab:?}");
+        assert_eq!(slab.entries.len(), slab.len() + free.len(), "1: {slab:?}");
     }
 
     proptest! {

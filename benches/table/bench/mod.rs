@@ -8,10 +8,12 @@
 //! | `peer` | who is measured |
 //! | `series` | the order of the measurements, each a child process |
 //! | `report` | medians, ratios, the table and the JSON |
+//! | `page` | all workloads side by side, in a page |
 //!
 //! Not here: targets. A table tells; whoever reads it judges.
 
 mod latch;
+mod page;
 mod peer;
 mod report;
 mod sample;
@@ -32,9 +34,11 @@ pub(crate) use self::{
 
 const USAGE: &str = "\
 usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--tasks N] [--growth]
-             [--peer TEXT]
+             [--peer TEXT] [--page FILE] [--from FILE]
 
   --json FILE       write one object per workload and peer
+  --page FILE       put all workloads side by side into a page, between the lines around it
+  --from FILE       measure nothing, take what --json wrote
   --repetitions N   measurements per workload and peer (default 5)
   --only TEXT       only workloads whose name contains TEXT
   --peer TEXT       only the peer TEXT, or those whose names contain it
@@ -45,6 +49,8 @@ usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--tasks
 /// What the command line asks for.
 pub(crate) struct Options {
     json: Option<PathBuf>,
+    page: Option<PathBuf>,
+    from: Option<PathBuf>,
     repetitions: usize,
     only: String,
     peer: String,
@@ -74,6 +80,13 @@ pub(crate) fn main(peers: &[&'static dyn Peer]) -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some(series::ONCE) => series::measure_once(&arguments[1..], peers),
         _ => parse(&arguments).and_then(|options| {
+            if let Some(measured) = &options.from {
+                return report::put(measured, &options);
+            }
+            if let Some(path) = &options.page {
+                // A page that cannot be written is told before minutes of measuring.
+                page::around(path)?;
+            }
             let results = series::measure_all(&options, peers)?;
             report::publish(&options, &results)
         }),
@@ -90,6 +103,8 @@ pub(crate) fn main(peers: &[&'static dyn Peer]) -> ExitCode {
 fn parse(arguments: &[String]) -> Result<Options, String> {
     let mut options = Options {
         json: None,
+        page: None,
+        from: None,
         repetitions: 5,
         only: String::new(),
         peer: String::new(),
@@ -107,6 +122,8 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
             // `cargo bench` passes this to every benchmark.
             "--bench" => {}
             "--json" => options.json = Some(value()?.into()),
+            "--page" => options.page = Some(value()?.into()),
+            "--from" => options.from = Some(value()?.into()),
             "--repetitions" => options.repetitions = count(value()?)?,
             "--only" => options.only.clone_from(value()?),
             "--peer" => options.peer.clone_from(value()?),

@@ -9,11 +9,12 @@
 )]
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::json;
 
 use super::series::Row;
-use super::{Options, Sample, Workload};
+use super::{Options, Sample, Workload, page};
 
 /// The peer to which all others are compared.
 const BASELINE: &str = "tokio";
@@ -38,9 +39,6 @@ pub(crate) fn publish(options: &Options, results: &[(Workload, Vec<Row>)]) -> Re
             println!("{}", table(*workload, rows));
         }
     }
-    let Some(path) = &options.json else {
-        return Ok(());
-    };
     let objects: Vec<_> = results
         .iter()
         .flat_map(|(workload, rows)| {
@@ -48,8 +46,25 @@ pub(crate) fn publish(options: &Options, results: &[(Workload, Vec<Row>)]) -> Re
                 .map(|row| object(*workload, row, baseline(rows, row)))
         })
         .collect();
-    let text = serde_json::to_string_pretty(&objects).map_err(|error| error.to_string())?;
-    std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&objects).map_err(|error| error.to_string())?;
+        let written = std::fs::write(path, text + "\n");
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let page = options.page.as_ref();
+    page.map_or(Ok(()), |path| page::write(path, &objects))
+}
+
+/// Puts what was measured before into a page.
+pub(crate) fn put(measured: &Path, options: &Options) -> Result<(), String> {
+    let failed = |why: String| format!("{}: {why}", measured.display());
+    let text = std::fs::read_to_string(measured).map_err(|error| failed(error.to_string()))?;
+    let objects: Vec<_> = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+    if let Some(page) = &options.page {
+        return page::write(page, &objects);
+    }
+    println!("{}", page::tables(&objects));
+    Ok(())
 }
 
 fn table(workload: Workload, rows: &[Row]) -> String {
@@ -133,6 +148,8 @@ fn figure(row: &Row, baseline: Option<&Row>, what: fn(&Sample) -> f64) -> String
 }
 
 fn object(workload: Workload, row: &Row, baseline: Option<&Row>) -> serde_json::Value {
+    let cpu = ratio(row, baseline, cpu_ns);
+    let compared = baseline.map(|it| it.peer);
     json!({
         "workload": row.workload(workload).name(),
         "peer": row.peer,
@@ -141,8 +158,12 @@ fn object(workload: Workload, row: &Row, baseline: Option<&Row>) -> serde_json::
         "wall_ns": median(row.samples.iter().map(wall_ns)),
         "cpu_ns": median(row.samples.iter().map(cpu_ns)),
         "rss_bytes": median(row.samples.iter().map(rss_bytes)),
-        "ratio_to_tokio": ratio(row, baseline, cpu_ns),
-        "wall_ratio_to_tokio": ratio(row, baseline, wall_ns),
+        "ratio_to_tokio": cpu.filter(|_| compared == Some(BASELINE)),
+        "baseline": compared,
+        "ratio": cpu,
+        "wall_ratio": ratio(row, baseline, wall_ns),
+        "n_usual": workload.size(),
+        "is_about_memory": workload.is_about_memory(),
     })
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Sample {
 
 /// A measurement under way.
 pub(crate) struct Watch {
+    clock: ClockId,
     began: Instant,
     cpu_ns: u64,
     rss_bytes: i64,
@@ -31,9 +32,19 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start() -> Self {
+        Self::by(ClockId::ProcessCPUTime)
+    }
+
+    /// One that counts the CPU time of this thread alone: it must be stopped there.
+    pub(crate) fn start_here() -> Self {
+        Self::by(ClockId::ThreadCPUTime)
+    }
+
+    fn by(clock: ClockId) -> Self {
         Self {
+            clock,
             rss_bytes: rss_bytes(),
-            cpu_ns: cpu_ns(),
+            cpu_ns: cpu_ns(clock),
             began: Instant::now(),
         }
     }
@@ -43,14 +54,14 @@ impl Watch {
         Sample {
             operations,
             wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
-            cpu_ns: cpu_ns() - self.cpu_ns,
+            cpu_ns: cpu_ns(self.clock) - self.cpu_ns,
             rss_bytes: rss_bytes() - self.rss_bytes,
         }
     }
 }
 
-fn cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+fn cpu_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
 }
 

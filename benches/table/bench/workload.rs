@@ -54,23 +54,45 @@ pub(crate) enum Workload {
     /// Spawn tasks that end, a few at a time; what is held of each afterwards.
     Kept,
     /// Let this many waiting tasks be; the cost is per second.
-    Idle { tasks: usize },
+    Idle {
+        tasks: usize,
+    },
     /// Cancel a tree of waiting tasks, until all have ended.
     Cancel(Shape),
     /// Send numbers to this many waiting tasks in turn, until all have arrived.
-    Inbox { children: usize },
+    Inbox {
+        children: usize,
+    },
     /// The same by somebody who has no handles of them, and looks each of them up.
-    InboxOf { children: usize, by: By },
+    InboxOf {
+        children: usize,
+        by: By,
+    },
     /// Tell events to this many subscribers, until each has had all; the cost is per delivery.
     /// Where there is a ring, it loses none and has been filled once before the clock starts.
-    Events { subscribers: usize },
+    Events {
+        subscribers: usize,
+    },
     /// Read what is known of one of this many tasks by its id.
-    Get { tasks: usize },
+    Get {
+        tasks: usize,
+    },
     /// Read the tasks of one scope in one state, 50 at a time, of this many.
-    Page { tasks: usize },
+    Page {
+        tasks: usize,
+    },
+    /// Both while tasks are spawned and awaited on another thread; the CPU time is the reader's.
+    GetBusy {
+        tasks: usize,
+    },
+    PageBusy {
+        tasks: usize,
+    },
     /// Spawn a task once its record is durable, and learn that it has ended once that is, by this
     /// many callers at once. The file waits for the disk at each commit.
-    Durable { callers: usize },
+    Durable {
+        callers: usize,
+    },
     /// Write 4 KiB and make it durable. What a commit costs here, whoever asks for it.
     Fsync,
 }
@@ -78,11 +100,14 @@ pub(crate) enum Workload {
 /// How many tasks of [`Workload::Complete`] may be under way.
 pub(crate) const IN_FLIGHT: usize = 10_000;
 
+/// How many tasks are written at once while others are read.
+pub(crate) const AT_ONCE: usize = 16;
+
 /// How many of [`Workload::Kept`]: what is under way is memory too.
 pub(crate) const FEW: usize = 100;
 
 impl Workload {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Complete,
         Self::CompleteTwice,
         Self::Live,
@@ -102,6 +127,10 @@ impl Workload {
             by: By::Id,
         },
         Self::InboxOf {
+            children: 1,
+            by: By::Name,
+        },
+        Self::InboxOf {
             children: 1_000,
             by: By::Name,
         },
@@ -111,6 +140,8 @@ impl Workload {
         Self::Get { tasks: 1_000 },
         Self::Get { tasks: 100_000 },
         Self::Page { tasks: 100_000 },
+        Self::GetBusy { tasks: 100_000 },
+        Self::PageBusy { tasks: 100_000 },
         Self::Durable { callers: 1 },
         Self::Durable { callers: 16 },
         Self::Durable { callers: 256 },
@@ -148,6 +179,8 @@ impl Workload {
             Self::Events { subscribers } => format!("events-{subscribers}"),
             Self::Get { tasks } => format!("get-{tasks}"),
             Self::Page { tasks } => format!("page-{tasks}"),
+            Self::GetBusy { tasks } => format!("get-{tasks}-busy"),
+            Self::PageBusy { tasks } => format!("page-{tasks}-busy"),
             Self::Durable { callers } => format!("durable-{callers}"),
             Self::Fsync => "fsync".into(),
         }
@@ -205,6 +238,8 @@ impl Workload {
             Self::Events { .. } => "event delivered to one subscriber",
             Self::Get { .. } => "task read by its id",
             Self::Page { .. } => "page of 50 tasks read, by scope and state",
+            Self::GetBusy { .. } => "task read by its id beside a writer",
+            Self::PageBusy { .. } => "page of 50 tasks read beside a writer",
             Self::Durable { .. } => "task spawned and completed, both durable",
             Self::Fsync => "4 KiB written and synced",
         }
@@ -221,9 +256,9 @@ impl Workload {
             Self::Cancel(Shape::Chain) => 10_000,
             Self::Inbox { .. } | Self::InboxOf { .. } => 1_000_000,
             Self::Events { subscribers } => 2_000_000 / subscribers.max(20),
-            Self::Get { .. } => 2_000_000,
+            Self::Get { .. } | Self::GetBusy { .. } => 2_000_000,
             Self::Idle { .. } => 10,
-            Self::Page { .. } => 2_000,
+            Self::Page { .. } | Self::PageBusy { .. } => 2_000,
             Self::Durable { callers } => 25_600.min(1_000 * callers),
             Self::Fsync => 100,
         }
@@ -246,6 +281,8 @@ impl Workload {
             | Self::Events { .. }
             | Self::Get { .. }
             | Self::Page { .. }
+            | Self::GetBusy { .. }
+            | Self::PageBusy { .. }
             | Self::Durable { .. }
             | Self::Fsync => false,
         }

@@ -36,6 +36,8 @@ impl Peer for BareRactor {
             | Workload::InboxOf { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }
+            | Workload::GetBusy { .. }
+            | Workload::PageBusy { .. }
             | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })

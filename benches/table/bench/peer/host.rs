@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dashmap::DashMap;
 use tokio::task::JoinHandle;
 
-use super::{Measuring, Peer, by_callers, plain, scattered, task_name};
+use super::{Measuring, Peer, beside, by_callers, plain, scattered, task_name};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{By, FEW, IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{AT_ONCE, By, FEW, IN_FLIGHT, Shape, Workload};
 
 const RUNNING: u8 = 0;
 const COMPLETED: u8 = 1;
@@ -45,10 +45,12 @@ impl Peer for Host {
                 by: By::Name,
             } => Box::pin(inbox(size, children, task_name)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
+            Workload::GetBusy { tasks } => Box::pin(get_busy(size, tasks)),
             Workload::Idle { .. }
             | Workload::Inbox { .. }
             | Workload::Events { .. }
             | Workload::Page { .. }
+            | Workload::PageBusy { .. }
             | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })
@@ -207,17 +209,30 @@ async fn inbox<K: Eq + Hash>(size: usize, children: usize, key: fn(usize) -> K) 
     watch.stop(size)
 }
 
-async fn get(size: usize, count: usize) -> Sample {
+async fn living(count: usize) -> Tasks {
     let (tasks, started) = (Tasks::default(), Latch::new(count));
     for _ in 0..count {
         tasks.spawn(None, waiting(started.clone()));
     }
     started.opened().await;
+    tasks
+}
+
+async fn get(size: usize, count: usize) -> Sample {
+    let tasks = living(count).await;
     let watch = Watch::start();
-    for number in 0..size {
-        let record = tasks.records.get(&scattered(number, count));
-        let record = record.expect("it is kept").clone();
-        assert_eq!(record.state.load(Ordering::Acquire), RUNNING);
-    }
+    (0..size).for_each(|number| look(&tasks, scattered(number, count)));
     watch.stop(size)
+}
+
+fn look(tasks: &Tasks, id: usize) {
+    let record = tasks.records.get(&id).expect("it is kept").clone();
+    assert_eq!(record.state.load(Ordering::Acquire), RUNNING);
+}
+
+async fn get_busy(size: usize, count: usize) -> Sample {
+    let tasks = living(count).await;
+    let busy = tasks.clone();
+    let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
+    beside(write, size, |number| look(&tasks, scattered(number, count))).await
 }

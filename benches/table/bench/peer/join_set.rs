@@ -33,6 +33,8 @@ impl Peer for InJoinSet {
             | Workload::Events { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }
+            | Workload::GetBusy { .. }
+            | Workload::PageBusy { .. }
             | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })

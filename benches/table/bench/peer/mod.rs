@@ -14,8 +14,11 @@ mod plain;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::latch::Latch;
 use super::sample::{Sample, Watch};
 use super::workload::Workload;
 
@@ -71,6 +74,38 @@ where
         assert_eq!(sum, share * share.saturating_sub(1) / 2);
     }
     watch.stop(share * count)
+}
+
+/// Reads so often while these tasks are spawned and awaited again and again elsewhere; the CPU time
+/// is that of who reads.
+async fn beside<W>(
+    write: impl Fn() -> W + Send + 'static,
+    size: usize,
+    read: impl Fn(usize),
+) -> Sample
+where
+    W: Future<Output = usize> + Send + 'static,
+{
+    let (begun, rounds) = (Latch::new(1), Arc::new(AtomicUsize::new(0)));
+    let (first, counted) = (begun.guard(), Arc::clone(&rounds));
+    let writer = tokio::spawn(async move {
+        let mut first = Some(first);
+        loop {
+            write().await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            first.take();
+        }
+    });
+    begun.opened().await;
+    let before = rounds.load(Ordering::Relaxed);
+    // Nothing is awaited while it runs, so that it stays on its thread.
+    let watch = Watch::start_here();
+    (0..size).for_each(read);
+    let sample = watch.stop(size);
+    let is_busy = rounds.load(Ordering::Relaxed) > before;
+    assert!(is_busy || size < 10_000, "something is written meanwhile");
+    writer.abort();
+    sample
 }
 
 /// The name of a task that is found by it.

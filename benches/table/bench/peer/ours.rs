@@ -12,10 +12,10 @@ use understory::{
     Seq, Since, State, Subscription, TaskHandle, TaskId, What,
 };
 
-use super::{Measuring, Peer, by_callers, idle, scattered, task_name};
+use super::{Measuring, Peer, beside, by_callers, idle, scattered, task_name};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{By, FEW, IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{AT_ONCE, By, FEW, IN_FLIGHT, Shape, Workload};
 
 /// A manager of this crate, whose bodies run there.
 pub(crate) struct Ours(pub(crate) BodyHost);
@@ -48,6 +48,8 @@ impl Peer for Ours {
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
             Workload::Page { tasks } => Box::pin(page(size, tasks)),
+            Workload::GetBusy { tasks } => Box::pin(get_busy(size, tasks)),
+            Workload::PageBusy { tasks } => Box::pin(page_busy(size, tasks)),
             #[cfg(feature = "sqlite")]
             Workload::Durable { callers } => Box::pin(durable(size, callers)),
             #[cfg(not(feature = "sqlite"))]
@@ -294,7 +296,7 @@ async fn hear(mut feed: Subscription, count: usize) {
 
 /// So many tasks that live, in ten scopes.
 async fn living(tasks: usize) -> (Manager, Vec<TaskId>) {
-    let manager = manager(tasks);
+    let manager = manager(tasks + AT_ONCE);
     let started = Latch::new(tasks);
     let mut ids = Vec::with_capacity(tasks);
     for number in 0..tasks {
@@ -311,11 +313,35 @@ async fn living(tasks: usize) -> (Manager, Vec<TaskId>) {
 async fn get(size: usize, tasks: usize) -> Sample {
     let (manager, ids) = living(tasks).await;
     let watch = Watch::start();
-    for number in 0..size {
-        let record = manager.get(ids[scattered(number, tasks)]);
-        assert!(record.is_some());
-    }
+    (0..size).for_each(|number| look(&manager, ids[scattered(number, tasks)]));
     watch.stop(size)
+}
+
+fn look(manager: &Manager, id: TaskId) {
+    assert!(manager.get(id).is_some());
+}
+
+async fn get_busy(size: usize, tasks: usize) -> Sample {
+    let (manager, ids) = living(tasks).await;
+    let busy = manager.scope("busy");
+    let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
+    let read = |number| look(&manager, ids[scattered(number, tasks)]);
+    beside(write, size, read).await
+}
+
+/// The first page each time: a later one is as long a read.
+async fn page_busy(size: usize, tasks: usize) -> Sample {
+    let (manager, _) = living(tasks).await;
+    let busy = manager.scope("busy");
+    let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
+    let scope: Scope = "bench-3".parse().expect("it is a scope");
+    let filter = Filter::all().scope(scope).state(State::Running);
+    let first = Page::first(50);
+    let read = |_| {
+        let listing = manager.list(&filter, &first);
+        assert_eq!(listing.records.len(), tasks.min(500) / 10);
+    };
+    beside(write, size, read).await
 }
 
 async fn page(size: usize, tasks: usize) -> Sample {

@@ -32,6 +32,8 @@ impl Peer for Plain {
             | Workload::InboxOf { .. }
             | Workload::Get { .. }
             | Workload::Page { .. }
+            | Workload::GetBusy { .. }
+            | Workload::PageBusy { .. }
             | Workload::Durable { .. }
             | Workload::Fsync => return None,
         })
