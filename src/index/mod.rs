@@ -107,11 +107,11 @@ impl Index {
 
     /// One page of the tasks that match.
     ///
-    /// A filter of nothing but scope, parent and states costs as much as the page is long, and a
-    /// look at each 64 or more tasks beside which none matches; `total` with a parent a look at as
-    /// many of its children. Any other filter costs a scan of the tasks that scope, parent and
-    /// states leave over, in chunks; a task that changes during the scan may be seen before or
-    /// after its change. So does a page by number or ordered by a date.
+    /// A filter of nothing but scope, parent and states costs as much as the page is long, and one
+    /// look for each run of tasks of which none matches, some 32 to 128; `total` with a parent one
+    /// look for as many of its children. Any other filter costs a scan of the tasks that scope,
+    /// parent and states leave over, in chunks; a task that changes during the scan may be seen
+    /// before or after its change. So does a page by number or ordered by a date.
     pub(crate) fn list(&self, filter: &Filter, page: &Page) -> Listing {
         let narrow = Narrow::of(filter);
         if !page.is_plain() {

@@ -10,7 +10,7 @@
 //!
 //! *Not here*: the hash of ids (`table`).
 
-use std::ops::Index;
+use std::ops::{Index, IndexMut};
 
 use super::id::TaskId;
 use super::table::Table;
@@ -129,8 +129,18 @@ impl<T> Default for Slab<T> {
 impl<T> Index<TaskId> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, id: TaskId) -> &T {
         self.get(id).expect("callers hold ids of live tasks")
+    }
+}
+
+/// # Panics
+/// If nothing is known of the task.
+impl<T> IndexMut<TaskId> for Slab<T> {
+    #[inline]
+    fn index_mut(&mut self, id: TaskId) -> &mut T {
+        self.get_mut(id).expect("callers hold ids of live tasks")
     }
 }
 

@@ -320,17 +320,12 @@ impl Supervisor {
 
     /// The live task of this id.
     fn task(&mut self, id: TaskId) -> &mut Task {
-        self.tasks
-            .get_mut(id)
-            .expect("callers hold ids of live tasks")
+        &mut self.tasks[id]
     }
 
     /// The record of a live task, to be changed; it will be part of this step's batch.
     fn edit(&mut self, id: TaskId) -> &mut Record {
-        let task = self
-            .tasks
-            .get_mut(id)
-            .expect("callers hold ids of live tasks");
+        let task = &mut self.tasks[id];
         if !task.dirty {
             task.dirty = true;
             self.dirty.push(id);

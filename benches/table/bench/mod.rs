@@ -37,7 +37,8 @@ usage: table [--json FILE] [--repetitions N] [--only TEXT] [--divide N] [--tasks
              [--peer TEXT] [--page FILE] [--from FILE]
 
   --json FILE       write one object per workload and peer
-  --page FILE       put all workloads side by side into a page, between the lines around it
+  --page FILE       put all workloads side by side into a page, in place of what stands between
+                    its two lines for that
   --from FILE       measure nothing, take what --json wrote
   --repetitions N   measurements per workload and peer (default 5)
   --only TEXT       only workloads whose name contains TEXT
@@ -132,6 +133,9 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
             "--tasks" => options.tasks = Some(count(value()?)?),
             _ => return Err(format!("unknown argument {argument}\n{USAGE}")),
         }
+    }
+    if options.growth && options.page.is_some() {
+        return Err(format!("a page has no room for --growth\n{USAGE}"));
     }
     Ok(options)
 }

@@ -66,9 +66,7 @@ impl Supervisor {
 
     /// Disarms those that go.
     pub(super) fn disarm_those(&mut self, id: TaskId, goes: impl Fn(Alarm) -> bool) {
-        let task = self.tasks.get_mut(id);
-        let task = task.expect("callers hold ids of live tasks");
-        let Some(ties) = task.ties.written() else {
+        let Some(ties) = self.tasks[id].ties.written() else {
             return;
         };
         let all = &mut self.alarms;

@@ -81,7 +81,7 @@ where
 async fn beside<W>(
     write: impl Fn() -> W + Send + 'static,
     size: usize,
-    read: impl Fn(usize),
+    read: impl FnMut(usize),
 ) -> Sample
 where
     W: Future<Output = usize> + Send + 'static,

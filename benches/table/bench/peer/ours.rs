@@ -329,28 +329,26 @@ async fn get_busy(size: usize, tasks: usize) -> Sample {
     beside(write, size, read).await
 }
 
-/// The first page each time: a later one is as long a read.
+async fn page(size: usize, tasks: usize) -> Sample {
+    let (manager, _) = living(tasks).await;
+    let watch = Watch::start();
+    (0..size).for_each(pages(manager));
+    watch.stop(size)
+}
+
 async fn page_busy(size: usize, tasks: usize) -> Sample {
     let (manager, _) = living(tasks).await;
     let busy = manager.scope("busy");
     let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
-    let scope: Scope = "bench-3".parse().expect("it is a scope");
-    let filter = Filter::all().scope(scope).state(State::Running);
-    let first = Page::first(50);
-    let read = |_| {
-        let listing = manager.list(&filter, &first);
-        assert_eq!(listing.records.len(), tasks.min(500) / 10);
-    };
-    beside(write, size, read).await
+    beside(write, size, pages(manager)).await
 }
 
-async fn page(size: usize, tasks: usize) -> Sample {
-    let (manager, _) = living(tasks).await;
+/// Reads one page after the other, and begins again with the first.
+fn pages(manager: Manager) -> impl FnMut(usize) {
     let scope: Scope = "bench-3".parse().expect("it is a scope");
     let filter = Filter::all().scope(scope).state(State::Running);
     let mut from = Page::first(50);
-    let watch = Watch::start();
-    for _ in 0..size {
+    move |_| {
         let listing = manager.list(&filter, &from);
         assert!(!listing.records.is_empty());
         from = match listing.next {
@@ -358,5 +356,4 @@ async fn page(size: usize, tasks: usize) -> Sample {
             None => Page::first(50),
         };
     }
-    watch.stop(size)
 }
