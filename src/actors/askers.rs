@@ -19,8 +19,8 @@ pub(super) struct Askers(Mutex<HashMap<Ticket, Asker, IdHash>>);
 
 impl Askers {
     /// Takes those whose answers will come.
-    pub(super) fn expect(&self, askers: Vec<(Ticket, Asker)>) {
-        self.lock().extend(askers);
+    pub(super) fn expect(&self, askers: &mut Vec<(Ticket, Asker)>) {
+        self.lock().extend(askers.drain(..));
     }
 
     /// Who waits for this answer; nobody waits for it any more.

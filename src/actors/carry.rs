@@ -49,14 +49,14 @@ impl Carrier {
     }
 
     /// Takes those whose answers will come.
-    pub(super) fn expect(&self, askers: Vec<(Ticket, Asker)>) {
+    pub(super) fn expect(&self, askers: &mut Vec<(Ticket, Asker)>) {
         self.askers.expect(askers);
     }
 
     /// Shows and tells a durable batch, then carries out its effects.
-    pub(super) async fn carry(&mut self, batch: &Batch, effects: Vec<Effect>) {
+    pub(super) fn carry(&mut self, batch: &Batch, effects: &mut Vec<Effect>) {
         let mut observed = Vec::new();
-        for effect in &effects {
+        for effect in &*effects {
             if let Effect::Answer {
                 ticket,
                 reply: Reply::Spawned(Ok(Accepted::New(id))),
@@ -99,8 +99,8 @@ impl Carrier {
             }
         }
         self.hub.set_recovered();
-        for effect in effects {
-            self.carry_out(effect).await;
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
         }
     }
 
@@ -121,7 +121,7 @@ impl Carrier {
         outputs.forget(&batch.removed);
     }
 
-    async fn carry_out(&mut self, effect: Effect) {
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Answer { ticket, reply } => self.answer(ticket, reply),
             Effect::Start {
@@ -139,7 +139,7 @@ impl Carrier {
                     resume,
                     messages,
                 };
-                self.start(id, run).await;
+                self.start(id, run);
             }
             Effect::Signal { id, epoch, stop } => {
                 if let Some(live) = self.current(id, epoch) {
@@ -190,7 +190,7 @@ impl Carrier {
         }
     }
 
-    async fn start(&self, id: TaskId, run: Run) {
+    fn start(&self, id: TaskId, run: Run) {
         let Run {
             epoch,
             number,
@@ -234,7 +234,7 @@ impl Carrier {
             wish: Wish::default(),
         };
         let errand = task::errand(&self.hub, Arc::new(attempt));
-        self.team.run(id, errand).await;
+        self.team.run(id, errand);
     }
 
     /// Whether the body of a task is elsewhere, so that nothing has to be started.

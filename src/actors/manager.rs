@@ -35,6 +35,8 @@ pub(super) struct Desk {
     tickets: u64,
     incarnation: u64,
     letters: Vec<Letter>,
+    /// Empty between turns: room for the next one.
+    commit: Commit,
     timer: Option<(Timestamp, AbortHandle)>,
 }
 
@@ -83,6 +85,7 @@ impl Actor for ManagerActor {
             tickets: 0,
             incarnation,
             letters: Vec::new(),
+            commit: Commit::default(),
             timer: None,
         });
         desk.hub.commits.push(0, commit);
@@ -101,9 +104,7 @@ impl Actor for ManagerActor {
         let (is_more, notes) = hub.gate.take(LETTERS_PER_LANE, &mut desk.letters);
         #[cfg(feature = "testing")]
         hub.sabotage.strike(super::sabotage::Part::Manager);
-        if let Some(commit) = desk.turn(notes) {
-            desk.write(commit).await?;
-        }
+        desk.turn(notes)?;
         desk.arm();
         if is_more {
             wake_again(&myself);
@@ -123,15 +124,16 @@ impl Actor for ManagerActor {
 }
 
 impl Desk {
-    /// Decides on what was taken, and gives what is left to be written.
-    fn turn(&mut self, notes: Permits) -> Option<Commit> {
+    /// Decides on what was taken, and has it written.
+    fn turn(&mut self, notes: Permits) -> Result<(), StoreError> {
         let now = self.hub.clock.now();
-        let mut commit = self.new_commit();
+        let mut commit = self.begin();
         let mut letters = std::mem::take(&mut self.letters);
         for letter in letters.drain(..) {
             if letter.may_reuse() || letter.spawns().is_some_and(|id| self.supervisor.drops(id)) {
                 // The end of one life is carried out before the next one of the same id begins.
-                let next = self.new_commit();
+                let next = self.begin();
+                self.take(&mut commit);
                 self.hand_over(std::mem::replace(&mut commit, next));
                 commit.is_apart = true;
             }
@@ -139,31 +141,40 @@ impl Desk {
         }
         self.letters = letters;
         commit.permits.join(notes);
-        commit.step = self.supervisor.take();
-        (!commit.is_empty()).then_some(commit)
-    }
-
-    /// Writes at once when that takes no time and nothing waits; otherwise the writer does.
-    async fn write(&mut self, commit: Commit) -> Result<(), StoreError> {
+        self.take(&mut commit);
+        if commit.is_empty() {
+            self.commit = commit;
+            return Ok(());
+        }
         if self.hub.storage.is_instant()
             && let Ok(mut pen) = self.pen.try_lock()
             && pen.is_idle()
         {
-            return pen.write_now(commit).await;
+            // It takes no time, and nothing waits.
+            self.commit = pen.write_now(commit)?;
+            return Ok(());
         }
-        self.hub.commits.push(0, commit);
+        self.hand_over(commit);
         Ok(())
     }
 
-    fn new_commit(&self) -> Commit {
+    /// What a turn begins with.
+    fn begin(&mut self) -> Commit {
         Commit {
             incarnation: self.incarnation,
-            ..Commit::default()
+            is_apart: false,
+            ..std::mem::take(&mut self.commit)
         }
     }
 
-    fn hand_over(&mut self, mut commit: Commit) {
-        commit.step = self.supervisor.take();
+    /// Takes into a turn what was decided.
+    fn take(&mut self, commit: &mut Commit) {
+        let room = std::mem::take(&mut commit.step);
+        commit.step = self.supervisor.take_for(room);
+    }
+
+    /// Leaves a turn to the writer.
+    fn hand_over(&mut self, commit: Commit) {
         if !commit.is_empty() {
             self.hub.commits.push(0, commit);
         }

@@ -145,6 +145,12 @@ impl Storage {
         self.call(turn, move |store| store.commit(&batch)).await
     }
 
+    /// The same at once, with a store that never waits: `None` if another call is under way.
+    pub(super) fn commit_now(&self, batch: &Batch) -> Option<Result<(), StoreError>> {
+        let _turn = self.turn.try_lock().ok()?;
+        Some(self.store().and_then(|store| store.commit(batch)))
+    }
+
     pub(super) async fn load(&self) -> Result<Loaded, StoreError> {
         let turn = self.turn_soon().await?;
         self.call(turn, <dyn Store>::load).await

@@ -15,11 +15,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
 use ractor::{Actor, ActorCell};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, unconstrained};
 
 use super::reserve::Reserve;
 use super::task::{Errand, TaskActor};
@@ -100,7 +100,7 @@ impl Team {
 
     /// Runs what there is to run of this task. An errand that cannot begin, as the manager is going
     /// down, is dropped, which reports its attempt lost.
-    pub(super) async fn run(&self, task: TaskId, errand: Errand) {
+    pub(super) fn run(&self, task: TaskId, errand: Errand) {
         match self {
             Self::Actors(leader, reserve) => {
                 let Some(leader) = leader.get() else {
@@ -112,10 +112,12 @@ impl Team {
                 };
                 let reserve = Arc::clone(reserve);
                 let (actor, leader) = (TaskActor { reserve }, leader.clone());
-                let started = Actor::spawn_linked(None, actor, errand, leader).await;
-                if let Err(error) = started {
-                    tracing::warn!(%task, %error, "its actor could not start");
-                }
+                begin(async move {
+                    let started = Actor::spawn_linked(None, actor, errand, leader).await;
+                    if let Err(error) = started {
+                        tracing::warn!(%task, %error, "its actor could not start");
+                    }
+                });
             }
             Self::Tasks(roster) => roster.run(errand),
         }
@@ -127,6 +129,17 @@ impl Team {
             Self::Actors(..) => {}
             Self::Tasks(roster) => roster.end(),
         }
+    }
+}
+
+/// Starts an actor at once: nothing of that waits, so one poll is enough. Should something of it
+/// come to wait, a task of its own does.
+fn begin(start: impl Future<Output = ()> + Send + 'static) {
+    // The turn that starts many actors must not be held up by what tokio lets one turn do.
+    let mut start = Box::pin(unconstrained(start));
+    let mut nobody = Context::from_waker(Waker::noop());
+    if start.as_mut().poll(&mut nobody).is_pending() {
+        drop(tokio::spawn(start));
     }
 }
 

@@ -27,11 +27,15 @@ use super::mailbox::Wake;
 use super::permits::Permits;
 use super::team::Team;
 use crate::engine::Live;
+#[cfg(feature = "metrics")]
+use crate::kernel::Timestamp;
 use crate::kernel::{Effect, Reply, Step, Ticket};
 use crate::store::{Batch, Holder, StoreError};
 
 /// Most turns of the manager in one commit.
 const COMMITS_PER_TURN: usize = 64;
+/// For how many records, events or effects a turn keeps the room of the one before.
+const ROOM_MAX: usize = 1_024;
 /// How often others have their turn before a commit that waits for a disk: first those whom the
 /// last one answered and started, then the manager. What they lead to shares the commit.
 const TURNS_OF_OTHERS: usize = 2;
@@ -104,9 +108,9 @@ pub(super) struct Pen {
     is_over: bool,
 }
 
-/// Several turns of the manager on their way into the store.
+/// Turns of the manager on their way into the store.
 struct Draft {
-    batch: Arc<Batch>,
+    batch: Batch,
     effects: Vec<Effect>,
     permits: Permits,
 }
@@ -134,8 +138,7 @@ impl Actor for WriterActor {
     ) -> Result<(), ActorProcessingErr> {
         let mut pen = scribe.pen.lock().await;
         if let Some(draft) = pen.refused.take() {
-            pen.make_durable(&draft.batch).await?;
-            pen.follow(draft).await;
+            pen.write(draft).await?;
         }
         // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
         // rest.
@@ -177,40 +180,56 @@ impl Pen {
         self.refused.is_none() && self.hub.commits.is_empty()
     }
 
-    /// Writes a turn of the manager in that turn; what the store refuses is left to the writer.
-    pub(super) async fn write_now(&mut self, commit: Commit) -> Result<(), StoreError> {
-        if self.is_over {
-            return Ok(());
+    /// Writes a turn of the manager in that turn, and gives it back for the next one, empty. What
+    /// the store refuses is left to the writer.
+    pub(super) fn write_now(&mut self, mut commit: Commit) -> Result<Commit, StoreError> {
+        if self.is_over || commit.incarnation != self.incarnation {
+            return Ok(Commit::default());
         }
-        let draft = self.gather([commit]);
-        match self.try_durable(&draft.batch).await {
-            Ok(()) => self.follow(draft).await,
-            Err(StoreError::Unavailable { .. }) => {
-                self.refused = Some(draft);
-                // An empty turn wakes the writer, and keeps later ones behind this one.
-                self.hub.commits.push(0, Commit::default());
-            }
-            Err(wrong) => return Err(wrong),
+        let mut draft = self.gather([&mut commit]);
+        if self.try_now(&draft.batch)? {
+            self.follow(&draft.batch, &mut draft.effects, draft.permits);
+            commit.step = Step {
+                records: room(draft.batch.records),
+                removed: room(draft.batch.removed),
+                events: room(draft.batch.events),
+                closed: None,
+                effects: room(draft.effects),
+            };
+        } else {
+            self.refused = Some(draft);
+            // An empty turn wakes the writer, and keeps later ones behind this one.
+            self.hub.commits.push(0, Commit::default());
         }
-        Ok(())
+        Ok(commit)
     }
 
     async fn write_all(&mut self) -> Result<(), StoreError> {
         let mut commits = std::mem::take(&mut self.commits);
         while !commits.is_empty() {
-            let draft = self.gather(commits.drain(..shared(&commits)));
-            self.make_durable(&draft.batch).await?;
-            self.follow(draft).await;
+            let count = shared(&commits);
+            let mut draft = self.gather(&mut commits[..count]);
+            commits.drain(..count);
+            draft.batch.compact();
+            self.write(draft).await?;
         }
         self.commits = commits;
         Ok(())
     }
 
-    fn gather(&self, commits: impl IntoIterator<Item = Commit>) -> Draft {
+    async fn write(&mut self, mut draft: Draft) -> Result<(), StoreError> {
+        let batch = Arc::new(draft.batch);
+        self.make_durable(&batch).await?;
+        self.follow(&batch, &mut draft.effects, draft.permits);
+        Ok(())
+    }
+
+    /// Takes the contents of these turns.
+    fn gather<'a>(&self, commits: impl IntoIterator<Item = &'a mut Commit>) -> Draft {
         let mut batch = Batch::default();
         let (mut effects, mut permits) = (Vec::new(), Permits::default());
         let ours = self.incarnation;
-        let is_ours = |commit: &Commit| commit.incarnation == ours;
+        let is_ours = |commit: &&mut Commit| commit.incarnation == ours;
         for commit in commits.into_iter().filter(is_ours) {
             let Step {
                 records,
@@ -218,7 +237,7 @@ impl Pen {
                 events,
                 closed,
                 effects: follow,
-            } = commit.step;
+            } = std::mem::take(&mut commit.step);
             batch.absorb(Batch {
                 by: self.by,
                 records,
@@ -227,33 +246,27 @@ impl Pen {
                 closed,
             });
             append(&mut effects, follow);
-            permits.join(commit.permits);
-            self.carrier.expect(commit.askers);
+            permits.join(std::mem::take(&mut commit.permits));
+            self.carrier.expect(&mut commit.askers);
         }
-        batch.compact();
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Writer);
         Draft {
-            batch: Arc::new(batch),
+            batch,
             effects,
             permits,
         }
     }
 
-    /// Carries out what follows from a draft that is durable.
-    async fn follow(&mut self, draft: Draft) {
+    /// Carries out what follows from a batch that is durable.
+    fn follow(&mut self, batch: &Batch, effects: &mut Vec<Effect>, permits: Permits) {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Carrier);
-        let Draft {
-            batch,
-            effects,
-            permits,
-        } = draft;
         drop(permits);
         if let Some(closed) = &batch.closed {
             self.hub.set_closed(closed.clone());
         }
-        self.carrier.carry(&batch, effects).await;
+        self.carrier.carry(batch, effects);
     }
 
     /// Commits the batch, again and again while the store is not available.
@@ -277,13 +290,48 @@ impl Pen {
         if batch.is_empty() {
             return Ok(());
         }
-        #[cfg(feature = "metrics")]
-        let began = self.hub.clock.now();
-        let result = self.hub.storage.commit(batch).await;
+        let call = Call::begin(&self.hub);
+        call.over(self.hub.storage.commit(batch).await)
+    }
+
+    /// Commits the batch now, with a store that never waits. Tells whether it took it.
+    fn try_now(&self, batch: &Batch) -> Result<bool, StoreError> {
+        if batch.is_empty() {
+            return Ok(true);
+        }
+        let call = Call::begin(&self.hub);
+        // If somebody reads from it at the moment, the writer waits for that.
+        let Some(result) = self.hub.storage.commit_now(batch) else {
+            return Ok(false);
+        };
+        match call.over(result) {
+            Err(StoreError::Unavailable { .. }) => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+}
+
+/// A call of the store, of whose end all who ask for its condition are to know.
+struct Call<'a> {
+    hub: &'a Hub,
+    #[cfg(feature = "metrics")]
+    began: Timestamp,
+}
+
+impl<'a> Call<'a> {
+    fn begin(hub: &'a Hub) -> Self {
+        Self {
+            hub,
+            #[cfg(feature = "metrics")]
+            began: hub.clock.now(),
+        }
+    }
+
+    fn over(self, result: Result<(), StoreError>) -> Result<(), StoreError> {
         match &result {
             Ok(()) => {
                 #[cfg(feature = "metrics")]
-                crate::meter::stored(self.hub.clock.now().since(began));
+                crate::meter::stored(self.hub.clock.now().since(self.began));
                 self.hub.set_sickness(None);
             }
             Err(StoreError::Unavailable { source }) => {
@@ -323,6 +371,15 @@ fn shared(commits: &[Commit]) -> usize {
     // The first one begins the batch, whatever it says of itself.
     let apart = commits.iter().map(is_apart).skip(1).position(|it| it);
     apart.map_or(commits.len(), |at| at + 1)
+}
+
+/// What was in use, emptied, unless it is larger than what usual turns need.
+fn room<T>(mut used: Vec<T>) -> Vec<T> {
+    if used.capacity() > ROOM_MAX {
+        return Vec::new();
+    }
+    used.clear();
+    used
 }
 
 /// Appends; the first one costs nothing.

@@ -253,7 +253,17 @@ impl Supervisor {
     /// Takes what the inputs since the last call led to: one batch.
     #[must_use]
     pub fn take(&mut self) -> Step {
-        let mut step = std::mem::take(&mut self.out);
+        self.take_for(Step::default())
+    }
+
+    /// The same; the next batch is put into `room`, which is an empty one that had its use.
+    #[must_use]
+    pub fn take_for(&mut self, room: Step) -> Step {
+        debug_assert!(
+            room.is_read_only() && room.effects.is_empty(),
+            "it is empty"
+        );
+        let mut step = std::mem::replace(&mut self.out, room);
         for id in self.dirty.drain(..) {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.dirty = false;
