@@ -36,6 +36,7 @@ mod publisher;
 mod recovery;
 mod reserve;
 mod revive;
+mod roster;
 #[cfg(feature = "testing")]
 mod sabotage;
 mod storage;

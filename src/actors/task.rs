@@ -26,7 +26,7 @@ use crate::engine::{Attempt, Live, Reporter, Run};
 use crate::kernel::{End, Epoch};
 
 pub(super) struct TaskActor {
-    pub(super) reserve: Arc<Reserve>,
+    pub(super) reserve: Arc<Reserve<ActorRef<Box<Errand>>>>,
 }
 
 /// Ends an actor that nobody needs. It is no failure, and nobody is told: the manager has been left

@@ -46,21 +46,18 @@ async fn polled_by(manager: &Manager, end: impl FnOnce() + Send + 'static) -> Id
 }
 
 #[tokio::test]
-async fn actor_whose_body_is_over_runs_the_next_one_however_that_ended() {
-    let builder = |host| Manager::builder().body_host(host).build().unwrap();
-    let manager = builder(BodyHost::Actor);
-    let first = polled_by(&manager, || {}).await;
-    for next in [
-        polled_by(&manager, || panic!("it fails")).await,
-        aborted(&manager).await,
-        polled_by(&manager, || {}).await,
-    ] {
-        assert_eq!(next, first);
+async fn who_ran_a_body_to_its_end_runs_the_next_one_however_that_ended() {
+    for host in [BodyHost::Actor, BodyHost::TokioTask] {
+        let manager = Manager::builder().body_host(host).build().unwrap();
+        let first = polled_by(&manager, || {}).await;
+        for next in [
+            polled_by(&manager, || panic!("it fails")).await,
+            aborted(&manager).await,
+            polled_by(&manager, || {}).await,
+        ] {
+            assert_eq!(next, first, "{host:?}");
+        }
     }
-
-    let manager = builder(BodyHost::TokioTask);
-    let first = polled_by(&manager, || {}).await;
-    assert_ne!(polled_by(&manager, || {}).await, first);
 }
 
 /// The same for a body that is dropped by force.
@@ -85,10 +82,15 @@ async fn alive(most: usize) -> usize {
 }
 
 #[tokio::test]
-async fn after_a_burst_some_actors_wait_for_the_next_one_and_end_with_their_manager() {
+async fn after_a_burst_some_wait_for_the_next_body_and_end_with_their_manager() {
+    for host in [BodyHost::Actor, BodyHost::TokioTask] {
+        burst(host).await;
+    }
+}
+
+async fn burst(host: BodyHost) {
     let before = Handle::current().metrics().num_alive_tasks();
-    let builder = Manager::builder().body_host(BodyHost::Actor);
-    let manager = builder.build().unwrap();
+    let manager = Manager::builder().body_host(host).build().unwrap();
     polled_by(&manager, || {}).await;
     // The one that waits is none of its own.
     let its_own = Handle::current().metrics().num_alive_tasks() - 1;
@@ -125,9 +127,15 @@ async fn lasting(manager: &Manager) -> Option<(understory::TaskHandle<()>, Id, w
 
 #[cfg(feature = "testing")]
 #[tokio::test]
-async fn p11_body_in_an_actor_that_waited_for_it_ends_with_its_manager() {
-    let builder = Manager::builder().body_host(BodyHost::Actor);
-    let manager = builder.build().unwrap();
+async fn p11_body_of_one_who_waited_for_it_ends_with_its_manager() {
+    for host in [BodyHost::Actor, BodyHost::TokioTask] {
+        last_of_two(host).await;
+    }
+}
+
+#[cfg(feature = "testing")]
+async fn last_of_two(host: BodyHost) {
+    let manager = Manager::builder().body_host(host).build().unwrap();
     let waited = polled_by(&manager, || {}).await;
     let (task, by, presence) = lasting(&manager).await.unwrap();
     assert_eq!(by, waited);
@@ -147,8 +155,9 @@ async fn p11_body_in_an_actor_that_waited_for_it_ends_with_its_manager() {
 async fn p11_no_body_that_is_handed_over_while_its_manager_goes_outlives_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut seen = 0;
-    for round in 0..30 {
-        let builder = Manager::builder().body_host(BodyHost::Actor);
+    for round in 0..60 {
+        let hosts = [BodyHost::Actor, BodyHost::TokioTask];
+        let builder = Manager::builder().body_host(hosts[round % 2]);
         let path = folder.path().join(format!("{round}.db"));
         let manager = crate::stage::soon(builder.open(path)).await.unwrap();
         for _ in 0..4 {
