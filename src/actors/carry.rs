@@ -5,6 +5,8 @@
 //! 2. A task is in `lives` before its spawn is answered and before it starts.
 //! 3. A user's value that is left over is dropped in a task of its own, never here.
 
+#[cfg(feature = "metrics")]
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::askers::Askers;
@@ -15,9 +17,11 @@ use super::team::Team;
 use super::writer::Asker;
 use crate::engine::{self, Attempt, Live, Wish, Work};
 use crate::inbox::Parcel;
+#[cfg(feature = "metrics")]
+use crate::kernel::IdHash;
 use crate::kernel::{
-    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Reply, Stop, TaskId,
-    Ticket, What,
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Record, Reply, Stop,
+    TaskId, Ticket, What,
 };
 use crate::store::Batch;
 
@@ -74,21 +78,9 @@ impl Carrier {
             let before = self.hub.index.seq();
             let seq = last.map_or(before, |last| last.seq);
             #[cfg(feature = "metrics")]
-            for record in &batch.records {
-                let old = self.hub.index.get(record.id);
-                crate::meter::moved(old.as_deref(), record);
-            }
+            self.count(&batch.records);
             self.hub.index.apply(&batch.records, &batch.removed, seq);
-            for record in batch
-                .records
-                .iter()
-                .filter(|record| record.state.is_terminal())
-            {
-                if let Some(live) = self.hub.lives.get(&record.id) {
-                    // Set once: an abandoned task's record changes again when its body stops.
-                    let _is_first = live.done.set(Arc::clone(record)).is_ok();
-                }
-            }
+            self.set_done(&batch.records);
             self.keep_output(batch);
             for live in observed {
                 self.hub.observe(&live, before);
@@ -104,12 +96,42 @@ impl Carrier {
         }
     }
 
+    /// Lets those know who wait for one of these to settle. Of several records with one id the last
+    /// one counts, also when it is not kept.
+    fn set_done(&self, records: &[Arc<Record>]) {
+        let settled = |record: &&Arc<Record>| record.state.is_terminal();
+        for record in records.iter().rev().filter(settled) {
+            if let Some(live) = self.hub.lives.get(&record.id) {
+                // Set once: an abandoned task's record changes again when its body stops.
+                let _is_first = live.done.set(Arc::clone(record)).is_ok();
+            }
+        }
+    }
+
+    /// Counts how tasks move from state to state; the index does not show it yet.
+    #[cfg(feature = "metrics")]
+    fn count(&self, records: &[Arc<Record>]) {
+        let mut newest: HashMap<TaskId, Arc<Record>, IdHash> = HashMap::default();
+        for record in records {
+            let earlier = newest.insert(record.id, Arc::clone(record));
+            let old = earlier.or_else(|| self.hub.index.get(record.id));
+            crate::meter::moved(old.as_deref(), record);
+        }
+    }
+
+    /// The newest record of a task, also of one that is kept no more.
+    #[cfg(feature = "metrics")]
+    fn newest(&self, id: TaskId) -> Option<Arc<Record>> {
+        let gone = || self.hub.live(id)?.done.get().cloned();
+        self.hub.index.get(id).or_else(gone)
+    }
+
     /// Keeps what bodies wrote, now that it is durable, for those who read it later.
     fn keep_output(&self, batch: &Batch) {
         let outputs = &self.hub.shelf;
         for event in &batch.events {
             #[cfg(feature = "metrics")]
-            if let Some(record) = self.hub.index.get(event.task) {
+            if let Some(record) = self.newest(event.task) {
                 crate::meter::happened(event, &record);
             }
             if let What::Output(piece) = &event.what {

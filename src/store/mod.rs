@@ -66,15 +66,15 @@ impl Batch {
         self.by = later.by.or(self.by);
     }
 
-    /// Drops records that a later one of the same id, or a removal, has overtaken. What the batch
-    /// means stays the same.
+    /// Drops records that a later one of the same id has overtaken. What the batch means stays the
+    /// same. The last one stays also of a task that is removed: it says how that has ended.
     pub fn compact(&mut self) {
-        if self.records.len() < 2 && self.removed.is_empty() {
+        if self.records.len() < 2 {
             return;
         }
-        let mut overtaken: HashSet<TaskId, IdHash> = self.removed.iter().copied().collect();
+        let mut later: HashSet<TaskId, IdHash> = HashSet::default();
         self.records.reverse();
-        self.records.retain(|record| overtaken.insert(record.id));
+        self.records.retain(|record| later.insert(record.id));
         self.records.reverse();
     }
 

@@ -8,9 +8,12 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
+use tokio::sync::watch;
 use understory::store::MemoryStore;
-use understory::{Cancel, Class, FeedItem, Manager, Overflow, Seq, Since};
+use understory::{Cancel, Class, FeedItem, Grant, Manager, Overflow, Seq, Since};
 
+#[cfg(feature = "testing")]
+use crate::stage::settle_down;
 use crate::stage::{reaches, soon, until, until_cancelled};
 
 /// Every figure by its name and labels: the sum of a counter, the level of a gauge, the number of
@@ -161,6 +164,62 @@ async fn recorder_of_the_program_gets_the_figures() {
         assert_eq!(book.read(name), value, "{name}: {book:?}");
     }
     assert!(book.read("store_write_seconds") >= 2);
+}
+
+/// Four tasks whose ends share one commit or two, of which one record is kept.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn tasks_that_settle_and_go_in_one_commit_are_counted() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let store = Arc::new(understory::store::FaultyStore::new(MemoryStore::new()));
+    let builder = Manager::builder().settled_max(1).store(Arc::clone(&store));
+    let manager = builder.build().unwrap();
+    let (release, released) = watch::channel(());
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let mut released = released.clone();
+        let body = |_| async move { Ok(released.changed().await.is_ok()) };
+        let task = manager.scope("s").unnamed().spawn(body).await.unwrap();
+        reaches_running(&manager, task.id()).await;
+        tasks.push(task);
+    }
+    assert_eq!(book.read("tasks_running kind=none"), 4, "{book:?}");
+
+    store.hold();
+    release.send(()).unwrap();
+    soon(store.until_held(1)).await;
+    settle_down().await;
+    store.release();
+    for task in tasks {
+        soon(task.settled()).await.unwrap();
+    }
+
+    until(|| book.read("tasks_finished_total kind=none outcome=completed") == 4).await;
+    assert_eq!(book.read("tasks_running kind=none"), 0);
+}
+
+#[tokio::test]
+async fn task_that_changes_twice_in_one_turn_is_counted_once() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let manager = Manager::in_memory();
+    let (release, released) = watch::channel(());
+    let mut released = released.clone();
+    let body = |_| async move { Ok(released.changed().await.is_ok()) };
+    let task = manager.scope("s").unnamed().spawn(body).await.unwrap();
+    reaches_running(&manager, task.id()).await;
+    task.grant("yours", Grant::See).await.unwrap();
+
+    // The body ends, and while the manager has not heard of it, the grant is to be taken back.
+    release.send(()).unwrap();
+    let (settled, revoked) = tokio::join!(soon(task.settled()), soon(task.revoke("yours")));
+
+    assert!(revoked.unwrap());
+    let (settled, kept) = (settled.unwrap(), manager.get(task.id()).unwrap());
+    assert_eq!(settled.grants, None);
+    assert_eq!(settled, kept);
+    assert_eq!(book.read("tasks_running kind=none"), 0, "{book:?}");
 }
 
 async fn reaches_running(manager: &Manager, task: understory::TaskId) {
