@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! guard ── manager ── task actors, one body at a time (flat; the tree of tasks is the kernel's);
-//!       │             or, if the host says so, a plain tokio task (`team`)
+//!       │             or, if the host says so, a plain tokio task (`roster`)
 //!       ├─ writer      makes steps durable, then carries out what follows
 //!       └─ publisher   fans durable events out
 //! ```

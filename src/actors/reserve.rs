@@ -6,7 +6,7 @@
 //! 2. Who is handed an errand waits here no more.
 //! 3. At most [`RESERVE_MAX`] wait.
 //!
-//! *Not here*: that they end with their manager (`team`).
+//! *Not here*: that they end with their manager (`team`, `roster`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -35,8 +35,8 @@ pub enum BodyHost {
     /// manager.
     #[default]
     Actor,
-    /// Each attempt of a task has a plain tokio task to itself, which ends with its manager all the
-    /// same.
+    /// Each attempt of a task has a plain tokio task to itself while it runs, which ends with its
+    /// manager all the same.
     TokioTask,
 }
 
