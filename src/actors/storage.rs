@@ -216,3 +216,32 @@ pub(super) fn unavailable(why: impl std::error::Error + Send + Sync + 'static) -
     let source = Box::new(why);
     StoreError::Unavailable { source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{State, TaskId};
+    use crate::sample;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn what_cannot_be_committed_now_has_not_been() {
+        let store = Arc::new(MemoryStore::new());
+        let storage = Storage::new(Arc::<MemoryStore>::clone(&store), Clock::start());
+        let spec = Arc::new(sample::spec("s"));
+        let record = sample::record(TaskId::from_u128(1), &spec, State::Pending, 1);
+        let batch = Batch {
+            events: vec![sample::event(1, &record)],
+            records: vec![record],
+            ..Batch::default()
+        };
+        let turn = storage.turn_soon().await.expect("nobody has it");
+
+        assert!(storage.commit_now(&batch).is_none());
+        assert_eq!(store.load().expect("it can be read").seq, Seq(0));
+
+        drop(turn);
+        assert!(matches!(storage.commit_now(&batch), Some(Ok(()))));
+        assert_eq!(store.load().expect("it can be read").seq, Seq(1));
+    }
+}

@@ -8,7 +8,8 @@
 //! 3. A store that fails is tried again until it works; meanwhile nothing is acknowledged.
 //!    One that is damaged, newer, gone, or somebody else's, is not, and ends the manager.
 //! 4. With a store that never waits, the manager writes itself while nothing else is to be written:
-//!    a task then costs two wake-ups less. What such a store refuses waits for the writer.
+//!    a task then costs two wake-ups less. What such a store does not take, as it fails or somebody
+//!    reads from it, waits for the writer.
 //!
 //! *Not here*: what the effects do (`carry`).
 
@@ -102,8 +103,8 @@ pub(super) struct Pen {
     by: Option<Holder>,
     carrier: Carrier,
     commits: Vec<Commit>,
-    /// What the store refused when the manager wrote.
-    refused: Option<Draft>,
+    /// What the store did not take when the manager wrote.
+    unwritten: Option<Draft>,
     /// Whether its actors were given up: what they still decide is forgotten.
     is_over: bool,
 }
@@ -137,7 +138,7 @@ impl Actor for WriterActor {
         scribe: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let mut pen = scribe.pen.lock().await;
-        if let Some(draft) = pen.refused.take() {
+        if let Some(draft) = pen.unwritten.take() {
             pen.write(draft).await?;
         }
         // To the end in one turn: nothing else is ever sent here, and a drain must not leave a
@@ -165,7 +166,7 @@ impl Pen {
             carrier: Carrier::new(Arc::clone(&hub), team),
             hub,
             commits: Vec::new(),
-            refused: None,
+            unwritten: None,
             is_over: false,
         }
     }
@@ -177,11 +178,11 @@ impl Pen {
 
     /// Whether the manager may write: nothing of before is left to be written.
     pub(super) fn is_idle(&self) -> bool {
-        self.refused.is_none() && self.hub.commits.is_empty()
+        self.unwritten.is_none() && self.hub.commits.is_empty()
     }
 
     /// Writes a turn of the manager in that turn, and gives it back for the next one, empty. What
-    /// the store refuses is left to the writer.
+    /// the store does not take now is left to the writer.
     pub(super) fn write_now(&mut self, mut commit: Commit) -> Result<Commit, StoreError> {
         if self.is_over || commit.incarnation != self.incarnation {
             return Ok(Commit::default());
@@ -197,7 +198,7 @@ impl Pen {
                 effects: room(draft.effects),
             };
         } else {
-            self.refused = Some(draft);
+            self.unwritten = Some(draft);
             // An empty turn wakes the writer, and keeps later ones behind this one.
             self.hub.commits.push(0, Commit::default());
         }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::world::{Life, Options, World};
-use crate::kernel::Supervisor;
+use crate::kernel::{Step, Supervisor};
 
 /// How many of the last lines a failure shows, unless `UNDERSTORY_STEPS` says more.
 const STEPS_SHOWN: u64 = 50;
@@ -209,7 +209,8 @@ fn p23_kernel_replays_identically() {
     assert!(replayed > 1_000, "only {replayed} steps were replayed");
 }
 
-/// A batch of many inputs leads to what the same inputs lead to one by one.
+/// A batch of many inputs leads to what the same inputs lead to one by one, also in the room of one
+/// before it.
 #[test]
 fn batches_equal_single_steps() {
     let record = true;
@@ -224,13 +225,14 @@ fn batches_equal_single_steps() {
         let life = ran.lives.into_iter().next().expect("there is a first life");
         let mut single = Supervisor::new(life.bounds.clone(), life.dice);
         let mut batched = Supervisor::new(life.bounds, life.dice);
+        let mut room = Step::default();
         for chunk in life.steps.chunks(7) {
             let mut one_by_one = Vec::new();
             for (now, input, _) in chunk {
                 one_by_one.push(single.step(*now, input.clone()));
                 batched.feed(*now, input.clone());
             }
-            let batch = batched.take();
+            let mut batch = batched.take_for(room);
             let events: Vec<_> = one_by_one.iter().flat_map(|step| &step.events).collect();
             assert!(events.into_iter().eq(&batch.events), "seed {seed}");
             let effects = one_by_one.iter().flat_map(|step| &step.effects);
@@ -246,6 +248,13 @@ fn batches_equal_single_steps() {
                 .map(|record| (record.id, record))
                 .collect();
             assert_eq!(newest, in_batch, "seed {seed}");
+            // As the shell does: what was carried out gives its room to the next batch.
+            batch.records.clear();
+            batch.removed.clear();
+            batch.events.clear();
+            batch.effects.clear();
+            batch.closed = None;
+            room = batch;
         }
     }
 }
