@@ -5,7 +5,7 @@
 //! count of resident pages; zero where the system does not tell.
 
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -20,6 +20,19 @@ pub(crate) struct Sample {
     pub(crate) cpu_ns: u64,
     /// How much the process has grown.
     pub(crate) rss_bytes: i64,
+}
+
+impl Sample {
+    /// One operation that took so long, on a thread that did nothing else meanwhile.
+    pub(crate) fn of_one(took: Duration) -> Self {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            operations: 1,
+            wall_ns: ns,
+            cpu_ns: ns,
+            rss_bytes: 0,
+        }
+    }
 }
 
 /// A measurement under way.

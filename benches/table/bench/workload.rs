@@ -43,6 +43,15 @@ pub(crate) enum By {
     Name,
 }
 
+/// What is told of many reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// What one takes in the mean.
+    Mean,
+    /// What one takes at most, but for each hundredth: by the wall clock, whose two looks are in it.
+    Tail,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Workload {
     /// Spawn a task that returns a number, and learn that it has; at most `IN_FLIGHT` at once.
@@ -84,6 +93,7 @@ pub(crate) enum Workload {
     /// Both while tasks are spawned and awaited on another thread; the CPU time is the reader's.
     GetBusy {
         tasks: usize,
+        read: Reads,
     },
     PageBusy {
         tasks: usize,
@@ -107,7 +117,7 @@ pub(crate) const AT_ONCE: usize = 16;
 pub(crate) const FEW: usize = 100;
 
 impl Workload {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Complete,
         Self::CompleteTwice,
         Self::Live,
@@ -140,7 +150,14 @@ impl Workload {
         Self::Get { tasks: 1_000 },
         Self::Get { tasks: 100_000 },
         Self::Page { tasks: 100_000 },
-        Self::GetBusy { tasks: 100_000 },
+        Self::GetBusy {
+            tasks: 100_000,
+            read: Reads::Mean,
+        },
+        Self::GetBusy {
+            tasks: 100_000,
+            read: Reads::Tail,
+        },
         Self::PageBusy { tasks: 100_000 },
         Self::Durable { callers: 1 },
         Self::Durable { callers: 16 },
@@ -179,7 +196,14 @@ impl Workload {
             Self::Events { subscribers } => format!("events-{subscribers}"),
             Self::Get { tasks } => format!("get-{tasks}"),
             Self::Page { tasks } => format!("page-{tasks}"),
-            Self::GetBusy { tasks } => format!("get-{tasks}-busy"),
+            Self::GetBusy {
+                tasks,
+                read: Reads::Mean,
+            } => format!("get-{tasks}-busy"),
+            Self::GetBusy {
+                tasks,
+                read: Reads::Tail,
+            } => format!("get-{tasks}-busy-p99"),
             Self::PageBusy { tasks } => format!("page-{tasks}-busy"),
             Self::Durable { callers } => format!("durable-{callers}"),
             Self::Fsync => "fsync".into(),
@@ -238,7 +262,12 @@ impl Workload {
             Self::Events { .. } => "event delivered to one subscriber",
             Self::Get { .. } => "task read by its id",
             Self::Page { .. } => "page of 50 tasks read, by scope and state",
-            Self::GetBusy { .. } => "task read by its id beside a writer",
+            Self::GetBusy {
+                read: Reads::Mean, ..
+            } => "task read by its id beside a writer",
+            Self::GetBusy {
+                read: Reads::Tail, ..
+            } => "slowest of 99 in 100 such reads, by the wall clock",
             Self::PageBusy { .. } => "page of 50 tasks read beside a writer",
             Self::Durable { .. } => "task spawned and completed, both durable",
             Self::Fsync => "4 KiB written and synced",

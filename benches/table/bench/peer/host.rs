@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::{Measuring, Peer, beside, by_callers, plain, scattered, task_name};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{AT_ONCE, By, FEW, IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{AT_ONCE, By, FEW, IN_FLIGHT, Reads, Shape, Workload};
 
 const RUNNING: u8 = 0;
 const COMPLETED: u8 = 1;
@@ -45,7 +45,7 @@ impl Peer for Host {
                 by: By::Name,
             } => Box::pin(inbox(size, children, task_name)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
-            Workload::GetBusy { tasks } => Box::pin(get_busy(size, tasks)),
+            Workload::GetBusy { tasks, read } => Box::pin(get_busy(size, tasks, read)),
             Workload::Idle { .. }
             | Workload::Inbox { .. }
             | Workload::Events { .. }
@@ -230,9 +230,10 @@ fn look(tasks: &Tasks, id: usize) {
     assert_eq!(record.state.load(Ordering::Acquire), RUNNING);
 }
 
-async fn get_busy(size: usize, count: usize) -> Sample {
+async fn get_busy(size: usize, count: usize, reads: Reads) -> Sample {
     let tasks = living(count).await;
     let busy = tasks.clone();
     let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
-    beside(write, size, |number| look(&tasks, scattered(number, count))).await
+    let read = |number| look(&tasks, scattered(number, count));
+    beside(write, size, reads, read).await
 }

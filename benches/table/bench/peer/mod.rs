@@ -16,11 +16,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::latch::Latch;
 use super::sample::{Sample, Watch};
-use super::workload::Workload;
+use super::workload::{Reads, Workload};
 
 pub(crate) use bare_ractor::BareRactor;
 #[cfg(feature = "sqlite")]
@@ -81,6 +81,7 @@ where
 async fn beside<W>(
     write: impl Fn() -> W + Send + 'static,
     size: usize,
+    reads: Reads,
     read: impl FnMut(usize),
 ) -> Sample
 where
@@ -99,13 +100,31 @@ where
     begun.opened().await;
     let before = rounds.load(Ordering::Relaxed);
     // Nothing is awaited while it runs, so that it stays on its thread.
-    let watch = Watch::start_here();
-    (0..size).for_each(read);
-    let sample = watch.stop(size);
+    let sample = match reads {
+        Reads::Mean => {
+            let watch = Watch::start_here();
+            (0..size).for_each(read);
+            watch.stop(size)
+        }
+        Reads::Tail => tail(size, read),
+    };
     let is_busy = rounds.load(Ordering::Relaxed) > before;
     assert!(is_busy || size < 10_000, "something is written meanwhile");
     writer.abort();
     sample
+}
+
+/// Of so many reads the one that only each hundredth is slower than.
+fn tail(size: usize, mut read: impl FnMut(usize)) -> Sample {
+    let mut took = vec![Duration::ZERO; size];
+    for (number, took) in took.iter_mut().enumerate() {
+        let began = Instant::now();
+        read(number);
+        *took = began.elapsed();
+    }
+    took.sort_unstable();
+    let at = size.saturating_sub(1) * 99 / 100;
+    Sample::of_one(took.get(at).copied().unwrap_or_default())
 }
 
 /// The name of a task that is found by it.

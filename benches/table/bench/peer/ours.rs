@@ -15,7 +15,7 @@ use understory::{
 use super::{Measuring, Peer, beside, by_callers, idle, scattered, task_name};
 use crate::bench::latch::Latch;
 use crate::bench::sample::{Sample, Watch};
-use crate::bench::workload::{AT_ONCE, By, FEW, IN_FLIGHT, Shape, Workload};
+use crate::bench::workload::{AT_ONCE, By, FEW, IN_FLIGHT, Reads, Shape, Workload};
 
 /// A manager of this crate, whose bodies run there.
 pub(crate) struct Ours(pub(crate) BodyHost);
@@ -48,7 +48,7 @@ impl Peer for Ours {
             Workload::Events { subscribers } => Box::pin(events(size, subscribers)),
             Workload::Get { tasks } => Box::pin(get(size, tasks)),
             Workload::Page { tasks } => Box::pin(page(size, tasks)),
-            Workload::GetBusy { tasks } => Box::pin(get_busy(size, tasks)),
+            Workload::GetBusy { tasks, read } => Box::pin(get_busy(size, tasks, read)),
             Workload::PageBusy { tasks } => Box::pin(page_busy(size, tasks)),
             #[cfg(feature = "sqlite")]
             Workload::Durable { callers } => Box::pin(durable(size, callers)),
@@ -321,12 +321,12 @@ fn look(manager: &Manager, id: TaskId) {
     assert!(manager.get(id).is_some());
 }
 
-async fn get_busy(size: usize, tasks: usize) -> Sample {
+async fn get_busy(size: usize, tasks: usize, reads: Reads) -> Sample {
     let (manager, ids) = living(tasks).await;
     let busy = manager.scope("busy");
     let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
     let read = |number| look(&manager, ids[scattered(number, tasks)]);
-    beside(write, size, read).await
+    beside(write, size, reads, read).await
 }
 
 async fn page(size: usize, tasks: usize) -> Sample {
@@ -340,7 +340,7 @@ async fn page_busy(size: usize, tasks: usize) -> Sample {
     let (manager, _) = living(tasks).await;
     let busy = manager.scope("busy");
     let write = move || call(busy.clone(), AT_ONCE, AT_ONCE);
-    beside(write, size, pages(manager)).await
+    beside(write, size, Reads::Mean, pages(manager)).await
 }
 
 /// Reads one page after the other, and begins again with the first.
