@@ -273,8 +273,8 @@ impl Carrier {
         if live.spec.origin != Origin::External {
             return;
         }
-        let record = self.hub.index.get(live.id);
-        if let Some(record) = record.filter(|record| record.started_at.is_none())
+        // It has settled, and its record may not be kept.
+        if let Some(record) = live.done.get().filter(|it| it.started_at.is_none())
             && let Some(stop) = &record.stop
         {
             self.call_back(Arc::clone(live), record.epoch, Arc::clone(stop));

@@ -215,6 +215,35 @@ async fn external_that_is_cancelled_before_it_has_a_slot_is_cancelled_there_too(
     assert_eq!(soon(calls.recv()).await, None);
 }
 
+#[tokio::test]
+async fn external_that_is_cancelled_unstarted_and_goes_at_once_is_cancelled_there_too() {
+    let builder = Manager::builder().settled_max(1);
+    let builder = builder.global_limit(Class::queue(1));
+    let manager = builder.build().unwrap();
+    let _holder = external(&manager).await;
+    let (called, mut calls) = tokio::sync::mpsc::unbounded_channel();
+    let scope = manager.scope("queued");
+    for number in 0..3 {
+        let called = called.clone();
+        let queued = scope.unnamed().external_with(move |_| async move {
+            let _ = called.send(number);
+            Ok(())
+        });
+        queued.await.unwrap();
+    }
+    drop(called);
+
+    // All settle in one step, which keeps the record of one of them.
+    scope.cancel_scope(Cancel::because("enough")).await.unwrap();
+
+    let mut heard = Vec::new();
+    while let Some(number) = soon(calls.recv()).await {
+        heard.push(number);
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, [0, 1, 2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn words_of_the_holder_are_signs_of_life_and_messages_have_no_reader() {
     let manager = Manager::in_memory();
