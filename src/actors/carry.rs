@@ -15,12 +15,12 @@ use super::hub::Hub;
 use super::task;
 use super::team::Team;
 use super::writer::Asker;
-use crate::engine::{self, Attempt, Live, Wish, Work};
+use crate::engine::{Attempt, Live, Wish};
 use crate::inbox::Parcel;
 #[cfg(feature = "metrics")]
 use crate::kernel::IdHash;
 use crate::kernel::{
-    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Record, Reply, Stop,
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Record, Reply,
     TaskId, Ticket, What,
 };
 use crate::store::Batch;
@@ -103,7 +103,7 @@ impl Carrier {
         for record in records.iter().rev().filter(settled) {
             if let Some(live) = self.hub.lives.get(&record.id) {
                 // Set once: an abandoned task's record changes again when its body stops.
-                let _is_first = live.done.set(Arc::clone(record)).is_ok();
+                live.done.set(record);
             }
         }
     }
@@ -170,7 +170,7 @@ impl Carrier {
                     // Nobody knows how long its body still lives: it may never report an end.
                     self.hub.gate.say_last(&live, epoch);
                     if live.spec.origin == Origin::External {
-                        self.call_back(live, epoch, stop);
+                        self.hub.call_back(&live, epoch, &stop);
                     }
                 }
             }
@@ -205,7 +205,7 @@ impl Carrier {
             Effect::Forget(id) => {
                 self.hub.shelf.settle(id);
                 if let Some((_, live)) = self.hub.lives.remove(&id) {
-                    self.call_back_unstarted(&live);
+                    self.hub.call_back_unstarted(&live);
                     live.discard_work();
                 }
             }
@@ -266,37 +266,6 @@ impl Carrier {
         }
         let record = self.hub.index.get(id);
         record.is_some_and(|record| record.spec.origin == Origin::External)
-    }
-
-    /// An external task that was stopped before it had a slot may run elsewhere all the same.
-    fn call_back_unstarted(&self, live: &Arc<Live>) {
-        if live.spec.origin != Origin::External {
-            return;
-        }
-        // It has settled, and its record may not be kept.
-        if let Some(record) = live.done.get().filter(|it| it.started_at.is_none())
-            && let Some(stop) = &record.stop
-        {
-            self.call_back(Arc::clone(live), record.epoch, Arc::clone(stop));
-        }
-    }
-
-    /// Cancels what runs elsewhere; the first request does.
-    fn call_back(&self, live: Arc<Live>, epoch: Epoch, stop: Arc<Stop>) {
-        let Work::Callback(call) = live.take_work() else {
-            return;
-        };
-        let hub = Arc::clone(&self.hub);
-        // The kernel forces it when the grace is over; should the manager be gone by then, it ends
-        // by itself.
-        let grace = stop.grace_until.since(stop.at);
-        let limit = grace.saturating_add(hub.bounds.abort_window);
-        tokio::spawn(async move {
-            let signal = live.signal();
-            let failure = engine::call_back(call, Some(stop), limit, signal.forced()).await;
-            hub.gate
-                .callback_over(live.id, epoch, failure.map(Into::into));
-        });
     }
 
     fn current(&self, id: TaskId, epoch: Epoch) -> Option<Arc<Live>> {

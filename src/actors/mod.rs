@@ -23,6 +23,7 @@
 mod askers;
 mod carry;
 mod clock;
+mod elsewhere;
 mod gate;
 mod guard;
 mod hooks;

@@ -76,23 +76,33 @@ async fn show(hub: &Arc<Hub>, loaded: &Loaded) {
     republish(hub, loaded.seq).await;
 }
 
-/// Tasks whose end was durable before the failure, and not yet carried out.
-fn settle_lives(hub: &Hub) {
+/// Tasks of which something was durable before the failure, and not yet carried out.
+fn settle_lives(hub: &Arc<Hub>) {
     hub.lives.retain(|id, live| {
-        let Some(record) = hub.index.get(*id) else {
-            return false;
-        };
-        if record.state.is_terminal() {
-            let _is_first = live.done.set(Arc::clone(&record)).is_ok();
-            let left = live.close_inbox();
-            if left > 0 {
-                hub.gate.undelivered(Arc::clone(&record), left);
+        let record = hub.index.get(*id);
+        match &record {
+            Some(record) if record.state.is_terminal() => live.done.set(record),
+            Some(record) => hub.call_back_again(live, record),
+            // Only what has settled goes, and it went with the commit that settled it.
+            None => {
+                live.done.lose();
+                hub.call_back_lost(live);
             }
         }
-        if !record.is_held() {
+        if live.done.is_set() {
+            let left = live.close_inbox();
+            if left > 0
+                && let Some(record) = &record
+            {
+                hub.gate.undelivered(Arc::clone(record), left);
+            }
+        }
+        let is_held = record.is_some_and(|record| record.is_held());
+        if !is_held {
+            hub.call_back_unstarted(live);
             live.discard_work();
         }
-        record.is_held()
+        is_held
     });
 }
 

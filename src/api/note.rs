@@ -177,7 +177,7 @@ impl Context {
     async fn say_at_pace(&self, payload: Payload, interval: Duration) -> Result<(), NoteError> {
         self.touch();
         let live = &self.attempt.live;
-        if !self.is_current() || live.done.get().is_some() {
+        if !self.is_current() || live.done.is_set() {
             return Err(NoteError::Over);
         }
         let (hub, epoch) = (&self.core.hub, self.epoch());
@@ -210,7 +210,7 @@ impl Context {
 
     async fn say(&self, note: Note) -> Result<(), NoteError> {
         self.touch();
-        if !self.is_current() || self.attempt.live.done.get().is_some() {
+        if !self.is_current() || self.attempt.live.done.is_set() {
             return Err(NoteError::Over);
         }
         let said = self.core.hub.gate.say(self.id(), self.epoch(), note).await;

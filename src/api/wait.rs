@@ -59,7 +59,8 @@ pub enum WaitError {
     /// So many subscriptions exist that no more are allowed, and the wait needs one.
     #[error("{0} subscriptions exist, and no more are allowed; drop one or raise subscribers_max")]
     Subscribers(usize),
-    /// No such task is known, or the manager is gone before it settled.
+    /// No such task is known; the manager is gone before it settled; or its record went as it
+    /// settled (`settled_max`), right before an actor of the manager failed and was started again.
     #[error("task {0} is unknown, or its manager is gone")]
     Gone(TaskId),
 }
@@ -170,7 +171,7 @@ pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
 
 /// Whether the latch of a task is set.
 pub(super) fn is_settled(task: &TaskRef) -> bool {
-    task.live().is_none_or(|live| live.done.get().is_some())
+    task.live().is_none_or(|live| live.done.is_set())
 }
 
 pub(super) async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
@@ -180,7 +181,7 @@ pub(super) async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitErro
     };
     tokio::select! {
         biased;
-        record = live.done.wait() => Ok(Arc::clone(record)),
+        record = live.done.wait() => record.map(Arc::clone).ok_or(WaitError::Gone(task.id())),
         () = task.core().hub.gate.shut_down() => {
             let record = live.done.get().map(Arc::clone);
             record.ok_or(WaitError::Gone(task.id()))

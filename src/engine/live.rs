@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. One `Live` per accepted task, shared by its handles, its attempts and the index of live
 //!    tasks.
-//! 2. `done` is set once, when the settled record is durable.
+//! 2. `done` is set once, when the settled record is durable, or as lost when that is kept no more.
 //! 3. What few tasks need is made when it is needed: it is then as if no attempt but the first had
 //!    begun, and a later one makes it when it begins.
 
@@ -14,16 +14,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, SetOnce};
+use tokio::sync::Notify;
 
 use super::attempt::{Attempt, Verdict};
 use super::callback::CancelCall;
 use super::hook::HookSet;
+use super::latch::Latch;
 use super::pace::Pace;
 use super::signal::Signal;
 use super::unwind::dispose;
 use crate::inbox::{DeadLetters, Inbox, Lost, Undelivered};
-use crate::kernel::{Epoch, Record, Spec, TaskId, Wait};
+use crate::kernel::{Epoch, Spec, TaskId, Wait};
 
 /// One run of a body.
 pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Verdict> + Send>>;
@@ -46,7 +47,7 @@ pub(crate) struct Live {
     pub(crate) spec: Arc<Spec>,
     pub(crate) inbox: Inbox,
     dead: Arc<DeadLetters>,
-    pub(crate) done: SetOnce<Arc<Record>>,
+    pub(crate) done: Latch,
     work: Mutex<Work>,
     /// The signal of the newest attempt. Each has its own: a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
@@ -119,7 +120,7 @@ impl Live {
             spec,
             inbox,
             dead,
-            done: SetOnce::new(),
+            done: Latch::new(),
             work: Mutex::new(work),
             signal: Mutex::default(),
             epoch: AtomicU32::new(0),

@@ -15,6 +15,7 @@ mod callback;
 mod failure;
 mod hook;
 mod judge;
+mod latch;
 mod live;
 mod pace;
 mod signal;
