@@ -258,14 +258,20 @@ impl External {
         self.end(ExternalWord::Unregistered).await
     }
 
-    /// Waits until it is asked to stop, and says why; `None` in a process in which it was not
-    /// registered.
+    /// Waits until it is asked to stop, and says why; `None` when it ended without that, and in a
+    /// process in which it was not registered.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn asked_to_stop(&self) -> Option<Arc<Stop>> {
-        let signal = self.task.live()?.signal();
-        Some(signal.asked().await)
+        let live = self.task.live()?;
+        let signal = live.signal();
+        tokio::select! {
+            biased;
+            stop = signal.asked() => Some(stop),
+            // One that was stopped before it had a slot was asked for nothing.
+            record = live.done.wait() => record?.stop.clone(),
+        }
     }
 
     /// Says the last word; a progress note that is held back goes before it.

@@ -216,6 +216,20 @@ async fn external_that_is_cancelled_before_it_has_a_slot_is_cancelled_there_too(
 }
 
 #[tokio::test]
+async fn holder_hears_of_a_stop_before_there_was_a_slot_and_of_an_end_without_one() {
+    let builder = Manager::builder().global_limit(Class::queue(1));
+    let manager = builder.build().unwrap();
+    let holder = external(&manager).await;
+    let queued = manager.scope("s").task("queued").external().await.unwrap();
+    queued.cancel(Cancel::because("enough")).await.unwrap();
+    holder.complete(1).await.unwrap();
+
+    let asked = soon(queued.asked_to_stop()).await.expect("it was");
+    assert_eq!(&*asked.reason, "enough");
+    assert_eq!(soon(holder.asked_to_stop()).await, None);
+}
+
+#[tokio::test]
 async fn external_that_is_cancelled_unstarted_and_goes_at_once_is_cancelled_there_too() {
     let builder = Manager::builder().settled_max(1);
     let builder = builder.global_limit(Class::queue(1));
