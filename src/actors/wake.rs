@@ -97,6 +97,8 @@ impl Hub {
             self.look_back(id);
         } else if let What::Answered { key, .. } = &event.what {
             self.wake(id, WakeCause::Answered(key.clone()));
+        } else if let What::MessageKept { message, .. } = &event.what {
+            self.wake(id, WakeCause::Message(*message));
         }
     }
 

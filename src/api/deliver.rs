@@ -206,14 +206,16 @@ fn told(core: &Core, live: &Live, accepted: Accepted) -> Receipt {
 /// Does what the mode of a message says beside.
 async fn follow(core: &Arc<Core>, task: TaskId, mode: SendMode, receipt: Receipt) -> Receipt {
     let id = receipt.id;
+    if mode != SendMode::Queue {
+        // At once, as the sender may go while the interrupt is decided. A body that suspends after
+        // this looks back.
+        core.hub.wake(task, WakeCause::Message(id));
+    }
     if mode == SendMode::Interrupt {
         let receiver = TaskRef::new(Arc::clone(core), task);
         // A body that does not run finds the message when it does.
         let told = interrupt(&receiver, format!("message {id}")).await;
         let _is_told = told.is_ok();
-    }
-    if mode != SendMode::Queue {
-        core.hub.wake(task, WakeCause::Message(id));
     }
     receipt
 }

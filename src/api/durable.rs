@@ -17,7 +17,7 @@ use super::handle::TaskRef;
 use super::payload::to_text;
 use super::scope::ScopeRef;
 use super::send::{Address, SendError, SendMode};
-use crate::actors::{Clock, Shut, WakeCause};
+use crate::actors::{Clock, Shut};
 use crate::engine::Live;
 use crate::inbox::{Message, MessageId, Sender};
 use crate::kernel::{
@@ -167,7 +167,6 @@ async fn deliver(
     let (live, mail) = receiver(core, scope, to, mail)?;
     let id = MessageId::new(Clock::new_id());
     keep(core, &live, id, mail).await?;
-    core.hub.wake(live.id, WakeCause::Message(id));
     Ok(id)
 }
 

@@ -109,7 +109,8 @@ impl TaskRef {
     /// [`SendError`] gives the message back, unless it cannot be written as JSON.
     ///
     /// # Cancel safety
-    /// As [`TaskRef::send`].
+    /// As [`TaskRef::send`]; [`SendMode::Interrupt`] also waits, with the message placed, until the
+    /// body is interrupted.
     pub async fn send_as(
         &self,
         mode: SendMode,

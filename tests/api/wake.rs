@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::mpsc;
 use understory::{
-    Cancel, Context, Failure, Manager, OnParentEnd, SendMode, State, TaskBuilder, TaskHandle,
-    TaskId, Wake, WakeCause,
+    Builder, Cancel, Context, Failure, Manager, OnParentEnd, SendMode, State, TaskBuilder,
+    TaskHandle, TaskId, Wake, WakeCause,
 };
 
 use crate::stage::{reaches, settle_down, soon, until, until_cancelled};
@@ -15,12 +15,17 @@ type Wakes = mpsc::UnboundedReceiver<Wake>;
 
 /// A manager whose hook tells of each wake.
 fn told() -> (Manager, Wakes) {
+    let (builder, wakes) = tells();
+    (builder.build().unwrap(), wakes)
+}
+
+fn tells() -> (Builder, Wakes) {
     let (tell, wakes) = mpsc::unbounded_channel();
     let hook = move |wake: Wake| {
         let tell = tell.clone();
         async move { drop(tell.send(wake)) }
     };
-    (Manager::builder().on_wake(hook).build().unwrap(), wakes)
+    (Manager::builder().on_wake(hook), wakes)
 }
 
 async fn sleeps(ctx: Context) -> Result<Vec<serde_json::Value>, Failure> {
@@ -62,6 +67,27 @@ async fn triggering_message_wakes_a_suspended_task_once_until_it_runs() {
     assert!(wakes.try_recv().is_err());
     task.resume(()).await.unwrap();
     assert_eq!(soon(task).await.unwrap(), ["quiet", "loud", "louder"]);
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn durable_message_wakes_its_receiver_although_its_sender_has_gone() {
+    use understory::store::{FaultyStore, MemoryStore};
+
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let (builder, mut wakes) = tells();
+    let manager = builder.store(Arc::clone(&store)).build().unwrap();
+    let task = sleeper(&manager).await;
+    store.hold();
+    let receiver = task.task();
+    let sends = tokio::spawn(async move { receiver.send_durable("mail").await });
+    soon(store.until_held(1)).await;
+    sends.abort();
+    assert!(soon(sends).await.unwrap_err().is_cancelled());
+
+    store.release();
+
+    assert_eq!(next(&mut wakes).await.0, task.id());
 }
 
 #[tokio::test]
