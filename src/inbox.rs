@@ -4,7 +4,8 @@
 //! 1. Messages leave in the order of their numbers, which are given under the lock of the queue.
 //! 2. Accepted = received + dropped for newer ones + left at the close: a message is taken in the
 //!    poll that returns it, so a receiver that is dropped while it waits has taken none.
-//! 3. After the close nothing is accepted and nothing is left.
+//! 3. After the close nothing is accepted and nothing is left, until it is opened again: that is
+//!    done when the end that closed it was not written down, and the task runs again.
 //! 4. No wake is lost (`wait`). Each push wakes one receiver that waits, if there is one; the close
 //!    wakes all, and each finds the inbox closed.
 //! 5. An inbox that was never used has allocated nothing.
@@ -24,7 +25,7 @@ mod wait;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
@@ -78,16 +79,16 @@ pub(crate) struct Inbox {
     capacity: u32,
     overflow: Overflow,
     state: Mutex<State>,
-    /// The free places of an inbox that lets its senders wait; another one has no use for it.
-    room: Option<Box<Semaphore>>,
+    /// The free places of an inbox that lets its senders wait; another one has no use for it. Once
+    /// closed a semaphore stays so: an inbox that is opened again has a new one.
+    room: Option<Box<Mutex<Arc<Semaphore>>>>,
 }
 
 impl Inbox {
     /// An inbox that holds this many messages; with zero it accepts none.
     pub(crate) fn new(capacity: u32, overflow: Overflow) -> Self {
         let lets_wait = overflow == Overflow::Wait && capacity > 0;
-        let places = usize::try_from(capacity).unwrap_or(usize::MAX);
-        let room = || Box::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+        let room = || Box::new(Mutex::new(places(capacity)));
         Self {
             capacity,
             overflow,
@@ -102,7 +103,7 @@ impl Inbox {
     /// [`Rejected`] with the message and the reason; nothing happened.
     #[inline]
     pub(crate) fn push(&self, parcel: Parcel) -> Result<Accepted, Box<Rejected>> {
-        if let Some(room) = &self.room {
+        if let Some(room) = self.room() {
             let Ok(place) = room.try_acquire() else {
                 let is_closed = self.lock().is_closed;
                 let why = if is_closed { Why::Closed } else { self.full() };
@@ -121,7 +122,7 @@ impl Inbox {
     /// # Cancel safety
     /// A dropped future has placed no message.
     pub(crate) async fn push_or_wait(&self, parcel: Parcel) -> Result<Accepted, Box<Rejected>> {
-        if let Some(room) = &self.room {
+        if let Some(room) = self.room() {
             let Ok(place) = room.acquire().await else {
                 let why = Why::Closed;
                 return Err(Box::new(Rejected { parcel, why }));
@@ -252,12 +253,30 @@ impl Inbox {
             left.extend(std::iter::from_fn(|| held.lose()));
             dropped = std::mem::take(&mut held.dropped);
         }
+        let room = self.room();
         drop(state);
-        if let Some(room) = &self.room {
+        if let Some(room) = room {
             room.close();
         }
         wake(waiters);
         (left, dropped)
+    }
+
+    /// The end that closed it was never written down: it accepts messages again.
+    pub(crate) fn open_again(&self) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.is_closed, false) {
+            return;
+        }
+        if let Some(room) = &self.room {
+            *room.lock().unwrap_or_else(PoisonError::into_inner) = places(self.capacity);
+        }
+    }
+
+    #[inline]
+    fn room(&self) -> Option<Arc<Semaphore>> {
+        let room = self.room.as_ref()?.lock();
+        Some(Arc::clone(&room.unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Whether a message waits that shall wake a receiver whose body is gone.
@@ -270,8 +289,8 @@ impl Inbox {
     /// A message was taken: there is room, and its sender is told.
     #[inline]
     fn read(&self, taken: Taken) -> Message {
-        if let Some(room) = &self.room
-            && !taken.message.is_durable
+        if !taken.message.is_durable
+            && let Some(room) = self.room()
         {
             room.add_permits(1);
         }
@@ -298,6 +317,12 @@ impl Inbox {
         // Nothing under this lock can panic half-way, so what a poisoned one guards is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The places of an inbox that is empty.
+fn places(capacity: u32) -> Arc<Semaphore> {
+    let places = usize::try_from(capacity).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
 }
 
 impl fmt::Debug for Inbox {

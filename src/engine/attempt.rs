@@ -218,13 +218,14 @@ impl Run {
         let adopted = attempt.wish.take_adopted().map_or(Ok(()), dispose);
         let dropped = dropped.and(adopted);
         // What a body left behind may say no more, also while another attempt is due.
-        attempt.live.end(attempt.epoch);
+        let is_newest = attempt.live.end(attempt.epoch);
         let end = match (dropped, end) {
             (Err(panic), End::Done(_) | End::Suspended(_)) => failed(FaultKind::Panic, panic),
             (_, end) => end,
         };
         let end = self.judged(end);
-        let undelivered = if self.is_final(&end) {
+        // One that was left behind has nothing to do with the inbox of the next one.
+        let undelivered = if is_newest && self.is_final(&end) {
             attempt.live.close_inbox()
         } else {
             0

@@ -172,14 +172,14 @@ impl Live {
         self.extras.get_or_init(Box::default)
     }
 
-    /// The attempt of this epoch is over: until another begins, none is the current one.
-    pub(crate) fn end(&self, epoch: Epoch) {
+    /// The attempt of this epoch is over: until another begins, none is the current one. Tells
+    /// whether it was the current one.
+    pub(crate) fn end(&self, epoch: Epoch) -> bool {
         let none = Epoch::default().0;
         let (was, relaxed) = (epoch.0, Ordering::Relaxed);
-        let _is_newest = self
-            .epoch
+        self.epoch
             .compare_exchange(was, none, Ordering::AcqRel, relaxed)
-            .is_ok();
+            .is_ok()
     }
 
     /// The attempt that runs now; the default when none does.

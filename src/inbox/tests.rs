@@ -143,6 +143,25 @@ fn closed_inbox_returns_the_message_and_counts_what_was_left_once() {
 }
 
 #[test]
+fn inbox_that_is_opened_again_has_all_its_places_and_its_numbers_go_on() {
+    for overflow in [Overflow::Reject, Overflow::Wait] {
+        let inbox = Inbox::new(2, overflow);
+        push(&inbox, 0).expect("it has room");
+        assert_eq!(close(&inbox), 1);
+
+        inbox.open_again();
+
+        for body in [1, 2] {
+            push(&inbox, body).expect("it has room");
+        }
+        let rejected = push(&inbox, 3).expect_err("it is full");
+        assert_eq!(rejected.why, Why::Full { capacity: 2 });
+        assert_eq!(inbox.try_recv(), Some(message(2, 1)));
+        push(&inbox, 4).expect("it has room");
+    }
+}
+
+#[test]
 fn drain_takes_everything_and_the_numbers_go_on() {
     let inbox = inbox(2);
     push(&inbox, 1).expect("it has room");
