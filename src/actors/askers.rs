@@ -9,10 +9,11 @@
 //! *Not here*: what is answered (`carry`).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::writer::Asker;
-use crate::kernel::{IdHash, Ticket};
+use crate::engine::Live;
+use crate::kernel::{Accepted, Effect, IdHash, Reply, Ticket};
 
 #[derive(Debug, Default)]
 pub(super) struct Askers(Mutex<HashMap<Ticket, Asker, IdHash>>);
@@ -28,9 +29,22 @@ impl Askers {
         self.lock().remove(&ticket)
     }
 
-    /// Runs `look` on who waits for this answer.
-    pub(super) fn look<T>(&self, ticket: Ticket, look: impl FnOnce(&Asker) -> T) -> Option<T> {
-        self.lock().get(&ticket).map(look)
+    /// The tasks that begin to exist, if these are carried out.
+    pub(super) fn born<'a>(
+        &'a self,
+        effects: &'a [Effect],
+    ) -> impl Iterator<Item = Arc<Live>> + 'a {
+        effects.iter().filter_map(|effect| {
+            let Effect::Answer {
+                ticket,
+                reply: Reply::Spawned(Ok(Accepted::New(id))),
+            } = effect
+            else {
+                return None;
+            };
+            let live = self.lock().get(ticket).and_then(Asker::live);
+            live.filter(|live| live.id == *id)
+        })
     }
 
     /// Lets all of them know that no answer will come.

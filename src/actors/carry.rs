@@ -1,12 +1,10 @@
 //! What follows a durable step: index, latches, events, answers, starts, signals, in this order.
 //!
 //! # Invariants
-//! 1. The index and the latch of a task show a change before its event is published.
+//! 1. The index and the latch of a task show a change before its event is published (`show`).
 //! 2. A task is in `lives` before its spawn is answered and before it starts.
 //! 3. A user's value that is left over is dropped in a task of its own, never here.
 
-#[cfg(feature = "metrics")]
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::askers::Askers;
@@ -17,11 +15,9 @@ use super::team::Team;
 use super::writer::Asker;
 use crate::engine::{Attempt, Live, Wish};
 use crate::inbox::Parcel;
-#[cfg(feature = "metrics")]
-use crate::kernel::IdHash;
 use crate::kernel::{
-    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Record, Reply,
-    TaskId, Ticket, What,
+    Accepted, Effect, End, Epoch, Fault, FaultKind, Messages, Origin, Payload, Reply, TaskId,
+    Ticket,
 };
 use crate::store::Batch;
 
@@ -60,31 +56,14 @@ impl Carrier {
     /// Shows and tells a durable batch, then carries out its effects.
     pub(super) fn carry(&mut self, batch: &Batch, effects: &mut Vec<Effect>) {
         let mut observed = Vec::new();
-        for effect in &*effects {
-            if let Effect::Answer {
-                ticket,
-                reply: Reply::Spawned(Ok(Accepted::New(id))),
-            } = effect
-                && let Some(Some(live)) = self.askers.look(*ticket, Asker::live)
-            {
-                if live.is_observed() {
-                    observed.push(Arc::clone(&live));
-                }
-                self.hub.lives.insert(*id, live);
+        for live in self.askers.born(effects) {
+            if live.is_observed() {
+                observed.push(Arc::clone(&live));
             }
+            self.hub.lives.insert(live.id, live);
         }
         if !batch.is_empty() {
-            let last = batch.events.last();
-            let before = self.hub.index.seq();
-            let seq = last.map_or(before, |last| last.seq);
-            #[cfg(feature = "metrics")]
-            self.count(&batch.records);
-            self.hub.index.apply(&batch.records, &batch.removed, seq);
-            self.set_done(&batch.records);
-            self.keep_output(batch);
-            for live in observed {
-                self.hub.observe(&live, before);
-            }
+            self.hub.show(batch, &observed);
             self.hub.publish(&batch.events);
             for event in &batch.events {
                 self.hub.wake_for(event);
@@ -94,53 +73,6 @@ impl Carrier {
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
-    }
-
-    /// Lets those know who wait for one of these to settle. Of several records with one id the last
-    /// one counts, also when it is not kept.
-    fn set_done(&self, records: &[Arc<Record>]) {
-        let settled = |record: &&Arc<Record>| record.state.is_terminal();
-        for record in records.iter().rev().filter(settled) {
-            if let Some(live) = self.hub.lives.get(&record.id) {
-                // Set once: an abandoned task's record changes again when its body stops.
-                live.done.set(record);
-            }
-        }
-    }
-
-    /// Counts how tasks move from state to state; the index does not show it yet.
-    #[cfg(feature = "metrics")]
-    fn count(&self, records: &[Arc<Record>]) {
-        let mut newest: HashMap<TaskId, Arc<Record>, IdHash> = HashMap::default();
-        for record in records {
-            let earlier = newest.insert(record.id, Arc::clone(record));
-            let old = earlier.or_else(|| self.hub.index.get(record.id));
-            crate::meter::moved(old.as_deref(), record);
-        }
-    }
-
-    /// The newest record of a task, also of one that is kept no more.
-    #[cfg(feature = "metrics")]
-    fn newest(&self, id: TaskId) -> Option<Arc<Record>> {
-        let gone = || self.hub.live(id)?.done.get().cloned();
-        self.hub.index.get(id).or_else(gone)
-    }
-
-    /// Keeps what bodies wrote, now that it is durable, for those who read it later.
-    fn keep_output(&self, batch: &Batch) {
-        let outputs = &self.hub.shelf;
-        for event in &batch.events {
-            #[cfg(feature = "metrics")]
-            if let Some(record) = self.newest(event.task) {
-                crate::meter::happened(event, &record);
-            }
-            if let What::Output(piece) = &event.what {
-                outputs.put(event.task, piece.clone());
-            } else if let What::OutputKept { ticket, .. } = &event.what {
-                outputs.reveal(event.task, *ticket);
-            }
-        }
-        outputs.forget(&batch.removed);
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -1,9 +1,8 @@
 //! External tasks: they run elsewhere, and a callback cancels them there.
 //!
 //! # Invariants
-//! 1. The callback of a task is called at most once, and when a request to stop it is durable at
-//!    the latest with its end: also when the task never had a slot, its record is kept no more, or
-//!    an actor of ours failed before it could be called.
+//! 1. The callback of a task is called at most once: when a request to stop it is durable, and with
+//!    its end at the latest, also when the task never had a slot or its record is kept no more.
 //!
 //! *Not here*: what holders say (`api/external.rs`), what follows from that (`kernel`).
 
@@ -11,7 +10,7 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use crate::engine::{self, Live, Work};
-use crate::kernel::{Body, Cause, Epoch, Origin, Record, Requester, State, Stop};
+use crate::kernel::{Epoch, Origin, Stop};
 
 impl Hub {
     /// Cancels what runs elsewhere; the first request does.
@@ -42,37 +41,6 @@ impl Hub {
             && let Some(stop) = &record.stop
         {
             self.call_back(live, record.epoch, stop);
-        }
-    }
-
-    /// One that went with its record as an actor of ours failed: if it never had a slot it was
-    /// stopped, and why nobody knows any more.
-    pub(super) fn call_back_lost(self: &Arc<Self>, live: &Arc<Live>) {
-        if live.spec.origin != Origin::External || live.epoch() != Epoch::default() {
-            return;
-        }
-        let at = self.clock.now();
-        let stop = Stop {
-            cause: Cause::Asked,
-            reason: "it was stopped before it began, and the reason was lost".into(),
-            by: Requester::Manager,
-            at,
-            grace_until: at.after(live.spec.grace.unwrap_or(self.bounds.grace)),
-        };
-        self.call_back(live, Epoch::default(), &Arc::new(stop));
-    }
-
-    /// Catches up on what was durable when an actor of ours failed, and not carried out.
-    pub(super) fn call_back_again(self: &Arc<Self>, live: &Arc<Live>, record: &Record) {
-        if record.spec.origin != Origin::External || record.conclusion.is_some() {
-            return;
-        }
-        if record.state == State::CancelRequested {
-            if let Some(stop) = &record.stop {
-                self.call_back(live, record.epoch, stop);
-            }
-        } else if record.body == Body::Live && live.epoch() != record.epoch {
-            live.begin(record.epoch, self.clock.now().as_micros());
         }
     }
 }

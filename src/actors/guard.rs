@@ -163,6 +163,7 @@ impl Drop for Watchman {
         }
         self.hub.hooks.clear();
         self.hub.observers.give_up();
+        drop(self.hub.uncarried.close());
         // Work holds on to the hub, so what is left of it would keep both for ever. It is taken out
         // first, as its destructor may look at the map.
         let lives: Vec<_> = self
@@ -174,6 +175,8 @@ impl Drop for Watchman {
         for live in lives {
             live.discard_work();
             live.set_hooks(HookSet::default());
+            // Nobody will read, and who sent is told so.
+            live.close_inbox();
         }
     }
 }

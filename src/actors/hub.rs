@@ -27,13 +27,14 @@ use super::revive::Reviver;
 use super::sabotage::Sabotage;
 use super::storage::Storage;
 use super::team::BodyHost;
+use super::uncarried::Uncarried;
 use super::wake::Waker;
 use super::writer::Commit;
 use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
 use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
-use crate::kernel::{Bounds, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
+use crate::kernel::{Bounds, Effect, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
 use crate::shelf::{Shelf, ShelfBounds};
 use crate::store::{LEASE_TTL, Owner, Store, StoreError, Tenure};
 
@@ -112,6 +113,7 @@ pub(crate) struct Hub {
     pub(super) bodies: watch::Sender<()>,
     /// Of the newest incarnation.
     askers: RwLock<Arc<Askers>>,
+    pub(super) uncarried: Uncarried,
     pub(super) waker: Waker,
     pub(super) hooks: HostHooks,
     pub(super) observers: Observers,
@@ -158,6 +160,7 @@ impl Hub {
             recovered: SetOnce::new(),
             bodies: watch::Sender::new(()),
             askers: RwLock::default(),
+            uncarried: Uncarried::default(),
             waker: Waker::default(),
             hooks: HostHooks::default(),
             observers: Observers::default(),
@@ -223,6 +226,12 @@ impl Hub {
         let mut newest = self.askers.write().unwrap_or_else(PoisonError::into_inner);
         newest.clone_from(&askers);
         askers
+    }
+
+    /// The tasks that begin to exist, if these are carried out.
+    pub(super) fn born(&self, effects: &[Effect]) -> Vec<Arc<Live>> {
+        let newest = self.askers.read().unwrap_or_else(PoisonError::into_inner);
+        newest.born(effects).collect()
     }
 
     /// Lets everybody who waits for an answer know that none will come.

@@ -40,10 +40,12 @@ mod revive;
 mod roster;
 #[cfg(feature = "testing")]
 mod sabotage;
+mod show;
 mod storage;
 mod task;
 mod team;
 mod tenure;
+mod uncarried;
 mod wake;
 mod writer;
 

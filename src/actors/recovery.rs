@@ -4,6 +4,8 @@
 //! # Invariants
 //! 1. What is durable is shown before the manager begins.
 //! 2. Events that were durable and not yet published are published before any that recovery makes.
+//! 3. What was durable and not carried out is shown as it would have been (`uncarried`), before
+//!    anything that recovery decides.
 //!
 //! *Not here*: what recovery decides (`kernel`), when it is needed (`guard`).
 
@@ -61,44 +63,50 @@ async fn decide(
 }
 
 async fn show(hub: &Arc<Hub>, loaded: &Loaded) {
+    let caught_up = hub.show_uncarried(loaded.seq);
     #[cfg(feature = "metrics")]
     for record in &loaded.records {
         let old = hub.index.get(record.id);
         crate::meter::moved(old.as_deref(), record);
     }
-    // What was removed just before a failure is still shown.
+    // What was removed by those who left no draft behind is still shown.
     let removed = hub.index.missing_from(&loaded.records);
+    // Whoever finds a task in the index finds what the process holds of it.
+    hub.revive(&loaded.records);
     hub.index.apply(&loaded.records, &removed, loaded.seq);
     hub.shelf.forget(&removed);
     settle_lives(hub);
     hub.tell_host(loaded.seq);
-    hub.revive(&loaded.records);
+    for rest in caught_up {
+        rest.wake(hub);
+    }
     republish(hub, loaded.seq).await;
 }
 
-/// Tasks of which something was durable before the failure, and not yet carried out.
+/// What the process holds of tasks that have ended, or that run again.
 fn settle_lives(hub: &Arc<Hub>) {
     hub.lives.retain(|id, live| {
         let record = hub.index.get(*id);
         match &record {
-            Some(record) if record.state.is_terminal() => live.done.set(record),
-            Some(record) => hub.call_back_again(live, record),
-            // Only what has settled goes, and it went with the commit that settled it.
+            Some(record) if record.state.is_terminal() => {
+                live.done.set(record);
+                let left = live.close_inbox();
+                if left > 0 {
+                    hub.gate.undelivered(Arc::clone(record), left);
+                }
+                hub.acknowledge_wake(*id);
+            }
+            // Its body may have said its last word, which nobody has heard.
+            Some(_) => live.inbox.open_again(),
+            // It settled and went, and who could say how has gone, too.
             None => {
                 live.done.lose();
-                hub.call_back_lost(live);
-            }
-        }
-        if live.done.is_set() {
-            let left = live.close_inbox();
-            if left > 0
-                && let Some(record) = &record
-            {
-                hub.gate.undelivered(Arc::clone(record), left);
+                live.close_inbox();
             }
         }
         let is_held = record.is_some_and(|record| record.is_held());
         if !is_held {
+            hub.shelf.settle(*id);
             hub.call_back_unstarted(live);
             live.discard_work();
         }

@@ -109,11 +109,38 @@ pub(super) struct Pen {
     is_over: bool,
 }
 
-/// Turns of the manager on their way into the store.
+/// Turns of the manager on their way into the store. Whoever drops one that was not carried out
+/// leaves it to those who come next.
 struct Draft {
+    hub: Arc<Hub>,
     batch: Batch,
+    /// The batch, while a call of the store that may take long has it.
+    lent: Option<Arc<Batch>>,
     effects: Vec<Effect>,
     permits: Permits,
+    is_carried: bool,
+}
+
+impl Draft {
+    /// The batch, to be shared with a call of the store.
+    fn lend(&mut self) -> Arc<Batch> {
+        let batch = &mut self.batch;
+        let lent = self
+            .lent
+            .get_or_insert_with(|| Arc::new(std::mem::take(batch)));
+        Arc::clone(lent)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_carried {
+            let batch = self.lent.take();
+            let batch = batch.unwrap_or_else(|| Arc::new(std::mem::take(&mut self.batch)));
+            self.hub
+                .keep_uncarried(batch, std::mem::take(&mut self.effects));
+        }
+    }
 }
 
 impl Actor for WriterActor {
@@ -189,13 +216,14 @@ impl Pen {
         }
         let mut draft = self.gather([&mut commit]);
         if self.try_now(&draft.batch)? {
-            self.follow(&draft.batch, &mut draft.effects, draft.permits);
+            self.follow(&mut draft);
+            let batch = std::mem::take(&mut draft.batch);
             commit.step = Step {
-                records: room(draft.batch.records),
-                removed: room(draft.batch.removed),
-                events: room(draft.batch.events),
+                records: room(batch.records),
+                removed: room(batch.removed),
+                events: room(batch.events),
                 closed: None,
-                effects: room(draft.effects),
+                effects: room(std::mem::take(&mut draft.effects)),
             };
         } else {
             self.unwritten = Some(draft);
@@ -219,9 +247,9 @@ impl Pen {
     }
 
     async fn write(&mut self, mut draft: Draft) -> Result<(), StoreError> {
-        let batch = Arc::new(draft.batch);
+        let batch = draft.lend();
         self.make_durable(&batch).await?;
-        self.follow(&batch, &mut draft.effects, draft.permits);
+        self.follow(&mut draft);
         Ok(())
     }
 
@@ -253,21 +281,26 @@ impl Pen {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Writer);
         Draft {
+            hub: Arc::clone(&self.hub),
             batch,
+            lent: None,
             effects,
             permits,
+            is_carried: false,
         }
     }
 
     /// Carries out what follows from a batch that is durable.
-    fn follow(&mut self, batch: &Batch, effects: &mut Vec<Effect>, permits: Permits) {
+    fn follow(&mut self, draft: &mut Draft) {
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Carrier);
-        drop(permits);
+        drop(std::mem::take(&mut draft.permits));
+        let batch = draft.lent.as_deref().unwrap_or(&draft.batch);
         if let Some(closed) = &batch.closed {
             self.hub.set_closed(closed.clone());
         }
-        self.carrier.carry(batch, effects);
+        self.carrier.carry(batch, &mut draft.effects);
+        draft.is_carried = true;
     }
 
     /// Commits the batch, again and again while the store is not available.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use understory::{
     Address, Cancel, Context, DeadFilter, Delivery, Failure, Manager, MessageId, Overflow,
-    ReplayError, SendError, SendMode, Sender, TaskHandle, Undelivered,
+    ReplayError, SendError, SendMode, Sender, State, TaskHandle, Undelivered,
 };
 
-use crate::stage::{for_ever, settle_down, soon, until_cancelled};
+use crate::stage::{for_ever, reaches, settle_down, soon, until_cancelled};
 
 mod letters;
 
@@ -132,6 +132,21 @@ async fn every_receiver_that_waits_is_woken_by_a_cancel() {
         task.record().unwrap().to_json()["outcome"]["late_result"],
         true
     );
+}
+
+#[tokio::test]
+async fn message_that_nobody_reads_as_its_manager_left_is_told_and_later_ones_are_refused() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").task("t").spawn(until_cancelled);
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Running).await;
+    let receipt = task.send("hello").await.unwrap();
+
+    soon(manager.leave()).await.unwrap();
+
+    assert_eq!(soon(receipt).await, ENDED);
+    let late = task.send("late").await;
+    assert!(matches!(late, Err(SendError::Ended { .. })), "{late:?}");
 }
 
 /// Messages that a task of this name has left unread.

@@ -166,10 +166,21 @@ async fn recorder_of_the_program_gets_the_figures() {
     assert!(book.read("store_write_seconds") >= 2);
 }
 
-/// Four tasks whose ends share one commit or two, of which one record is kept.
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn tasks_that_settle_and_go_in_one_commit_are_counted() {
+    four_end_and_three_go(|_| {}).await;
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn tasks_that_settle_and_go_as_an_actor_fails_are_counted() {
+    four_end_and_three_go(|manager| manager.break_part(understory::Part::Carrier)).await;
+}
+
+/// Four tasks whose ends share one commit or two, of which one record is kept.
+#[cfg(feature = "testing")]
+async fn four_end_and_three_go(fails: impl FnOnce(&Manager)) {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let store = Arc::new(understory::store::FaultyStore::new(MemoryStore::new()));
@@ -190,6 +201,7 @@ async fn tasks_that_settle_and_go_in_one_commit_are_counted() {
     release.send(()).unwrap();
     soon(store.until_held(1)).await;
     settle_down().await;
+    fails(&manager);
     store.release();
     for task in tasks {
         soon(task.settled()).await.unwrap();

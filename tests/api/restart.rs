@@ -1,6 +1,7 @@
 //! An actor of the manager fails, and all start again from the store.
 
 mod bodies;
+mod carried;
 mod elsewhere;
 
 use std::time::Duration;
