@@ -124,28 +124,41 @@ pub(super) fn receiver(arrived: &Latch) -> mpsc::UnboundedSender<usize> {
 
 /// The channel is as large as all that is sent, so that none is lost, and as much was sent once
 /// before, as with the feed that it is compared with.
+/// What one event says: the same as ours, encoded once for all who hear it.
+#[derive(Debug)]
+struct Told {
+    label: Arc<str>,
+    number: String,
+}
+
 async fn events(size: usize, subscribers: usize) -> Sample {
-    let (sender, before) = broadcast::channel::<Arc<usize>>(size);
-    tell(&sender, size);
+    let (sender, before) = broadcast::channel::<Arc<Told>>(size);
+    tell(&sender, "before", size);
     drop(before);
     let complete = Latch::new(subscribers);
     for _ in 0..subscribers {
         let (mut feed, complete) = (sender.subscribe(), complete.clone());
         tokio::spawn(async move {
-            for number in 0..size {
-                assert_eq!(*feed.recv().await.expect("none is lost"), number);
+            for left in (0..size).rev() {
+                let told = feed.recv().await.expect("none is lost");
+                assert_eq!(&*told.label, "number");
+                assert!(left > 0 || told.number.parse::<usize>() == Ok(size - 1));
             }
             complete.count_down();
         });
     }
     let watch = Watch::start();
-    tell(&sender, size);
+    tell(&sender, "number", size);
     complete.opened().await;
     watch.stop(size * subscribers)
 }
 
-fn tell(sender: &broadcast::Sender<Arc<usize>>, count: usize) {
+fn tell(sender: &broadcast::Sender<Arc<Told>>, label: &str, count: usize) {
+    let label: Arc<str> = label.into();
     for number in 0..count {
-        sender.send(Arc::new(number)).expect("somebody listens");
+        let number = serde_json::to_string(&number).expect("it is a number");
+        let label = Arc::clone(&label);
+        let told = Arc::new(Told { label, number });
+        sender.send(told).expect("somebody listens");
     }
 }
