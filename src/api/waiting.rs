@@ -124,7 +124,8 @@ impl Waiting {
         self
     }
 
-    /// Leaves out the tasks whose last event has at most this number: their ends are known.
+    /// Leaves out the tasks that ended by this number, or are suspended and did nothing since: that
+    /// is known. What follows an end, as a body that stops late, is no other end.
     ///
     /// With the number of an earlier [`Waited`], or of a snapshot, no end is lost in between.
     pub fn after(mut self, seq: Seq) -> Self {
@@ -202,7 +203,7 @@ impl Waiting {
         let mut bell = self.tick.as_ref().map(|(every, _)| Box::pin(sleep(*every)));
         let mut parked: Option<Parked> = None;
         loop {
-            let waited = self.look()?;
+            let (waited, places) = self.look()?;
             if waited.is_enough(quorum) {
                 return Ok(waited);
             }
@@ -216,37 +217,32 @@ impl Waiting {
             tokio::select! {
                 // What has settled goes before the time limit; a bell delays neither.
                 biased;
-                changed = change(&self.tasks, &waited, quorum, &mut news) => changed?,
+                changed = change(&self.tasks, &places, quorum, &mut news) => changed?,
                 () = rung(&mut limit) => {
-                    return Ok(Waited { timed_out: true, ..self.look()? });
+                    return Ok(Waited { timed_out: true, ..self.look()?.0 });
                 }
                 () = rung(&mut bell) => self.ring(began, &waited, &mut bell),
             }
         }
     }
 
-    /// How the tasks stand, at one number of the log.
-    fn look(&self) -> Result<Waited, WaitError> {
-        let index = &self.core.hub.index;
-        let seq = index.seq();
+    /// How the tasks stand, at one number of the log, and the places of those that are pending.
+    fn look(&self) -> Result<(Waited, Vec<usize>), WaitError> {
+        let seq = self.core.hub.index.seq();
         let mut waited = Waited {
             seq,
             ..Waited::default()
         };
-        for task in &self.tasks {
-            let latched = || task.live()?.done.get().map(Arc::clone);
-            // A task that was spawned a moment ago is in the index before its handle is out; one
-            // that is pruned is only in its latch.
-            let record = match index.get(task.id()) {
-                Some(record) => record,
-                None => latched().ok_or(WaitError::Gone(task.id()))?,
-            };
-            let is_news = self.after.is_none_or(|after| record.seq > after);
+        let mut places = Vec::new();
+        for (place, task) in self.tasks.iter().enumerate() {
+            let (record, last) = self.record_of(task)?;
+            let is_news = self.after.is_none_or(|after| last > after);
             let is_suspended = self.with_suspended && record.state == State::Suspended;
             // One whose question is known is waited for, as it goes on without it or ends.
             let is_asking = self.with_asking && is_news && !is_suspended && record.is_asking();
-            if record.seq > seq || !(record.state.is_terminal() || is_suspended || is_asking) {
+            if last > seq || !(record.state.is_terminal() || is_suspended || is_asking) {
                 waited.pending.push(record.id);
+                places.push(place);
             } else if is_asking {
                 waited.asking.push(record);
             } else if is_suspended {
@@ -255,7 +251,26 @@ impl Waiting {
                 waited.done.extend(is_news.then_some(record));
             }
         }
-        Ok(waited)
+        Ok((waited, places))
+    }
+
+    /// The record of a task, and the number of what it did last: of its end, once that is known
+    /// here, as what follows that tells nobody of it again.
+    fn record_of(&self, task: &TaskRef) -> Result<(Arc<Record>, Seq), WaitError> {
+        // A task that was spawned a moment ago is in the index before its handle is out; one that
+        // is pruned is only in its latch, and so is one whose id has another life since. Where the
+        // index shows that life a moment before the latch is set, the latch is waited for.
+        let shown = self.core.hub.index.get(task.id());
+        let latched = task.live().and_then(|live| live.done.get().cloned());
+        let Some(end) = latched else {
+            let record = shown.ok_or(WaitError::Gone(task.id()))?;
+            let last = record.seq;
+            return Ok((record, last));
+        };
+        let is_its =
+            |shown: &Arc<Record>| shown.incarnation == end.incarnation && shown.state.is_terminal();
+        let last = end.seq;
+        Ok((shown.filter(is_its).unwrap_or(end), last))
     }
 
     /// What tells of suspensions and questions, if they are asked for.
@@ -302,12 +317,11 @@ impl Waited {
 /// Waits until it is worth to look again.
 async fn change(
     tasks: &[TaskRef],
-    waited: &Waited,
+    places: &[usize],
     quorum: Quorum,
     news: &mut Option<Subscription>,
 ) -> Result<(), WaitError> {
-    let is_pending = |task: &&TaskRef| waited.pending.contains(&task.id());
-    let mut pending_tasks = tasks.iter().filter(is_pending);
+    let mut pending_tasks = places.iter().filter_map(|place| tasks.get(*place));
     let settles: Vec<_> = match quorum {
         // One after the other: each has to settle anyway.
         Quorum::All if news.is_none() => pending_tasks.next().into_iter().collect(),

@@ -11,6 +11,7 @@ use crate::stage::{settle_down, soon};
 
 mod asking;
 mod group;
+mod lives;
 
 async fn on_word(ctx: Context) -> Result<(), Failure> {
     ctx.recv().await;
