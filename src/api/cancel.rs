@@ -1,8 +1,11 @@
 //! Cancelling, in two phases: ask, then force after the grace; and the report of what became of
 //! each task.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::context;
 use super::core::Core;
@@ -346,6 +349,34 @@ async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelRe
     }
 }
 
+/// Asks again until it is decided: the actors may start anew and run again what was to stop.
+async fn insist<F>(again: impl Fn() -> F) -> Result<CancelReport, CancelError>
+where
+    F: Future<Output = Result<CancelReport, CancelError>>,
+{
+    loop {
+        match again().await {
+            Err(CancelError::Restarted | CancelError::StoreUnavailable(_)) => {}
+            decided => return decided,
+        }
+    }
+}
+
+impl TaskRef {
+    /// Cancels the tree for whoever calls this, who does not wait: the request stands.
+    pub(crate) fn cancel_beside(&self, runtime: &Handle, cancel: Cancel) {
+        // Who asks is known here; the task beside it is nobody.
+        let (task, stop) = (self.clone(), cancel.ask());
+        runtime.spawn(async move {
+            let tree = Target::Tree(task.id());
+            let asked = insist(|| ask(task.core(), tree.clone(), stop.clone())).await;
+            if let Err(error) = asked {
+                tracing::warn!(task = %task.id(), %error, "it could not be cancelled");
+            }
+        });
+    }
+}
+
 /// A foreign token was cancelled.
 pub(super) async fn for_token(core: &Core, id: TaskId) {
     let reason = "the token it was linked to was cancelled".into();
@@ -355,14 +386,7 @@ pub(super) async fn for_token(core: &Core, id: TaskId) {
         grace: None,
         now: false,
     };
-    let stopped = loop {
-        match carry_out(core, Target::Tree(id), stop.clone()).await {
-            // The actors may start anew and run it again: the request stands.
-            Err(CancelError::Restarted | CancelError::StoreUnavailable(_)) => {}
-            stopped => break stopped,
-        }
-    };
-    if let Err(error) = stopped {
+    if let Err(error) = insist(|| carry_out(core, Target::Tree(id), stop.clone())).await {
         tracing::warn!(task = %id, %error, "a linked token could not cancel its task");
     }
 }

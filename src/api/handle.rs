@@ -244,7 +244,8 @@ impl<T> TaskHandle<T> {
 
     /// Cancels the task and everything below it when the returned guard is dropped.
     ///
-    /// The drop asks and does not wait; outside of a tokio runtime it does nothing.
+    /// The drop asks and does not wait; outside of a tokio runtime it does nothing. Dropped by a
+    /// body, it asks as that body's task.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -326,15 +327,9 @@ impl<T> Drop for CancelOnDrop<T> {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if !self.is_armed {
-            return;
-        }
-        let task = self.handle.task();
-        runtime.spawn(async move {
+        if self.is_armed {
             let cancel = Cancel::because("its handle was dropped");
-            if let Err(error) = task.cancel_tree(cancel).await {
-                tracing::warn!(task = %task.id(), %error, "a dropped handle could not cancel");
-            }
-        });
+            self.handle.cancel_beside(&runtime, cancel);
+        }
     }
 }

@@ -121,3 +121,21 @@ async fn what_the_manager_stops_by_itself_asks_nobody() {
         State::Cancelled
     );
 }
+
+#[tokio::test]
+async fn guard_that_a_body_drops_asks_as_that_body() {
+    let manager = refusing(|ask| !ask.is_own);
+    let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
+        let child = ctx.task("child").spawn(until_cancelled).await?;
+        let task = child.task();
+        drop(child.cancel_on_drop());
+        Ok(task.settled().await?.to_json())
+    });
+    let lead = lead.await.unwrap();
+    let id = lead.id();
+
+    let child = soon(lead).await.unwrap();
+
+    assert_eq!(child["state"], "cancelled");
+    assert_eq!(child["stop"]["by"], id.to_string());
+}

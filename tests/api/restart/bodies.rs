@@ -9,6 +9,8 @@ use understory::{
     Cancel, CancelError, Context, Event, Failure, Manager, Part, Retry, SendError, State,
 };
 
+use understory::store::{FaultyStore, MemoryStore};
+
 use super::{PARTS, break_it};
 use crate::stage::{feed_of, for_ever, reaches, sees, soon, until};
 
@@ -113,5 +115,30 @@ async fn p14_attempts_do_not_overlap_across_a_restart() {
 
         assert_eq!(soon(task).await.unwrap(), json!(4));
         assert_eq!(overlaps.load(SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_a_dropped_guard_asked_stands_when_an_actor_fails_with_it() {
+    for part in [Part::Manager, Part::Writer] {
+        let body = |ctx: Context, _: Value| async move {
+            for_ever(ctx).await?;
+            Ok(json!(null))
+        };
+        let store = FaultyStore::new(MemoryStore::default());
+        let builder = Manager::builder().executor("k", body).store(store);
+        let manager = builder.build().unwrap();
+        let task = manager.scope("s").task("t");
+        let task = task.retry(Retry::fixed(1, Duration::ZERO));
+        let guard = task.spawn_kind("k", 1).await.unwrap().cancel_on_drop();
+        let task = manager.task(guard.id());
+        reaches(&manager, task.id(), State::Running).await;
+
+        manager.break_part(part);
+        drop(guard);
+
+        let record = soon(task.settled()).await.unwrap();
+        assert_eq!(record.state, State::Cancelled, "{part:?}");
+        assert_eq!(manager.incarnation(), 2, "{part:?}");
     }
 }

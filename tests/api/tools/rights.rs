@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use understory::tools::{self, Rights};
-use understory::{Context, Failure, Manager, State, TaskHandle, TaskId};
+use understory::{Context, Failure, Manager, Requester, State, TaskHandle, TaskId};
 
 use crate::stage::{soon, until_cancelled};
 
@@ -94,7 +94,9 @@ async fn task_speaks_to_its_parent_and_root_and_cancels_itself() {
         });
         let child = child.await?;
         let record = child.settled().await?;
-        assert_eq!(&*record.stop.as_ref().unwrap().reason, "nothing left to do");
+        let stop = record.stop.as_ref().unwrap();
+        assert_eq!(&*stop.reason, "nothing left to do");
+        assert_eq!(stop.by, Requester::Task(child.id()));
         let heard = ctx.drain().into_iter().map(|message| message.body);
         Ok((record.state == State::Cancelled, heard.collect::<Vec<_>>()))
     });

@@ -1,6 +1,7 @@
 //! Stopping tasks.
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::super::args::Args;
 use super::super::{Rights, ToolError, refusals};
@@ -26,11 +27,7 @@ pub(super) async fn cancel(mut args: Args, rights: &Rights) -> Result<Value, Too
     if let Some(own) = own {
         // It is the caller's own end, so it cannot wait for it.
         let task = rights.manager.task(own);
-        tokio::spawn(async move {
-            if let Err(error) = task.cancel_tree(cancel).await {
-                tracing::warn!(task = %task.id(), %error, "a task could not cancel itself");
-            }
-        });
+        task.cancel_beside(&Handle::current(), cancel);
         return Ok(json!({ "requested": [own.to_string()], "already_done": [] }));
     }
     let task = rights.find(&id).await?;
