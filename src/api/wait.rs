@@ -249,7 +249,7 @@ fn change(here: &Context, count: impl FnOnce(u32) -> u32, on: Option<Wait>) {
     if on.is_none() {
         here.touch();
     }
-    let is_due = attempt.live.park().change(count, on);
+    let is_due = attempt.live.park().change(attempt.epoch, count, on);
     if is_due {
         core.hub
             .gate

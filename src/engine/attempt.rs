@@ -228,6 +228,8 @@ impl Run {
         let undelivered = if is_newest && self.is_final(&end) {
             attempt.live.close_inbox()
         } else {
+            // Who still receives for this attempt hears that it is over; the close tells it, too.
+            attempt.live.inbox.stir();
             0
         };
         reporter.report(&attempt.live, attempt.epoch, end, undelivered);

@@ -77,8 +77,10 @@ struct Extras {
 const FIRST: Epoch = Epoch(1);
 
 /// How many things a body awaits, and what the manager has to hear of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Park {
+    /// The attempt whose body it is: what one before left behind counts no more.
+    epoch: Epoch,
     awaited: u32,
     /// Counts up with each change between none and some.
     turn: u64,
@@ -88,8 +90,27 @@ pub(crate) struct Park {
 }
 
 impl Park {
-    /// Counts one more or one less; tells whether a letter is due.
-    pub(crate) fn change(&mut self, count: impl FnOnce(u32) -> u32, on: Option<Wait>) -> bool {
+    /// That of a new attempt. A letter of before may have been lost with a manager.
+    const fn of(epoch: Epoch, turn: u64) -> Self {
+        Self {
+            epoch,
+            awaited: 0,
+            turn,
+            on: None,
+            is_told: false,
+        }
+    }
+
+    /// Counts one more or one less for the attempt of this epoch; tells whether a letter is due.
+    pub(crate) fn change(
+        &mut self,
+        epoch: Epoch,
+        count: impl FnOnce(u32) -> u32,
+        on: Option<Wait>,
+    ) -> bool {
+        if epoch != self.epoch {
+            return false;
+        }
         let before = self.awaited;
         self.awaited = count(before);
         if (before == 0) == (self.awaited == 0) {
@@ -172,14 +193,18 @@ impl Live {
         self.extras.get_or_init(Box::default)
     }
 
-    /// The attempt of this epoch is over: until another begins, none is the current one. Tells
-    /// whether it was the current one.
+    /// The attempt of this epoch is over: until another begins, none is the current one, and who
+    /// awaits answers for it hears so. Tells whether it was the current one.
     pub(crate) fn end(&self, epoch: Epoch) -> bool {
         let none = Epoch::default().0;
         let (was, relaxed) = (epoch.0, Ordering::Relaxed);
-        self.epoch
-            .compare_exchange(was, none, Ordering::AcqRel, relaxed)
-            .is_ok()
+        let ended = self
+            .epoch
+            .compare_exchange(was, none, Ordering::AcqRel, relaxed);
+        // Who waits for the first time looks at the epoch after that: one of both sees the other.
+        fence(Ordering::SeqCst);
+        self.notify_answered();
+        ended.is_ok()
     }
 
     /// The attempt that runs now; the default when none does.
@@ -233,7 +258,9 @@ impl Live {
 
     /// The wake-up of those who await answers.
     pub(crate) fn answered(&self) -> &Notify {
-        &self.extras().answered
+        let extras = self.extras();
+        fence(Ordering::SeqCst);
+        &extras.answered
     }
 
     /// A task below it has settled.
@@ -300,8 +327,9 @@ impl Live {
 impl Extras {
     /// A new attempt begins.
     fn begin(&self, epoch: Epoch) {
-        // A letter of before may have been lost with a manager.
-        lock(&self.park).is_told = false;
+        let mut park = lock(&self.park);
+        *park = Park::of(epoch, park.turn);
+        drop(park);
         *lock(&self.pace) = Pace::of(epoch);
         self.answered.notify_waiters();
         *lock(&self.news) = None;
@@ -314,7 +342,7 @@ impl Default for Extras {
         Self {
             news: Mutex::default(),
             answered: Notify::const_new(),
-            park: Mutex::default(),
+            park: Mutex::new(Park::of(FIRST, 0)),
             pace: Mutex::new(Pace::of(FIRST)),
             hooks: Mutex::default(),
         }

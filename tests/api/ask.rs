@@ -1,8 +1,10 @@
 //! Questions of a body and the answers to them.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 use understory::{
     AskError, Cancel, Class, Context, Event, Failure, Manager, RespondError, Retry, State,
     TaskHandle, TaskId, Wait,
@@ -236,4 +238,58 @@ async fn p24_answer_given_before_a_restart_is_found_after_it() {
     let _asked = manager.scope("s").unnamed().spawn(for_ever).await;
 
     assert_eq!(soon(task).await.unwrap(), "yes");
+}
+
+#[tokio::test]
+async fn question_of_a_helper_is_over_when_the_body_is() {
+    let manager = Manager::in_memory();
+    let (tell, helper) = oneshot::channel();
+    let task = manager.scope("s").task("t").spawn(|ctx| async move {
+        let asks = ctx.clone();
+        let asked = tokio::spawn(async move { asks.ask("k", "may I?").await });
+        assert!(tell.send(asked).is_ok());
+        ctx.recv().await;
+        Ok(())
+    });
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Waiting).await;
+
+    task.send("return").await.unwrap();
+
+    soon(task).await.unwrap();
+    let answer = soon(soon(helper).await.unwrap()).await.unwrap();
+    assert!(matches!(answer, Err(AskError::Over)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_a_helper_of_an_attempt_before_awaits_keeps_no_slot() {
+    type Asking = Pin<Box<dyn Future<Output = Result<Value, AskError>> + Send>>;
+    let manager = Manager::builder().limit("l", Class::queue(1));
+    let manager = manager.build().unwrap();
+    let (keep, mut kept) = mpsc::unbounded_channel::<Asking>();
+    let task = manager.scope("s").task("t").limit("l");
+    let task = task.retry(Retry::fixed(1, Duration::ZERO));
+    let task = task.spawn(move |ctx| {
+        let keep = keep.clone();
+        async move {
+            if ctx.attempt() == 1 {
+                let (asks, here) = (ctx.clone(), ctx.this());
+                let mut asking: Asking = Box::pin(async move { asks.ask("k", 1).await });
+                let waits = until(|| here.state() == Some(State::Waiting));
+                tokio::select! {
+                    answer = &mut asking => panic!("nobody answers: {answer:?}"),
+                    () = waits => {}
+                }
+                // Whoever holds it polls it no more.
+                assert!(keep.send(asking).is_ok());
+                return Err(Failure::new("again"));
+            }
+            let child = ctx.task("child").limit("l");
+            let child = child.spawn(|_| async { Ok(7) }).await?;
+            Ok(child.await?)
+        }
+    });
+
+    assert_eq!(soon(task.await.unwrap()).await.unwrap(), 7);
+    drop(soon(kept.recv()).await);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use understory::{
     Cancel, Class, Context, Failure, Limit, Manager, Outcome, ResumeError, Retry, State,
     TaskBuilder, TaskHandle, Wait,
@@ -375,4 +376,26 @@ async fn data_of_another_type_is_an_error_and_a_first_run_has_none() {
     task.resume("a lot").await.unwrap();
     let record = soon(task.settled()).await.unwrap();
     assert_eq!((record.state, &record.suspension), (State::Failed, &None));
+}
+
+#[tokio::test]
+async fn helper_that_receives_hears_that_the_body_suspends() {
+    let manager = Manager::in_memory();
+    let (tell, mut helpers) = mpsc::unbounded_channel();
+    let task = manager.scope("s").task("t").resumable();
+    let task = task.spawn(move |ctx| {
+        let tell = tell.clone();
+        async move {
+            let reader = ctx.clone();
+            let helper = tokio::spawn(async move { reader.recv().await.is_none() });
+            assert!(tell.send(helper).is_ok());
+            // It waits for a message before the body goes on.
+            settle_down().await;
+            Err::<(), _>(ctx.suspend("may I?"))
+        }
+    });
+    let task = task.await.unwrap();
+    reaches(&manager, task.id(), State::Suspended).await;
+
+    assert!(soon(soon(helpers.recv()).await.unwrap()).await.unwrap());
 }
