@@ -224,16 +224,19 @@ impl Manager {
     }
 }
 
-/// The work of a task of an executor: each attempt takes the one that is registered then.
+/// The work of a task of an executor: each attempt takes the one that is registered then, for the
+/// scope in which the task is then.
 pub(super) fn work(
     core: &Arc<Core>,
-    scope: Scope,
     kind: Kind,
     input: Value,
     classifier: Option<Classifier>,
 ) -> Work {
     let core = Arc::clone(core);
     Work::Many(Arc::new(move |attempt: Arc<Attempt>| {
+        let live = &attempt.live;
+        let moved = core.hub.index.look(live.id, |it| it.scope().clone());
+        let scope = moved.unwrap_or_else(|| live.spec.scope.clone());
         let found = core.executors.find(&scope, &kind);
         if let Some(executor) = found.clone().filter(|_| !attempt.is_last) {
             let judge = move |fault: &Fault| executor.retry_if(fault);

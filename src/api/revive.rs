@@ -28,10 +28,7 @@ fn revive(core: &Weak<Core>, record: &Record) -> Option<Live> {
             let input = spec.input.as_ref();
             let input = input.map(|input| serde_json::from_str(input.as_json()));
             let work = match input.transpose() {
-                Ok(input) => {
-                    let (scope, input) = (spec.scope.clone(), input.unwrap_or_default());
-                    executor::work(&core, scope, kind.clone(), input, None)
-                }
+                Ok(input) => executor::work(&core, kind.clone(), input.unwrap_or_default(), None),
                 Err(error) => unreadable(&error),
             };
             (work, inbox_of(&spec))

@@ -151,7 +151,7 @@ impl<Mode> TaskBuilder<Mode> {
         if let Err(why) = this.core.checks.input(&kind, &input) {
             return Err(SpawnError::InvalidInput { kind, why, input });
         }
-        let work = executor::work(&this.core, scope, kind, input, this.retry_if.clone());
+        let work = executor::work(&this.core, kind, input, this.retry_if.clone());
         this.ask(work).await
     }
 

@@ -256,3 +256,16 @@ async fn only_settled_tasks_of_executors_are_restarted() {
     assert!(matches!(closure, RestartError::NoExecutor(_)));
     assert!(matches!(unknown, RestartError::Unknown(_)));
 }
+
+#[tokio::test]
+async fn transferred_task_is_run_by_the_executor_of_the_scope_that_it_came_to() {
+    let manager = patient();
+    manager.register_executor_in("new", "k", here).unwrap();
+    let old = manager.scope("old");
+    let task = old.task("t").spawn_kind("k", 1).await.unwrap();
+    assert_eq!(wait_of(&manager, task.id()), Some(Wait::Executor));
+
+    task.transfer("new").await.unwrap();
+
+    assert_eq!(soon(task).await.unwrap(), json!({ "here": 1 }));
+}
