@@ -30,6 +30,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`SubscribeError::TooMany`]: it needs a subscription of its own while it waits.
+    /// [`SubscribeError::Stopped`]: the manager stopped, and tasks of the group have not settled.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
@@ -43,17 +44,30 @@ impl Manager {
         'anew: loop {
             let (seq, records) = self.core.hub.index.snapshot(&group);
             let mut live: BTreeSet<_> = records.iter().map(|record| record.id).collect();
+            if live.is_empty() {
+                return Ok(());
+            }
+            // What happened since the look is told first.
             let mut feed = self.subscribe_to(Since::Seq(seq), changes.clone()).await?;
             while !live.is_empty() {
                 match feed.next().await {
                     Some(FeedItem::Event(event)) => self.follow(&group, &event, &mut live),
                     Some(FeedItem::Snapshot { .. }) => {}
                     Some(FeedItem::Lagged { .. }) => continue 'anew,
-                    Some(FeedItem::Stopped) | None => return Ok(()),
+                    // Nothing more is told: what the index shows is how it stays.
+                    Some(FeedItem::Stopped) | None if self.has_live(&group) => {
+                        return Err(SubscribeError::Stopped);
+                    }
+                    Some(FeedItem::Stopped) | None => break,
                 }
             }
             return Ok(());
         }
+    }
+
+    fn has_live(&self, group: &Filter) -> bool {
+        let (_, live) = self.core.hub.index.snapshot(group);
+        !live.is_empty()
     }
 
     /// Keeps the live tasks of a group up to date.

@@ -23,6 +23,10 @@ pub enum SubscribeError {
     /// There are too many already.
     #[error("{0} subscriptions exist, and no more are allowed; drop one or raise subscribers_max")]
     TooMany(usize),
+    /// The manager has stopped before what was waited for: it left its tasks as they are, it has
+    /// failed, or its store is gone.
+    #[error("the manager has stopped")]
+    Stopped,
     /// The scope's name is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidText),

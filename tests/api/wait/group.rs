@@ -1,6 +1,8 @@
 //! Waiting until nothing of a group lives.
 
-use understory::{Filter, Manager, OnParentEnd, Scope, State};
+use std::time::Duration;
+
+use understory::{Filter, Manager, OnParentEnd, Scope, Since, State, SubscribeError};
 
 use super::{end, on_word};
 use crate::stage::{reaches, settle_down, soon};
@@ -78,4 +80,53 @@ async fn task_that_leaves_its_group_is_waited_for_no_longer() {
     child.transfer("elsewhere").await.unwrap();
     soon(of_scope).await.unwrap().unwrap();
     assert_eq!(child.state(), Some(State::Running));
+}
+
+#[tokio::test]
+async fn group_that_lives_when_its_manager_stops_has_not_settled() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let build = scope.task("build").external().await.unwrap();
+    let wait = || {
+        let waiter = manager.clone();
+        tokio::spawn(async move { waiter.group_settled(Filter::all()).await })
+    };
+    let early = wait();
+    settle_down().await;
+
+    soon(manager.leave()).await.unwrap();
+
+    assert_eq!(build.state(), Some(State::Running));
+    for wait in [early, wait()] {
+        let told = soon(wait).await.unwrap();
+        assert!(matches!(told, Err(SubscribeError::Stopped)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn group_that_a_shutdown_settles_has_settled() {
+    let manager = Manager::in_memory();
+    let _task = manager.scope("s").task("t").spawn(on_word).await.unwrap();
+    let waiter = manager.clone();
+    let wait = tokio::spawn(async move { waiter.group_settled(Filter::all()).await });
+    settle_down().await;
+
+    soon(manager.shutdown(Duration::ZERO)).await.unwrap();
+
+    soon(wait).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn empty_group_needs_no_subscription() {
+    let manager = Manager::builder().subscribers_max(1).build().unwrap();
+    let _taken = manager.subscribe(Since::Now).await.unwrap();
+
+    soon(manager.group_settled(Filter::all())).await.unwrap();
+    let _task = manager.scope("s").task("t").spawn(on_word).await.unwrap();
+    let refused = soon(manager.group_settled(Filter::all())).await;
+
+    assert!(
+        matches!(refused, Err(SubscribeError::TooMany(1))),
+        "{refused:?}"
+    );
 }
