@@ -191,9 +191,24 @@ impl Gate {
         answer.await.map_err(|_| (self.shut(), kept))
     }
 
-    /// Asks for a stop and waits until every task meant has settled.
-    pub(crate) async fn cancel(&self, target: Target, ask: StopAsk) -> Result<Reply, Shut> {
-        let permit = self.permit(&self.control).await?;
+    /// The turn of a cancel, if it need not wait for it.
+    pub(crate) fn turn_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.control).try_acquire_owned().ok()
+    }
+
+    /// The turn of a cancel; who drops the wait for it has asked for nothing.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Shut> {
+        self.permit(&self.control).await
+    }
+
+    /// Asks for a stop, by the first poll, and waits until every task meant has settled.
+    pub(crate) async fn cancel(
+        &self,
+        permit: OwnedSemaphorePermit,
+        target: Target,
+        ask: StopAsk,
+    ) -> Result<Reply, Shut> {
+        self.is_open()?;
         let (reply, answer) = oneshot::channel();
         let ask = Ask::Cancel {
             target,

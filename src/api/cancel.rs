@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::context;
 use super::core::Core;
@@ -311,13 +312,39 @@ pub(super) async fn ask(
     asked.await.unwrap_or(Err(CancelError::Gone))
 }
 
-async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelReport, CancelError> {
+/// Carries it out. When it has to wait for its turn it does so in a task of its own: whoever drops
+/// the future then has asked all the same.
+async fn carry_out(
+    core: &Arc<Core>,
+    target: Target,
+    ask: StopAsk,
+) -> Result<CancelReport, CancelError> {
+    if let Some(turn) = core.hub.gate.turn_now() {
+        return decided(core, turn, target, ask).await;
+    }
+    let core = Arc::clone(core);
+    let asked = tokio::spawn(async move {
+        match core.hub.gate.turn().await {
+            Ok(turn) => decided(&core, turn, target, ask).await,
+            Err(shut) => Err(shut.into()),
+        }
+    });
+    // It only ends otherwise when the runtime does.
+    asked.await.unwrap_or(Err(CancelError::Gone))
+}
+
+async fn decided(
+    core: &Core,
+    turn: OwnedSemaphorePermit,
+    target: Target,
+    ask: StopAsk,
+) -> Result<CancelReport, CancelError> {
     let hub = &core.hub;
     let grace = ask.grace.unwrap_or(hub.bounds.grace);
     let longest = grace
         .saturating_add(hub.bounds.abort_window)
         .saturating_add(STORE_PATIENCE);
-    let decided = hub.gate.cancel(target, ask);
+    let decided = hub.gate.cancel(turn, target, ask);
     tokio::pin!(decided);
     let reply = loop {
         match tokio::time::timeout(longest, &mut decided).await {
@@ -344,8 +371,16 @@ async fn carry_out(core: &Core, target: Target, ask: StopAsk) -> Result<CancelRe
             | Reply::Interrupted(_)
             | Reply::External(_),
         ) => unreachable!("a cancel is answered as one"),
-        Err(Shut::Closed | Shut::Dead) => Err(CancelError::Gone),
-        Err(Shut::Restarted | Shut::Sick) => Err(CancelError::Restarted),
+        Err(shut) => Err(shut.into()),
+    }
+}
+
+impl From<Shut> for CancelError {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::Closed | Shut::Dead => Self::Gone,
+            Shut::Restarted | Shut::Sick => Self::Restarted,
+        }
     }
 }
 
@@ -378,7 +413,7 @@ impl TaskRef {
 }
 
 /// A foreign token was cancelled.
-pub(super) async fn for_token(core: &Core, id: TaskId) {
+pub(super) async fn for_token(core: &Arc<Core>, id: TaskId) {
     let reason = "the token it was linked to was cancelled".into();
     let stop = StopAsk {
         reason,

@@ -1,5 +1,7 @@
 //! Closing a scope and opening it again.
 
+use std::sync::Arc;
+
 use super::cancel::Cancel;
 use super::control::{self, ControlError};
 use super::scope::ScopeRef;
@@ -106,7 +108,11 @@ impl ScopeRef {
             ask,
             only_if_idle,
         };
-        let answer = control::ask(&self.core, ask).await;
+        // It may have to wait for its turn: whoever drops the future has asked all the same.
+        let core = Arc::clone(&self.core);
+        let asked = tokio::spawn(async move { control::ask(&core, ask).await });
+        // It only ends otherwise when the runtime does.
+        let answer = asked.await.unwrap_or(Err(ControlError::Gone));
         let Controlled::Closed(closed) = answer.map_err(CloseError::Unanswered)? else {
             unreachable!("a close is answered as one");
         };

@@ -1,13 +1,16 @@
 //! Cancels that meet an end, a spawn or another cancel at the same time.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 
 use understory::kernel::Refusal;
 use understory::{Manager, SpawnError, State};
 
 use super::{enough, late};
-use crate::stage::{rounds, soon, story, until, until_cancelled};
+use crate::stage::{rounds, settle_down, soon, story, until, until_cancelled};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_and_completion_race_to_one_end() {
@@ -95,4 +98,41 @@ async fn cancels_of_the_same_tasks_race_to_one_end() {
         }
         assert_eq!(manager.live(), 0);
     }
+}
+
+/// Polls it once and drops it.
+async fn begin(asking: impl Future) {
+    let mut asking = pin!(asking);
+    let first = poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_pending()));
+    assert!(first.await, "nothing is decided yet");
+}
+
+#[tokio::test]
+async fn cancels_that_wait_for_their_turn_and_are_dropped_go_on() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let mut tasks = Vec::new();
+    for _ in 0..100 {
+        tasks.push(scope.unnamed().spawn(until_cancelled).await.unwrap());
+    }
+
+    for task in &tasks {
+        begin(task.cancel(enough())).await;
+    }
+    settle_down().await;
+
+    assert_eq!(manager.live(), 0);
+}
+
+#[tokio::test]
+async fn close_that_waits_for_its_turn_and_is_dropped_goes_on() {
+    let manager = Manager::builder().asks_max(1).build().unwrap();
+    let scope = manager.scope("s");
+    settle_down().await;
+
+    begin(scope.unnamed().spawn(until_cancelled)).await;
+    begin(scope.close(enough())).await;
+    settle_down().await;
+
+    assert!(scope.is_closed());
 }
