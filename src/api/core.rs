@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::checks::AllChecks;
 use super::executor::Executors;
+use super::hidden::Heard;
 use super::hooks::Hooks;
 use super::place::Seat;
 use super::shutdown::{ShutdownError, ShutdownReport};
 use crate::actors::Hub;
-use crate::kernel::{Scope, Seq, TaskId};
+use crate::kernel::{Scope, TaskId};
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -25,8 +26,8 @@ pub(crate) struct Core {
     pub(super) hooks: Hooks,
     /// Whether a task whose kind has no executor here is refused.
     pub(super) refuses_missing: bool,
-    /// Up to which event the failures of a scope's hidden tasks were told.
-    pub(super) hidden_heard: DashMap<Scope, Seq>,
+    /// Which failures of a scope's hidden tasks were told, of those that are kept.
+    pub(super) hidden_heard: DashMap<Scope, Arc<Heard>>,
     /// Whether tasks are taken from bodies only.
     pub(super) is_draining: AtomicBool,
     pub(super) is_shutting_down: AtomicBool,

@@ -14,7 +14,10 @@ use super::context;
 use super::handle::TaskRef;
 use super::scope::ScopeRef;
 use crate::index::{PAGE_MAX, Page};
-use crate::kernel::{Filter, InvalidText, Record, Scope, Seq, State, TaskId, Visibility};
+use crate::kernel::{Filter, InvalidText, Record, Scope, State, TaskId, Visibility};
+
+/// Lives of tasks, each with the id.
+pub(super) type Heard = BTreeSet<(TaskId, u32)>;
 
 /// What waiting for hidden tasks brought to light.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +81,8 @@ impl ScopeRef {
     /// Nothing is lost when it is dropped: the failures are told the next time.
     pub async fn await_hidden(&self) -> Result<(), HiddenError> {
         let scope = self.scope.clone()?;
-        let heard = self.core.hidden_heard.get(&scope).map(|seq| *seq);
+        let heard = self.core.hidden_heard.get(&scope);
+        let heard = heard.map(|heard| Arc::clone(&heard)).unwrap_or_default();
         let above = self.above_here();
         loop {
             let waited = self.live_hidden(&scope, &above);
@@ -92,7 +96,7 @@ impl ScopeRef {
                 }
             }
         }
-        let failed = self.failed_hidden(&scope, heard.unwrap_or_default());
+        let failed = self.failed_hidden(&scope, &heard);
         if failed.is_empty() {
             Ok(())
         } else {
@@ -118,18 +122,20 @@ impl ScopeRef {
         ids.filter(|id| !except.contains(id)).collect()
     }
 
-    /// The hidden tasks that ended badly after `heard`, in the order in which they were made.
-    fn failed_hidden(&self, scope: &Scope, heard: Seq) -> Vec<Arc<Record>> {
+    /// The hidden tasks that ended badly, of which nobody has `heard`, in the order in which they
+    /// were made.
+    fn failed_hidden(&self, scope: &Scope, heard: &Heard) -> Vec<Arc<Record>> {
         let filter = Filter::all().scope(scope.clone()).hidden();
         let bad = [State::Failed, State::TimedOut, State::Interrupted];
         let filter = bad.into_iter().fold(filter, Filter::state);
         let mut page = Page::first(PAGE_MAX).oldest_first();
-        let (mut failed, mut newest) = (Vec::new(), Seq::default());
+        let (mut failed, mut told) = (Vec::new(), Heard::new());
         loop {
             let listing = self.core.hub.index.list(&filter, &page);
             for record in listing.records {
-                newest = newest.max(record.seq);
-                if record.seq > heard {
+                let life = (record.id, record.incarnation);
+                told.insert(life);
+                if !heard.contains(&life) {
                     failed.push(record);
                 }
             }
@@ -138,13 +144,21 @@ impl ScopeRef {
                 None => break,
             }
         }
-        if newest == Seq::default() {
-            // Nothing is kept that could be told twice.
-            self.core.hidden_heard.remove(scope);
-        } else {
-            let mut told = self.core.hidden_heard.entry(scope.clone()).or_default();
-            *told = newest.max(*told);
-        }
+        self.note_heard(scope, told);
         failed
+    }
+
+    /// These were told, beside what another round has told meanwhile; of what is kept no more
+    /// nothing is noted.
+    fn note_heard(&self, scope: &Scope, told: Heard) {
+        let index = &self.core.hub.index;
+        let is_kept = |id, life| index.look(id, |it| it.incarnation == life) == Some(true);
+        let all = &self.core.hidden_heard;
+        let mut of_scope = all.entry(scope.clone()).or_default();
+        let noted = Arc::make_mut(&mut of_scope);
+        noted.extend(told);
+        noted.retain(|(id, life)| is_kept(*id, *life));
+        drop(of_scope);
+        all.remove_if(scope, |_, noted| noted.is_empty());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use understory::{
-    Class, Context, Failure, FeedItem, Filter, HiddenError, Manager, Page, Since, State,
+    Class, Context, Failure, FeedItem, Filter, HiddenError, Manager, Page, Since, State, What,
 };
 
-use crate::stage::{soon, until_cancelled};
+use crate::stage::{feed_of, sees, soon, until_cancelled};
 
 async fn until_told(ctx: Context) -> Result<(), Failure> {
     match ctx.recv().await {
@@ -209,4 +210,26 @@ async fn shutdown_stops_hidden_tasks_and_a_cancel_reaches_them() {
         .unwrap();
     manager.shutdown(Duration::from_secs(1)).await.unwrap();
     assert_eq!(two.state(), Some(State::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_is_told_once_also_when_its_body_stops_later() {
+    let manager = Manager::in_memory();
+    let scope = manager.scope("s");
+    let deaf = scope.task("deaf").hidden().cooperative();
+    let deaf = deaf.timeout(Duration::from_secs(1)).grace(Duration::ZERO);
+    let (tell, told) = oneshot::channel::<()>();
+    let deaf = deaf.spawn(|_| async { Ok(told.await.is_ok()) });
+    let deaf = deaf.await.unwrap();
+    let mut feed = feed_of(&manager, deaf.id()).await;
+    let Err(HiddenError::Failed(failed)) = soon(scope.await_hidden()).await else {
+        panic!("its time is over")
+    };
+    assert_eq!((failed.len(), failed[0].id), (1, deaf.id()));
+    assert!(failed[0].is_abandoned());
+
+    tell.send(()).unwrap();
+    sees(&mut feed, |event| event.what == What::BodyStopped).await;
+    assert!(!deaf.record().unwrap().is_abandoned());
+    soon(scope.await_hidden()).await.unwrap();
 }
