@@ -16,7 +16,7 @@ use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
 use super::shutdown::{ShutdownError, ShutdownReport};
-use crate::kernel::Filter;
+use crate::kernel::{Epoch, Filter, TaskId};
 
 impl Manager {
     /// Refuses new tasks from outside, lets all that live come to their end, at most for `within`,
@@ -76,8 +76,10 @@ impl Manager {
     }
 }
 
-/// Whether whoever asks for a task now is refused: it is no body of this manager.
-pub(super) fn refuses(core: &Arc<Core>) -> bool {
+/// Whether whoever asks for a task now is refused: it is no body of this manager, and no task that
+/// a body started by itself asks with that one's context.
+pub(super) fn refuses(core: &Arc<Core>, by: Option<(TaskId, Epoch)>) -> bool {
     core.is_draining.load(Ordering::Acquire)
+        && by.is_none()
         && context::current().is_none_or(|here| !Arc::ptr_eq(here.core(), core))
 }

@@ -169,7 +169,7 @@ impl<Mode> TaskBuilder<Mode> {
             }
         };
         let core = self.core;
-        if drain::refuses(&core) {
+        if drain::refuses(&core, self.by) {
             discard_work(id, work);
             return Err(SpawnError::Unavailable(
                 "it lets its tasks end and takes no new ones",

@@ -68,6 +68,28 @@ async fn drain_lets_bodies_come_to_their_end_and_refuses_everybody_else() {
     assert_eq!(manager.task(id).state(), Some(State::Completed));
 }
 
+#[tokio::test]
+async fn drain_takes_what_a_helper_of_a_body_spawns_below_it() {
+    let manager = Manager::in_memory();
+    let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
+        ctx.recv().await;
+        let helper = ctx.clone();
+        let child = async move { helper.task("child").spawn(|_| async { Ok(7) }).await };
+        Ok(tokio::spawn(child).await??.await?)
+    });
+    let lead: TaskHandle<i32> = lead.await.unwrap();
+    let drained = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.drain(Duration::from_hours(1), NONE).await }
+    });
+    settle_down().await;
+
+    lead.send("go").await.unwrap();
+
+    assert_eq!(soon(lead).await.unwrap(), 7);
+    assert_eq!(soon(drained).await.unwrap().unwrap().cancelled, []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn drain_cancels_what_is_left_when_its_time_is_over() {
     let manager = Manager::in_memory();
