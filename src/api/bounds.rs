@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::config::Builder;
 use crate::kernel::{Scope, State};
 
@@ -66,7 +68,8 @@ impl Builder {
     /// Bounds how many spawns wait for their answers at once; further callers wait their turn
     /// (4,096).
     pub fn asks_max(mut self, asks: usize) -> Self {
-        self.queues.asks = asks;
+        // More than a semaphore counts is as good as no bound.
+        self.queues.asks = asks.min(Semaphore::MAX_PERMITS);
         self
     }
 

@@ -4,7 +4,7 @@ use understory::kernel::Refusal;
 use understory::{BuildError, Class, Manager, SpawnError, TaskHandle, WhenFull};
 
 use super::{end, state_at_rest, with};
-use crate::stage::{for_ever, until_cancelled};
+use crate::stage::{for_ever, soon, until_cancelled};
 
 fn is_bound(refused: &Result<TaskHandle<()>, SpawnError>, expected: usize) -> bool {
     matches!(refused, Err(SpawnError::Refused(Refusal::Bound(_, max))) if *max == expected)
@@ -114,6 +114,18 @@ async fn limit_that_nobody_configured_is_refused_by_name() {
         refused,
         SpawnError::Refused(Refusal::UnknownLimit(_))
     ));
+}
+
+#[tokio::test]
+async fn numbers_without_a_bound_are_taken() {
+    let all = usize::MAX;
+    let builder = Manager::builder().asks_max(all).subscribers_max(all);
+    let builder = builder.feed_events_max(all).live_max(all);
+    let manager = builder.children_max(all).build().unwrap();
+
+    let task = manager.scope("s").unnamed().spawn(|_| async { Ok(7) });
+
+    assert_eq!(soon(task.await.unwrap()).await.unwrap(), 7);
 }
 
 #[tokio::test]
