@@ -108,8 +108,10 @@ impl Retry {
         match self.jitter {
             Jitter::None => delay,
             Jitter::Full => {
-                let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX - 1);
-                Duration::from_micros(mix(dice) % (micros + 1))
+                let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+                // The longest of all has no number after it.
+                let count = micros.saturating_add(1);
+                Duration::from_micros(mix(dice) % count)
             }
         }
     }

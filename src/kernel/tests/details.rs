@@ -230,3 +230,12 @@ fn jitter_reaches_both_ends_of_the_delay() {
     let delays: BTreeSet<_> = (0..100).map(|dice| retry.delay_after(1, dice)).collect();
     assert!(delays.into_iter().eq([Duration::ZERO, micro]));
 }
+
+#[test]
+fn longest_delay_of_all_has_jitter_too() {
+    let longest = Duration::from_micros(u64::MAX);
+    for delay in [longest, Duration::MAX] {
+        let retry = Retry::fixed(1, delay).cap(delay).jitter(Jitter::Full);
+        assert!(retry.delay_after(1, 7) <= longest);
+    }
+}
