@@ -120,8 +120,10 @@ impl Subscription {
     pub async fn next_by(&mut self, seq: Seq) -> Option<FeedItem> {
         poll_fn(|cx| {
             let next = Pin::new(&mut *self).poll_next(cx);
-            // Each change of the feed wakes it, also one that its filter leaves out.
-            if next.is_pending() && self.seq >= seq {
+            // Each change of the feed wakes it, also one that its filter leaves out. A snapshot
+            // that is still to be told waits only until this task has its turn again.
+            let has_told = self.snapshot.is_none() && self.seq >= seq;
+            if next.is_pending() && has_told {
                 return Poll::Ready(None);
             }
             next

@@ -3,8 +3,10 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use futures_core::Stream;
+use tokio::task::coop;
 use understory::kernel::{Kind, Name};
 use understory::{
     Cancel, Context, Event, Failure, FeedItem, Filter, Manager, Scope, Seq, Since, State,
@@ -335,4 +337,30 @@ async fn subscription_is_a_stream_that_ends_with_the_manager() {
 
     assert_eq!(names, ["accepted", "started", "settled"]);
     assert_eq!(after, None);
+}
+
+#[tokio::test]
+async fn snapshot_is_read_up_to_its_number_also_by_a_task_that_has_spent_its_budget() {
+    let (manager, last) = settled(1).await;
+    let mut feed = manager.subscribe(Since::Snapshot).await.unwrap();
+
+    let read = tokio::spawn(async move {
+        // What is ready without an end is made to give way by the runtime then.
+        poll_fn(|cx| {
+            while coop::has_budget_remaining() {
+                ready!(coop::poll_proceed(cx)).made_progress();
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let first = feed.next_by(Seq(last)).await;
+        (first, feed.next_by(Seq(last)).await)
+    });
+
+    let (first, then) = soon(read).await.unwrap();
+    assert!(
+        matches!(first, Some(FeedItem::Snapshot { .. })),
+        "{first:?}"
+    );
+    assert_eq!(then, None);
 }
