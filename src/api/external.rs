@@ -258,8 +258,8 @@ impl External {
         self.end(ExternalWord::Unregistered).await
     }
 
-    /// Waits until it is asked to stop, and says why; `None` when it ended without that, and in a
-    /// process in which it was not registered.
+    /// Waits until it is asked to stop, and says why; `None` when it ended without that, when the
+    /// manager is gone, and in a process in which it was not registered.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
@@ -271,6 +271,7 @@ impl External {
             stop = signal.asked() => Some(stop),
             // One that was stopped before it had a slot was asked for nothing.
             record = live.done.wait() => record?.stop.clone(),
+            () = self.task.core().hub.gate.shut_down() => live.done.get()?.stop.clone(),
         }
     }
 

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
@@ -51,6 +51,8 @@ pub(crate) struct Live {
     work: Mutex<Work>,
     /// The signal of the newest attempt. Each has its own: a request to an earlier one stands.
     signal: Mutex<Arc<Signal>>,
+    /// Whether an attempt has begun: the first one here has the signal of those who waited for it.
+    has_begun: AtomicBool,
     epoch: AtomicU32,
     /// Whether its spec has an idle limit.
     pub(crate) may_idle_out: bool,
@@ -144,6 +146,7 @@ impl Live {
             done: Latch::new(),
             work: Mutex::new(work),
             signal: Mutex::default(),
+            has_begun: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             activity: AtomicU64::new(0),
             extras: OnceLock::new(),
@@ -172,7 +175,9 @@ impl Live {
     /// A new attempt begins: its epoch is the current one from here on. Gives its signal.
     pub(crate) fn begin(&self, epoch: Epoch, now_micros: u64) -> Arc<Signal> {
         let mut newest = lock(&self.signal);
-        if epoch > FIRST {
+        // The lock of the signal orders it.
+        let had_begun = self.has_begun.swap(true, Ordering::Relaxed);
+        if epoch > FIRST && (had_begun || newest.is_asked()) {
             *newest = Arc::default();
         }
         let signal = Arc::clone(&newest);

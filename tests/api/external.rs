@@ -8,7 +8,7 @@ use understory::{
     Cancel, Class, External, ExternalError, Failure, Limit, Manager, Outcome, State, TaskId,
 };
 
-use crate::stage::{soon, story, until_cancelled};
+use crate::stage::{settle_down, soon, story, until_cancelled};
 
 async fn external(manager: &Manager) -> External {
     manager.scope("s").task("build").external().await.unwrap()
@@ -256,6 +256,52 @@ async fn external_that_is_cancelled_unstarted_and_goes_at_once_is_cancelled_ther
     }
     heard.sort_unstable();
     assert_eq!(heard, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn holder_waits_for_no_stop_when_the_manager_is_gone() {
+    let manager = Manager::in_memory();
+    let build = external(&manager).await;
+    let waits = tokio::spawn({
+        let build = build.clone();
+        async move { build.asked_to_stop().await }
+    });
+    settle_down().await;
+
+    soon(manager.leave()).await.unwrap();
+
+    assert_eq!(soon(waits).await.unwrap(), None);
+    assert_eq!(soon(build.asked_to_stop()).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn holder_of_a_later_life_that_waited_for_a_slot_hears_of_a_stop_when_it_is_asked() {
+    let builder = Manager::builder().global_limit(Class::queue(1));
+    let manager = builder.build().unwrap();
+    let life = || manager.scope("s").unnamed().id(TaskId::from_u128(7));
+    let first = life().external().await.unwrap();
+    first.complete(1).await.unwrap();
+    let holder = external(&manager).await;
+    let second = life().reuse_id().grace(Duration::from_hours(1));
+    let second = second.external().await.unwrap();
+    assert_eq!(second.state(), Some(State::Pending));
+    let waits = tokio::spawn({
+        let second = second.clone();
+        async move {
+            second.asked_to_stop().await?;
+            second.state()
+        }
+    });
+    settle_down().await;
+    holder.complete(1).await.unwrap();
+    crate::stage::reaches(&manager, second.id(), State::Running).await;
+
+    let _cancelling = tokio::spawn({
+        let second = second.clone();
+        async move { second.cancel(Cancel::because("enough")).await }
+    });
+
+    assert_eq!(soon(waits).await.unwrap(), Some(State::CancelRequested));
 }
 
 #[tokio::test(start_paused = true)]
