@@ -118,7 +118,27 @@ impl Admission {
 
     /// The classes of a task, or the name of the one that nobody configured.
     pub(super) fn classes_of(&mut self, spec: &Spec) -> Result<ClassSet, ClassName> {
-        let mut set = ClassSet::new();
+        let mut named = ClassSet::new();
+        for name in &spec.limits {
+            named.push(self.named(name).ok_or_else(|| name.clone())?);
+        }
+        Ok(self.with_unnamed(named, spec))
+    }
+
+    /// The classes of a task that was accepted before. One that nobody configured any more does not
+    /// strand it: the others still hold.
+    pub(super) fn classes_left_of(&mut self, spec: &Spec) -> ClassSet {
+        let named = spec.limits.iter().filter_map(|name| self.named(name));
+        let named = named.collect();
+        self.with_unnamed(named, spec)
+    }
+
+    fn named(&self, name: &ClassName) -> Option<u32> {
+        self.index.get(&LimitName::Named(name.clone())).copied()
+    }
+
+    /// These classes and those that a task belongs to without asking for them.
+    fn with_unnamed(&mut self, mut set: ClassSet, spec: &Spec) -> ClassSet {
         // Housekeeping takes no slot of a user's, but where it asks for one.
         let is_shown = spec.visibility == Visibility::Shown;
         if is_shown {
@@ -126,10 +146,6 @@ impl Admission {
         }
         if let (Some(kind), true) = (&spec.kind, is_shown) {
             set.extend(self.index.get(&LimitName::Kind(kind.clone())));
-        }
-        for name in &spec.limits {
-            let key = LimitName::Named(name.clone());
-            set.push(*self.index.get(&key).ok_or_else(|| name.clone())?);
         }
         let of_scope = self.scopes.get(&spec.scope).copied().or(self.per_scope);
         if let (Some(class), true) = (of_scope, is_shown) {
@@ -139,7 +155,7 @@ impl Admission {
         }
         set.sort_unstable();
         set.dedup();
-        Ok(set)
+        set
     }
 
     /// If a class of the set that lets tasks run inline is full, takes all such classes out of it,

@@ -117,8 +117,7 @@ impl Supervisor {
             self.names.reserve(&record.spec.scope, name, id);
         }
         self.names.take_off(&record.spec, id);
-        // A class that is no longer configured does not strand its tasks: the others still hold.
-        let mut classes = self.admission.classes_of(&record.spec).unwrap_or_default();
+        let mut classes = self.admission.classes_left_of(&record.spec);
         if record.inline {
             // Who waited for it is gone; it goes on as it was taken.
             self.admission.waive(&mut classes);

@@ -175,8 +175,7 @@ impl Supervisor {
 
     fn carry_over(&mut self, id: TaskId, to: &Scope) {
         let spec = Arc::new(self.moved_spec(id, to));
-        // A class that is no longer configured does not strand its tasks, as in a recovery.
-        let mut classes = self.admission.classes_of(&spec).unwrap_or_default();
+        let mut classes = self.admission.classes_left_of(&spec);
         let task = self.task(id);
         let (inline, before) = (task.record.inline, Arc::clone(&task.record.spec));
         if inline {

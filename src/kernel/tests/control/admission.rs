@@ -201,3 +201,44 @@ fn capacity_tells_each_class_of_a_scope_and_no_other_scope() {
     );
     assert_eq!(t, [all, llm, ("scope t".to_owned(), [2, 0, 0, 3, 2])]);
 }
+
+#[test]
+fn limit_that_is_configured_no_more_frees_its_tasks_from_no_other() {
+    let mut bounds = Bounds {
+        global: Some(Class::queue(1)),
+        ..Bounds::default()
+    };
+    bounds.named.insert(named(), Class::queue(1));
+    let mut bed = Bed::new(bounds);
+    for number in 1..=3 {
+        bed.spawn(number, limited);
+    }
+    bed.bounds.named.clear();
+
+    let started = starts(&bed.crash());
+
+    assert_eq!(started.len(), 1, "{started:?}");
+}
+
+#[test]
+fn task_of_a_limit_that_is_configured_no_more_takes_a_slot_where_it_is_moved_to() {
+    let mut bounds = Bounds::default();
+    bounds.named.insert(named(), Class::queue(1));
+    bounds.scopes.insert(scope("t"), Class::queue(1));
+    let mut bed = Bed::new(bounds);
+    bed.spawn(1, limited);
+    bed.spawn(2, limited);
+    bed.bounds.named.clear();
+    bed.crash();
+    let of_t = |spec: &mut Spec| spec.scope = scope("t");
+    bed.spawn(3, of_t);
+    let (ticket, ids, to) = (bed.ticket(), vec![id(2)], scope("t"));
+    let ask = Control::Transfer { ids, to };
+    bed.step(Input::Control { ticket, ask });
+    bed.spawn(4, of_t);
+
+    let first = starts(&bed.end(3, done()));
+    let second = starts(&bed.end(2, done()));
+
+    assert_eq!((first, second), (vec![], vec![id(4)]));
+}
