@@ -1,13 +1,15 @@
 //! Tasks that come after others: what they wait for, and which waits would never end.
 //!
 //! # Invariants
-//! 1. A task is among the dependents of each live dependency once, and `unmet` counts those.
+//! 1. A task is among the dependents of each live dependency once, and `unmet` counts those. One
+//!    that has settled is among none: its id may have another life before they end.
 //! 2. No task waits, over whatever links, for a task that waits for it: a parent settles after its
 //!    children, a child starts after its parent, a task starts after its dependencies.
 //!
 //! *Not here*: what a task does when its dependency did not complete (`stop`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::super::event::What;
 use super::super::id::TaskId;
@@ -74,16 +76,20 @@ impl Supervisor {
         }
         self.task(id).unmet = u32::try_from(unmet.len()).unwrap_or(u32::MAX);
         for dependency in unmet {
-            self.task(*dependency).dependents.push(id);
+            self.task(*dependency).dependents.push_back(id);
         }
     }
 
-    /// What an earlier life of a task came after is nothing to the next one.
-    pub(super) fn unlink_after(&mut self, id: TaskId, after: &[TaskId]) {
-        for dependency in after {
+    /// What a task came after that has settled is nothing to the next life of its id.
+    pub(super) fn unlink_after(&mut self, id: TaskId) {
+        if self.task(id).unmet == 0 {
+            return;
+        }
+        let spec = Arc::clone(&self.task(id).record.spec);
+        for dependency in &spec.after {
             let task = self.tasks.get_mut(*dependency);
             if let Some(ties) = task.and_then(|task| task.ties.written()) {
-                ties.dependents.retain(|dependent| *dependent != id);
+                take_out(&mut ties.dependents, id);
             }
         }
     }
@@ -113,5 +119,15 @@ impl Supervisor {
             None => self.ready.push_back(id),
             Some(wait) => self.emit(id, What::Pending(wait)),
         }
+    }
+}
+
+/// Many that come after one are stopped in the order in which they came, or the other way round:
+/// so it is looked for from both ends, and the shorter side moves up.
+fn take_out(all: &mut VecDeque<TaskId>, one: TaskId) {
+    let count = all.len();
+    let mut nearest = (0..count.div_ceil(2)).flat_map(|at| [at, count - 1 - at]);
+    if let Some(at) = nearest.find(|at| all[*at] == one) {
+        all.remove(at);
     }
 }

@@ -195,6 +195,13 @@ impl Supervisor {
         let waits = record
             .parent
             .is_some_and(|above| self.has_not_started(above));
+        let comes_after = |dependent: &TaskId| {
+            let waits = self.tasks.get(*dependent).map(|it| &it.record);
+            waits.is_some_and(|it| !it.state.is_terminal() && it.spec.after.contains(&id))
+        };
+        ensure(task.dependents.iter().all(comes_after), || {
+            "one is told of its end that does not come after it".to_owned()
+        })?;
         // What has concluded starts no more.
         let is_over = record.conclusion.is_some() || record.state == State::CancelRequested;
         ensure(!waits || task.awaits_parent || is_over, || {

@@ -26,6 +26,7 @@ impl Supervisor {
         let state = outcome.state();
         let now = self.now;
         self.disarm_all(id);
+        self.unlink_after(id);
         self.drop_questions(id);
         self.shift(id, trigger(state));
         let record = self.edit(id);

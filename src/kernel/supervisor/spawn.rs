@@ -220,7 +220,6 @@ impl Supervisor {
     ) {
         let earlier = self.settled.remove(id);
         if let Some(earlier) = &earlier {
-            self.unlink_after(id, &earlier.spec.after);
             // What was asked with the key before has gone with that life's record.
             self.names.free_key(id);
             self.granted.forget(earlier);

@@ -5,6 +5,7 @@
 //!    slot.
 //! 2. `unmet` and `awaits_parent` are nothing once it has started.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub(super) struct Task {
 pub(super) struct Ties {
     pub(super) queued: Option<admission::Ticket>,
     /// Tasks that come after this one.
-    pub(super) dependents: Vec<TaskId>,
+    pub(super) dependents: VecDeque<TaskId>,
     pub(super) alarms: SmallVec<[(Timestamp, Alarm); 1]>,
     /// The call of its hooks that keeps it from settling.
     pub(super) hook: Option<Box<Calling>>,
@@ -48,7 +49,7 @@ pub(super) struct Ties {
 
 static ORDINARY: Ties = Ties {
     queued: None,
-    dependents: Vec::new(),
+    dependents: VecDeque::new(),
     alarms: SmallVec::new_const(),
     hook: None,
     watches: SmallVec::new_const(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::bed::{Bed, SECOND, done, id, key, scope};
 use crate::kernel::{
-    Accepted, Bounds, Class, Effect, End, Epoch, Flight, Input, Reach, Refusal, Reply, Retry,
-    Reuse, Spec, State, StopPolicy, Wait,
+    Accepted, Bounds, Class, Control, Effect, End, Epoch, Flight, Input, Reach, Refusal, Reply,
+    Retry, Reuse, Spec, State, StopPolicy, Wait,
 };
 
 fn bed() -> Bed {
@@ -326,4 +326,45 @@ fn what_an_earlier_life_came_after_is_nothing_to_the_next_one() {
         bed.end(2, done());
         assert_eq!(bed.state(3), State::Running);
     }
+}
+
+#[test]
+fn what_a_removed_task_came_after_is_nothing_to_the_next_one_of_its_id() {
+    for end in [done(), End::Aborted] {
+        let mut bed = bed();
+        bed.spawn(1, |_| {});
+        bed.spawn(2, |_| {});
+        bed.spawn(3, |spec| spec.after = vec![id(1)]);
+        bed.cancel_one(3);
+        let ticket = bed.ticket();
+        let ask = Control::Remove(vec![id(3)]);
+        bed.step(Input::Control { ticket, ask });
+        bed.spawn(3, |spec| spec.after = vec![id(2)]);
+
+        bed.end(1, end);
+
+        assert_eq!(bed.record(3).wait, Some(Wait::After(1)));
+        bed.end(2, done());
+        assert_eq!(bed.state(3), State::Running);
+    }
+}
+
+#[test]
+fn what_a_task_came_after_that_was_one_too_many_is_nothing_to_the_next_one_of_its_id() {
+    let mut bed = Bed::new(Bounds {
+        settled_max: 1,
+        ..Bounds::default()
+    });
+    bed.spawn(1, |_| {});
+    bed.spawn(2, |spec| spec.after = vec![id(1)]);
+    bed.cancel_one(2);
+    bed.spawn(3, |_| {});
+    bed.end(3, done());
+    assert!(!bed.records.contains_key(&id(2)));
+    bed.spawn(4, |_| {});
+    bed.spawn(2, |spec| spec.after = vec![id(4)]);
+
+    bed.end(1, done());
+
+    assert_eq!(bed.record(2).wait, Some(Wait::After(1)));
 }

@@ -48,8 +48,15 @@ impl Outside {
             if matches!(event.what, What::Transferred { .. }) {
                 self.moved.insert(event.task);
             }
-            if event.incarnation > 1 && matches!(event.what, What::Accepted(_)) {
-                self.begin_next_life(event.task);
+            if matches!(event.what, What::Accepted(_)) {
+                let id = event.task;
+                if event.incarnation > 1 || self.removed.contains(&id) {
+                    self.begin_next_life(id);
+                }
+                if event.incarnation == 1 {
+                    // Its runs went with the record of the task that was called so before.
+                    self.ran.remove(&id);
+                }
             }
         }
         for record in &step.records {
@@ -89,6 +96,12 @@ impl Outside {
             ensure(is_visible || self.removed.contains(&id), || {
                 format!("P3: event {} precedes its record", event.seq)
             })?;
+            if matches!(event.what, What::Accepted(_)) && event.incarnation == 1 {
+                let lives = self.ended.range((id, 0)..=(id, u32::MAX)).copied();
+                for life in lives.collect::<Vec<_>>() {
+                    self.ended.remove(&life);
+                }
+            }
             if matches!(event.what, What::Settled { .. }) {
                 ensure(self.ended.insert((id, event.incarnation)), || {
                     format!("P2: {id} has two terminal events")
