@@ -7,7 +7,8 @@
 //! scope in turn.
 //!
 //! # Invariants
-//! 1. A lane with tasks is parked at exactly one class, and that class is full.
+//! 1. A lane with tasks is parked at exactly one class, and that class is full, but for those that
+//!    [`Admission::fill`] has not seen yet.
 //! 2. Within a lane nobody overtakes but by priority; between scopes at a class the turn goes
 //!    round, whatever the priorities.
 //! 3. `in_use` counts held slots; a slot that comes back from a parked body may raise it above the
@@ -272,7 +273,8 @@ impl Admission {
         }
     }
 
-    /// Queues a task that found no room.
+    /// Queues a task that found no room. After a crash it may find some: then [`Self::fill`] says
+    /// whose turn it is, once all stand there.
     pub(super) fn enqueue(
         &mut self,
         task: TaskId,
@@ -289,10 +291,12 @@ impl Admission {
             self.classes[*at as usize].waiting += 1;
         }
         if was_empty {
-            let at = self
-                .blocking(set)
-                .expect("only a task that found no room is queued");
-            self.park(at, scope, set);
+            let at = self.blocking(set).or_else(|| set.first().copied());
+            self.park(
+                at.expect("only a task that needs slots is queued"),
+                scope,
+                set,
+            );
         }
         Ticket(ticket)
     }
@@ -329,6 +333,16 @@ impl Admission {
         let mut admitted = Vec::new();
         for at in set {
             self.pump(*at, &mut admitted);
+        }
+        admitted
+    }
+
+    /// Tells who may run of those who were queued while there was room, in order. Their slots are
+    /// taken.
+    pub(super) fn fill(&mut self) -> Vec<TaskId> {
+        let mut admitted = Vec::new();
+        for at in (0_u32..).take(self.classes.len()) {
+            self.pump(at, &mut admitted);
         }
         admitted
     }

@@ -6,6 +6,7 @@
 //! 3. A closure cannot run again, nor what is bound to its owner and has started: it is
 //!    interrupted. Another task of an executor runs again while attempts are left, or its restart
 //!    policy allows: the crash counts as one.
+//! 4. Those who waited for slots have them in the order in which they would have had them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,6 +77,8 @@ impl Supervisor {
         }
         // What was due while no process ran comes before anything starts.
         supervisor.tick_limits();
+        supervisor.work_off_ends();
+        supervisor.admit_again();
         supervisor.work_off();
         let step = supervisor.take();
         (supervisor, step)

@@ -4,6 +4,8 @@
 //! 1. A body starts only with a slot of each of its classes, after its dependencies and its parent.
 //! 2. What a body says counts only from the newest epoch (K3).
 
+use std::collections::BTreeSet;
+
 use super::super::admission::ClassSet;
 use super::super::event::What;
 use super::super::id::{Epoch, TaskId};
@@ -19,35 +21,90 @@ use super::task::Slot;
 impl Supervisor {
     /// Gives a pending task its slots if it is ready, or lets it wait for them.
     pub(super) fn admit(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id) else {
-            return;
-        };
-        let record = &task.record;
-        let is_backing_off = matches!(record.wait, Some(Wait::Backoff(_)));
-        let is_ready = record.state == State::Pending && task.unmet == 0 && !task.awaits_parent;
-        if !is_ready || is_backing_off || task.slot == Slot::Held || task.queued.is_some() {
-            return;
-        }
-        if self.lacks_executor(id) {
+        if !self.may_ask_for_slots(id) || self.lacks_executor(id) {
             return;
         }
         let task = &self.tasks[id];
-        let record = &task.record;
         let mut has_slot = self.admission.try_take(&task.classes);
         if !has_slot && self.planted(Bug::OneTooMany) {
             self.admission.take(&task.classes);
             has_slot = true;
         }
         if has_slot {
-            self.task(id).slot = Slot::Held;
-            self.starts.push_back(id);
-            return;
+            self.may_start(id);
+        } else {
+            self.enqueue(id);
+            self.await_slot(id);
         }
-        let limit = record.spec.queue_timeout;
-        let ticket =
-            self.admission
-                .enqueue(id, &record.spec.scope, &task.classes, record.spec.priority);
+    }
+
+    /// After a crash: all who can ask for slots stand in their queues, in the order in which they
+    /// began to wait, before anybody has one. So each has its turn as before.
+    pub(super) fn admit_again(&mut self) {
+        let ready = std::mem::take(&mut self.ready);
+        let mut asking = BTreeSet::new();
+        for id in ready {
+            if self.may_ask_for_slots(id) {
+                let record = &self.tasks[id].record;
+                let since = record.waits_since;
+                asking.insert((since.is_none(), since, record.seq, id));
+            }
+        }
+        let mut waiting = Vec::new();
+        for (_, _, _, id) in asking {
+            if self.lacks_executor(id) {
+                continue;
+            }
+            if self.tasks[id].classes.is_empty() {
+                self.may_start(id);
+            } else {
+                self.enqueue(id);
+                waiting.push(id);
+            }
+        }
+        for admitted in self.admission.fill() {
+            self.may_start(admitted);
+        }
+        for id in waiting {
+            if self.tasks[id].queued.is_some() {
+                self.await_slot(id);
+            }
+        }
+    }
+
+    /// Whether it is pending for nothing but slots, and neither has them nor stands in a queue.
+    fn may_ask_for_slots(&self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get(id) else {
+            return false;
+        };
+        let record = &task.record;
+        let is_backing_off = matches!(record.wait, Some(Wait::Backoff(_)));
+        let is_ready = record.state == State::Pending && task.unmet == 0 && !task.awaits_parent;
+        is_ready && !is_backing_off && task.slot != Slot::Held && task.queued.is_none()
+    }
+
+    /// It has its slots.
+    fn may_start(&mut self, id: TaskId) {
+        let task = self.task(id);
+        if let Some(ties) = task.ties.written() {
+            ties.queued = None;
+        }
+        task.slot = Slot::Held;
+        self.starts.push_back(id);
+    }
+
+    fn enqueue(&mut self, id: TaskId) {
+        let task = &self.tasks[id];
+        let spec = &task.record.spec;
+        let ticket = self
+            .admission
+            .enqueue(id, &spec.scope, &task.classes, spec.priority);
         self.task(id).queued = Some(ticket);
+    }
+
+    /// It stands in a queue, and says so.
+    fn await_slot(&mut self, id: TaskId) {
+        let limit = self.tasks[id].record.spec.queue_timeout;
         self.set_wait(id, Some(Wait::Slot));
         self.arm_wait(id, Alarm::Queue, limit);
         self.emit(id, What::Pending(Wait::Slot));
@@ -213,10 +270,7 @@ impl Supervisor {
     /// Returns one slot of each of these classes and starts whoever may run now.
     pub(super) fn release_slots(&mut self, classes: &ClassSet) {
         for admitted in self.admission.release(classes) {
-            let task = self.task(admitted);
-            task.queued = None;
-            task.slot = Slot::Held;
-            self.starts.push_back(admitted);
+            self.may_start(admitted);
         }
     }
 

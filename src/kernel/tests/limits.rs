@@ -200,7 +200,7 @@ fn p12_limits_count_on_after_a_crash() {
     for limit in [Limit::Lifetime, Limit::Queue, Limit::Suspension] {
         let mut bed = begin(limit);
         // After the crash it has the slot, before the other one.
-        bed.spawn(5, |spec| spec.limits = vec![one()]);
+        bed.spawn(5, |spec| (spec.limits, spec.priority) = (vec![one()], 1));
         bed.now = bed.now.after(6 * SECOND);
         bed.crash();
         assert!(!is_stopped(&bed), "{limit:?}");

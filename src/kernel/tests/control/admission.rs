@@ -242,3 +242,64 @@ fn task_of_a_limit_that_is_configured_no_more_takes_a_slot_where_it_is_moved_to(
 
     assert_eq!((first, second), (vec![], vec![id(4)]));
 }
+
+#[test]
+fn p12_queue_has_its_order_and_its_priorities_after_a_crash() {
+    let mut bed = bed(Class::queue(1));
+    bed.spawn(1, limited);
+    for (number, priority) in [(2, 0), (3, 0), (4, 5), (5, 0)] {
+        bed.spawn(number, of_priority(priority));
+        // Two of them began to wait at the same time.
+        bed.now = bed.now.after(Duration::from_micros(u64::from(number > 2)));
+    }
+
+    let mut order = starts(&bed.crash());
+    for number in [4, 2, 3] {
+        order.extend(starts(&bed.end(number, done())));
+    }
+
+    assert_eq!(order, [4, 2, 3, 5].map(id));
+}
+
+#[test]
+fn after_a_crash_priority_in_one_scope_takes_no_turn_of_another() {
+    let mut bed = bed(Class::queue(2));
+    bed.spawn(1, limited);
+    bed.spawn(2, limited);
+    for number in [3, 4, 5] {
+        bed.spawn(number, of_priority(9));
+    }
+    bed.spawn(6, |spec| {
+        limited(spec);
+        spec.scope = scope("t");
+    });
+
+    let first = starts(&bed.crash());
+    let second = starts(&bed.end(3, done()));
+
+    assert_eq!((first, second), (vec![id(3), id(6)], vec![id(4)]));
+}
+
+#[test]
+fn after_a_crash_tasks_of_other_limits_take_no_turn_of_those_that_share_one() {
+    let other = ClassName::new("other").expect("a valid class name");
+    let mut bounds = Bounds::default();
+    bounds.named.insert(named(), Class::queue(1));
+    bounds.named.insert(other.clone(), Class::queue(1));
+    let mut bed = Bed::new(bounds);
+    let of_other = |spec: &mut Spec| spec.limits = vec![other.clone()];
+    bed.spawn(1, limited);
+    bed.spawn(2, of_other);
+    bed.spawn(3, of_other);
+    bed.spawn(4, limited);
+    bed.spawn(5, |spec| {
+        limited(spec);
+        spec.scope = scope("t");
+    });
+
+    let mut started = starts(&bed.crash());
+
+    started.sort_unstable();
+    assert_eq!(started, [3, 4].map(id));
+    assert_eq!(starts(&bed.end(4, done())), [id(5)]);
+}
