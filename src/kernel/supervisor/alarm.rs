@@ -135,7 +135,7 @@ impl Supervisor {
     /// Handles the limits that ran out while no process ran.
     pub(super) fn tick_limits(&mut self) {
         let now = self.now;
-        let is_limit = |alarm| matches!(alarm, Alarm::Lifetime | Alarm::Suspension);
+        let is_limit = |alarm| matches!(alarm, Alarm::Lifetime | Alarm::Queue | Alarm::Suspension);
         let due = self.alarms.iter().take_while(|(at, _, _)| *at <= now);
         let due = due.filter(|(_, _, alarm)| is_limit(*alarm));
         for (_, id, alarm) in due.copied().collect::<Vec<_>>() {

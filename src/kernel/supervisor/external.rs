@@ -191,7 +191,7 @@ impl Supervisor {
     pub(super) fn revive_external(&mut self, record: &Record) {
         let id = record.id;
         match record.state {
-            State::Pending => self.ready.push_back(id),
+            State::Pending => self.revive_pending(record),
             State::Running | State::Waiting => {
                 self.keep_slot(id);
                 if let (Some(limit), Some(since)) = (record.spec.timeout, record.started_at) {

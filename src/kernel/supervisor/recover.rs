@@ -240,7 +240,7 @@ impl Supervisor {
                 }
                 self.arm(id, latest.min(*due), Alarm::Backoff);
             }
-            (State::Pending, _) => self.ready.push_back(id),
+            (State::Pending, _) => self.revive_pending(record),
             (State::Running | State::Waiting, _) => {
                 let fault = Fault {
                     kind: FaultKind::Lost,
@@ -268,6 +268,14 @@ impl Supervisor {
                 _,
             ) => {}
         }
+    }
+
+    /// A wait for slots counts on: the time without a process is part of it.
+    pub(super) fn revive_pending(&mut self, record: &Record) {
+        if record.wait == Some(Wait::Slot) {
+            self.arm_wait(record.id, Alarm::Queue, record.spec.queue_timeout);
+        }
+        self.ready.push_back(record.id);
     }
 
     /// Concludes a task whose body is gone. Children that end for it do so first.

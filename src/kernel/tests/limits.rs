@@ -217,13 +217,15 @@ fn p12_limits_count_on_after_a_crash() {
 
 #[test]
 fn nothing_starts_whose_time_was_over_while_no_process_ran() {
-    let mut bed = begin(Limit::Lifetime);
-    bed.now = bed.now.after(10 * SECOND);
+    for limit in [Limit::Lifetime, Limit::Queue] {
+        let mut bed = begin(limit);
+        bed.now = bed.now.after(10 * SECOND);
 
-    let effects = bed.crash();
+        let effects = bed.crash();
 
-    assert_eq!(starts(&effects), []);
-    assert_eq!(limit_of(&bed, 1), Some(Limit::Lifetime));
+        assert_eq!(starts(&effects), [], "{limit:?}");
+        assert_eq!(limit_of(&bed, 1), Some(limit));
+    }
 }
 
 #[test]
