@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::super::admission::{ClassFull, ClassSet};
 use super::super::event::What;
 use super::super::id::{Name, Scope, TaskId};
-use super::super::spec::Spec;
+use super::super::spec::{Spec, Visibility};
 use super::super::state::State;
 use super::Bug;
 use super::Supervisor;
@@ -147,7 +147,8 @@ impl Supervisor {
     fn check_room(&self, moving: &[TaskId], to: &Scope) -> Result<(), TransferRefusal> {
         let (mut held, mut queued) = (0, 0);
         for task in moving.iter().map(|id| &self.tasks[*id]) {
-            let counts = !task.record.inline;
+            // Who ran above a limit has no right to do so elsewhere.
+            let counts = task.record.spec.visibility == Visibility::Shown;
             let waits = task.queued.is_some() || is_admitted(task);
             held += u32::from(task.slot == Slot::Held && counts && !waits);
             queued += u32::from(waits && counts);

@@ -2,8 +2,9 @@
 
 use super::super::bed::{Bed, answers, done, id, key, name, scope, starts};
 use crate::kernel::{
-    Bounds, Class, Control, Controlled, Effect, End, Input, OnParentEnd, Refusal, Reply, Spec,
-    State, Target, TransferRefusal, TransferReport, Wait, WhenFull,
+    Bounds, Class, Control, Controlled, Effect, End, Input, OnParentEnd, Refusal, Reply, Reuse,
+    Spec, State, Supervisor, Target, Ticket, Timestamp, TransferRefusal, TransferReport,
+    Visibility, Wait, WhenFull,
 };
 
 pub(super) fn ask(bed: &mut Bed, ask: Control) -> (Option<Controlled>, Vec<Effect>) {
@@ -299,4 +300,59 @@ fn child_that_was_asked_for_before_the_move_is_taken_after_it() {
     let effects = bed.spawn(3, |asked| *asked = spec.clone());
     let refused = Refusal::ParentElsewhere(id(1), scope("t"));
     assert!(matches!(&answers(&effects)[..], [(_, Reply::Spawned(Err(why)))] if *why == refused));
+}
+
+#[test]
+fn hidden_task_needs_no_room_where_it_is_moved_to() {
+    let scopes = [(scope("t"), Class::refuse(1))].into_iter().collect();
+    // Without the checks of a bed, which know of no hidden tasks at limits.
+    let mut kernel = Supervisor::new(
+        Bounds {
+            scopes,
+            ..Bounds::default()
+        },
+        1,
+    );
+    let now = Timestamp::from_micros(1);
+    for (number, text, visibility) in [(1, "s", Visibility::Hidden), (2, "t", Visibility::Shown)] {
+        let mut spec = Spec::new(scope(text));
+        spec.visibility = visibility;
+        let (ticket, spec) = (Ticket(u64::from(number)), spec.into());
+        let _step = kernel.step(
+            now,
+            Input::Spawn {
+                ticket,
+                id: id(number),
+                spec,
+                by: None,
+                reuse: Reuse::Refused,
+            },
+        );
+    }
+
+    let (ticket, ids, to) = (Ticket(3), vec![id(1)], scope("t"));
+    let ask = Control::Transfer { ids, to };
+    let step = kernel.step(now, Input::Control { ticket, ask });
+
+    let answers = answers(&step.effects);
+    let [(_, Reply::Controlled(Controlled::Transferred(told)))] = &answers[..] else {
+        panic!("{answers:?}");
+    };
+    let moved = told.as_ref().map(|report| report.moved.clone());
+    assert_eq!(moved, Ok(vec![id(1)]));
+}
+
+#[test]
+fn task_above_a_full_inline_limit_needs_room_where_it_is_moved_to() {
+    let mut bed = limits(&[("s", Class::inline(1)), ("t", Class::refuse(1))]);
+    bed.spawn(1, |_| {});
+    bed.spawn(2, |_| {});
+    bed.spawn(3, |spec| spec.scope = scope("t"));
+    assert!(bed.record(2).inline);
+
+    let refused = transfer(&mut bed, &[2], "t");
+
+    assert!(matches!(refused, Err(TransferRefusal::LimitReached(full)) if full.in_use == 1));
+    bed.end(3, done());
+    assert_eq!(moved(&mut bed, &[2], "t"), [2]);
 }
