@@ -90,6 +90,8 @@ pub struct Supervisor {
     closed: BTreeSet<Scope>,
     /// When which settled records go.
     expiring: BTreeSet<(Timestamp, TaskId)>,
+    /// When those count as ended that ended later than their records were read.
+    ended_ahead: BTreeMap<TaskId, Timestamp>,
     /// Ids removed before their turn, whose places in the order are left.
     vacated: BTreeSet<TaskId>,
     watches: BTreeMap<u64, Watch>,
@@ -130,6 +132,7 @@ impl Supervisor {
             settled: Table::default(),
             settled_order: VecDeque::new(),
             expiring: BTreeSet::new(),
+            ended_ahead: BTreeMap::new(),
             vacated: BTreeSet::new(),
             watches: BTreeMap::new(),
             watches_made: 0,

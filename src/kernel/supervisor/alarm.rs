@@ -105,7 +105,7 @@ impl Supervisor {
     }
 
     /// When a limit that began then is over. The wall clock may have gone back since.
-    fn due_within(&self, since: Timestamp, limit: Duration) -> Timestamp {
+    pub(super) fn due_within(&self, since: Timestamp, limit: Duration) -> Timestamp {
         since.min(self.now).after(limit)
     }
 

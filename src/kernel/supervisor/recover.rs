@@ -86,6 +86,7 @@ impl Supervisor {
 
     fn recall(&mut self, record: &Arc<Record>) {
         self.granted.note(record);
+        self.note_ended(record);
         let (id, body) = (record.id, record.body);
         if body == Body::Live {
             self.tasks

@@ -125,10 +125,7 @@ impl Supervisor {
                 self.settled_order.push_back((oldest, incarnation));
                 continue;
             }
-            if let Some(record) = self.settled.remove(oldest) {
-                self.granted.forget(&record);
-            }
-            self.names.free_key(oldest);
+            self.drop_settled(oldest);
             self.out.removed.push(oldest);
         }
     }

@@ -218,12 +218,8 @@ impl Supervisor {
         spawned_by: Option<TaskId>,
         checked: Checked,
     ) {
-        let earlier = self.settled.remove(id);
-        if let Some(earlier) = &earlier {
-            // What was asked with the key before has gone with that life's record.
-            self.names.free_key(id);
-            self.granted.forget(earlier);
-        }
+        // What was asked with the key before has gone with that life's record.
+        let earlier = self.drop_settled(id);
         self.forest.insert(id, spec.parent);
         if !self.planted(Bug::FlightNotTaken) {
             self.names.take_off(&spec, id);
@@ -305,10 +301,10 @@ impl Supervisor {
         }
     }
 
-    /// Until when the key of a task stays bound at least.
+    /// Until when the key of a recovered task stays bound at least.
     pub(super) fn key_bound_until(&self, record: &Record) -> Timestamp {
         let window = record.spec.key_window.unwrap_or(self.bounds.key_window);
-        record.created_at.after(window)
+        self.due_within(record.created_at, window)
     }
 
     /// Whether the task is pending and has never run.

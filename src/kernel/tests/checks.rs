@@ -65,6 +65,8 @@ pub(super) struct Checks {
     gone: BTreeMap<TaskId, Option<Arc<Outcome>>>,
     /// What the step at hand moved, and where to.
     moved: BTreeMap<TaskId, Scope>,
+    /// When those count as ended that had ended later than a process found them.
+    ended_ahead: BTreeMap<(TaskId, Timestamp), Timestamp>,
     /// How many records it removed.
     removed: Removed,
     /// How many events it told.
@@ -94,6 +96,7 @@ impl Checks {
             stale: false,
             gone: BTreeMap::new(),
             moved: BTreeMap::new(),
+            ended_ahead: BTreeMap::new(),
             removed: Removed::new(),
             told: 0,
         }
@@ -420,6 +423,7 @@ impl Checks {
         self.recall_restarts(durable);
         self.owners_are_gone(durable);
         self.clock_went_back |= now < self.now;
+        self.recall_ended(now, durable);
         (self.now, self.seq) = (now, seq);
         (self.closing, self.stale) = (false, false);
         let (view, outside) = (&self.view, &self.outside);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bed::{Bed, SECOND, done, id, key, scope};
 use crate::kernel::{
     Accepted, Bounds, Class, Control, Effect, End, Epoch, Flight, Input, Reach, Refusal, Reply,
-    Retry, Reuse, Spec, State, StopPolicy, Wait,
+    Retry, Reuse, Spec, State, StopPolicy, Timestamp, Wait,
 };
 
 fn bed() -> Bed {
@@ -367,4 +367,24 @@ fn what_a_task_came_after_that_was_one_too_many_is_nothing_to_the_next_one_of_it
     bed.end(1, done());
 
     assert_eq!(bed.record(2).wait, Some(Wait::After(1)));
+}
+
+#[test]
+fn p18_key_is_bound_for_its_window_at_most_after_the_clock_went_back() {
+    let mut bed = bed();
+    bed.now = bed.now.after(Duration::from_hours(24));
+    let keyed = |spec: &mut Spec| {
+        spec.key = Some(key("k"));
+        spec.key_window = Some(10 * SECOND);
+    };
+    bed.spawn(1, keyed);
+    bed.end(1, done());
+
+    bed.now = Timestamp::from_micros(5);
+    bed.crash();
+
+    bed.pass(9 * SECOND);
+    assert_eq!(answer(&bed.spawn(2, keyed)), Ok(Accepted::Existing(id(1))));
+    bed.pass(SECOND);
+    assert_eq!(answer(&bed.spawn(2, keyed)), Ok(Accepted::New(id(2))));
 }

@@ -1,12 +1,13 @@
 //! Which records go, and who is no longer waited for (K6, and the row of pruning).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Checks;
 use super::replies::{Asked, ensure};
 use super::view::Seen;
 use crate::kernel::{
-    AbandonRefusal, Control, Controlled, Input, State, Step, Target, TaskId, Timestamp,
+    AbandonRefusal, Control, Controlled, Input, Record, State, Step, Target, TaskId, Timestamp,
 };
 
 type Verdict = Result<(), String>;
@@ -133,7 +134,16 @@ impl Checks {
 
     fn kept_until(&self, seen: &Seen) -> Option<Timestamp> {
         let kept_for = self.bounds.retain.get(&seen.state)?;
-        Some(seen.record.ended_at?.after(*kept_for))
+        let ended_at = seen.record.ended_at?;
+        let ahead = self.ended_ahead.get(&(seen.record.id, ended_at));
+        Some(ahead.unwrap_or(&ended_at).after(*kept_for))
+    }
+
+    /// P18: what ended later than now, as the clock went back, is kept for its time from now on.
+    pub(super) fn recall_ended(&mut self, now: Timestamp, durable: &[Arc<Record>]) {
+        let ended = durable.iter().filter_map(|it| Some((it.id, it.ended_at?)));
+        let ahead = ended.filter(|(_, ended_at)| *ended_at > now);
+        self.ended_ahead = ahead.map(|it| (it, now)).collect();
     }
 }
 

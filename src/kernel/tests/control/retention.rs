@@ -145,3 +145,27 @@ fn removed_id_that_is_used_again_has_one_place_among_the_settled() {
         }
     }
 }
+
+#[test]
+fn p18_record_is_kept_for_its_time_at_most_after_the_clock_went_back() {
+    let mut bed = bed(&[(State::Completed, 10 * SECOND)]);
+    bed.now = bed.now.after(Duration::from_hours(24));
+    bed.spawn(1, |_| {});
+    bed.spawn(2, |_| {});
+    bed.end(1, done());
+    bed.end(2, done());
+
+    bed.now = Timestamp::from_micros(5);
+    bed.crash();
+    // Its next life ends when the clock is still behind the first one.
+    bed.reuse(2);
+    bed.end(2, done());
+    bed.pass(SECOND);
+    bed.crash();
+
+    bed.pass(Duration::from_micros(9_999_999));
+    assert!(is_kept(&bed, 1));
+    bed.pass(Duration::from_micros(1));
+    assert_eq!((is_kept(&bed, 1), is_kept(&bed, 2)), (false, false));
+    assert_eq!(bed.kernel.next_tick(), None);
+}
