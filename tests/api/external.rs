@@ -369,3 +369,19 @@ async fn external_outlives_a_failure_of_the_manager() {
     soon(build.cancel(Cancel::because("enough"))).await.unwrap();
     assert_eq!((build.state(), counts(&calls)), (Some(State::Cancelled), 1));
 }
+
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn external_that_is_idle_times_out_also_after_a_failure_of_the_manager() {
+    let manager = Manager::in_memory();
+    let task = manager.scope("s").unnamed();
+    let task = task.idle_timeout(Duration::from_secs(10));
+    let build = task.external().await.unwrap();
+    manager.break_part(understory::Part::Manager);
+    let _is_lost = build.heartbeat().await;
+    crate::stage::until(|| manager.incarnation() == 2).await;
+
+    let record = soon(build.settled()).await.unwrap();
+
+    assert_eq!(record.state, State::TimedOut);
+}

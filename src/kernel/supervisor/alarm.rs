@@ -252,7 +252,7 @@ impl Supervisor {
         self.ask_stop(id, Cause::Timeout(Limit::Liveness), &ask, Below::ByPolicy);
     }
 
-    fn rearm_idle(&mut self, id: TaskId, from: Timestamp) {
+    pub(super) fn rearm_idle(&mut self, id: TaskId, from: Timestamp) {
         // A limit of zero must not be due again within the same tick.
         let soonest = self.now.after(Duration::from_micros(1));
         let record = &self.task(id).record;

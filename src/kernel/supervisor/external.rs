@@ -198,6 +198,8 @@ impl Supervisor {
                     let due = since.min(self.now).after(limit);
                     self.arm(id, due, Alarm::Attempt);
                 }
+                // When its holder was heard last went with the process.
+                self.rearm_idle(id, self.now);
                 self.arm_heartbeat(id);
             }
             State::Suspended

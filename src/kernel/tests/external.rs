@@ -67,6 +67,10 @@ impl Desk {
         let mut spec = Spec::new(scope("s"));
         spec.origin = Origin::External;
         spec.heartbeat_timeout = Some(60 * SECOND);
+        self.register_as(number, spec)
+    }
+
+    fn register_as(&mut self, number: u32, spec: Spec) -> Vec<Effect> {
         let ticket = self.ticket();
         self.step(Input::Spawn {
             ticket,
@@ -405,4 +409,30 @@ fn cancelled_now_it_is_over_at_once_its_callback_is_called_and_nothing_is_abando
     let is_forced = |effect: &Effect| matches!(effect, Effect::Abort { .. });
     assert!(effects.iter().any(is_called) && !effects.iter().any(is_forced));
     assert!(desk.callback_over(Some("late")).is_empty());
+}
+
+#[test]
+fn recovered_external_still_has_its_idle_limit() {
+    for waits in [false, true] {
+        let mut desk = Desk::new();
+        let mut spec = Spec::new(scope("s"));
+        (spec.origin, spec.idle_timeout) = (Origin::External, Some(10 * SECOND));
+        desk.register_as(1, spec);
+        if waits {
+            assert!(desk.say(ExternalWord::Waits).is_ok());
+        }
+        desk.now = desk.now.after(9 * SECOND);
+        desk.crash();
+
+        let is_asked = |effects: Vec<Effect>| {
+            let mut effects = effects.into_iter();
+            effects.any(|effect| matches!(effect, Effect::CheckIdle { .. }))
+        };
+        assert!(!is_asked(desk.pass(9 * SECOND)));
+        assert_eq!(is_asked(desk.pass(SECOND)), !waits);
+        if waits {
+            assert!(desk.say(ExternalWord::GoesOn).is_ok());
+            assert!(is_asked(desk.pass(10 * SECOND)));
+        }
+    }
 }
