@@ -60,7 +60,8 @@ pub enum Durability {
     /// What was committed within this time; commits do not wait for the disk. When it cannot be
     /// synced within that, commits fail until it could be.
     Relaxed {
-        /// The longest time between a commit and its arrival on the disk.
+        /// The longest time between a commit and its arrival on the disk: more than three times as
+        /// long as a sync takes there.
         loss_window: Duration,
     },
 }
@@ -383,7 +384,7 @@ fn check_schema(rows: &Rows<'_>) -> Result<(), ReadError> {
 impl Store for SqliteStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         if let Some(syncer) = &self.syncer {
-            syncer.check()?;
+            syncer.check(batch)?;
         }
         let mut pen = self.pen();
         // What was read at the opening is no longer all.
@@ -397,7 +398,7 @@ impl Store for SqliteStore {
         // A commit to a file that nobody will find is none.
         self.present.check()?;
         if let Some(syncer) = &self.syncer {
-            syncer.stir();
+            syncer.stir(batch);
         }
         self.keeper.stir(!batch.removed.is_empty());
         Ok(())

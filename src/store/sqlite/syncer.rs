@@ -2,9 +2,10 @@
 //!
 //! # Invariants
 //! 1. A commit is on the disk before its loss window has passed, as long as a sync takes less than
-//!    half of it. Nothing else is done by this thread, and it syncs once more before it ends.
+//!    a third of it. Nothing else is done by this thread, and it syncs once more before it ends.
 //! 2. A sync that fails is made again without a further commit, and until one has succeeded no
-//!    commit is taken: more than the window would be at stake.
+//!    commit is taken: more than the window would be at stake. Nor is one while another waits for
+//!    the disk that is older by the window, as their events tell: a sync may hang.
 //! 3. The system tells of a failed write once, so after a failure a sync alone proves nothing: what
 //!    is in the log is written again, into the file.
 //! 4. It tells each open file once, and those that are opened later nothing: so the log is kept
@@ -21,7 +22,8 @@ use std::time::Duration;
 use super::pen::Pen;
 use super::worker::{Bell, Worker};
 use super::{lock, place};
-use crate::store::StoreError;
+use crate::kernel::Timestamp;
+use crate::store::{Batch, StoreError};
 
 /// How long it waits at least before it tries again.
 const RETRY_MIN: Duration = Duration::from_millis(10);
@@ -95,31 +97,67 @@ struct Unsynced {
     why: Arc<io::Error>,
 }
 
-/// The thread, and what is wrong.
+/// The thread, and what it is about.
 pub(super) struct Syncer {
     worker: Worker,
     loss_window: Duration,
-    trouble: Trouble,
+    stake: Arc<Mutex<Stake>>,
 }
 
-type Trouble = Arc<Mutex<Option<Arc<io::Error>>>>;
+/// What a power cut would take away, and what is wrong.
+#[derive(Default)]
+struct Stake {
+    /// The time of the oldest commit that no sync has begun to bring to the disk.
+    left: Option<Timestamp>,
+    /// The same of those that the sync is for which has begun and has not succeeded.
+    under_way: Option<Timestamp>,
+    trouble: Option<Arc<io::Error>>,
+}
+
+impl Stake {
+    fn begin(&mut self) {
+        self.under_way = self.left.take();
+    }
+
+    fn succeed(&mut self) {
+        (self.under_way, self.trouble) = (None, None);
+    }
+
+    /// Why nothing of this time is to be committed.
+    fn refusal(&self, at: Option<Timestamp>, window: Duration) -> Option<Arc<io::Error>> {
+        let oldest = self.under_way.or(self.left);
+        let age = at.zip(oldest).map(|(at, oldest)| at.since(oldest));
+        let overdue = || {
+            let why = "what was committed before is not on the disk yet";
+            Arc::new(io::Error::new(io::ErrorKind::TimedOut, why))
+        };
+        let is_overdue = age.is_some_and(|age| age >= window);
+        self.trouble.clone().or_else(|| is_overdue.then(overdue))
+    }
+}
+
+/// When it was decided, as it says itself.
+fn time_of(batch: &Batch) -> Option<Timestamp> {
+    batch.events.last().map(|event| event.at)
+}
 
 /// The thread is about to end: what is committed later, nobody syncs.
-struct Ends(Trouble);
+struct Ends(Arc<Mutex<Stake>>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
         let why = || Arc::new(io::Error::other("the thread that syncs it has ended"));
-        lock(&self.0).get_or_insert_with(why);
+        lock(&self.0).trouble.get_or_insert_with(why);
     }
 }
 
 impl Syncer {
     pub(super) fn start(mut log: impl Log, loss_window: Duration) -> io::Result<Self> {
-        // The other half of the window is for the sync itself.
-        let pause = loss_window / 2;
-        let trouble = Arc::new(Mutex::new(None));
-        let its = Arc::clone(&trouble);
+        // The rest of the window is for two syncs: a commit may come when one has just begun, and
+        // waits for that, for the pause, and for its own.
+        let pause = loss_window / 3;
+        let stake = Arc::new(Mutex::new(Stake::default()));
+        let its = Arc::clone(&stake);
         let worker = Worker::start(move |bell| {
             let ends = Ends(its);
             until_over(bell, &mut log, pause, &ends.0);
@@ -127,21 +165,25 @@ impl Syncer {
         Ok(Self {
             worker,
             loss_window,
-            trouble,
+            stake,
         })
     }
 
-    /// Something was committed.
-    pub(super) fn stir(&self) {
+    /// This was committed.
+    pub(super) fn stir(&self, batch: &Batch) {
+        if let Some(at) = time_of(batch) {
+            lock(&self.stake).left.get_or_insert(at);
+        }
         self.worker.ring();
     }
 
     /// Invariant 2.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        let Some(why) = lock(&self.trouble).clone() else {
+    pub(super) fn check(&self, batch: &Batch) -> Result<(), StoreError> {
+        let within = self.loss_window;
+        let refusal = lock(&self.stake).refusal(time_of(batch), within);
+        let Some(why) = refusal else {
             return Ok(());
         };
-        let within = self.loss_window;
         let source = Box::new(Unsynced { within, why });
         Err(StoreError::Unavailable { source })
     }
@@ -152,25 +194,21 @@ impl Syncer {
     }
 }
 
-fn until_over(
-    bell: &Bell,
-    log: &mut impl Log,
-    pause: Duration,
-    trouble: &Mutex<Option<Arc<io::Error>>>,
-) {
+fn until_over(bell: &Bell, log: &mut impl Log, pause: Duration, stake: &Mutex<Stake>) {
     loop {
         let mut goes_on = bell.wait(pause);
+        lock(stake).begin();
         let mut synced = log.sync();
         while let Err(error) = synced {
             tracing::error!(%error, "the log of the store could not be synced");
-            *lock(trouble) = Some(Arc::new(error));
+            lock(stake).trouble = Some(Arc::new(error));
             if !goes_on {
                 return;
             }
             goes_on = bell.rest(pause.max(RETRY_MIN));
             synced = log.mend();
         }
-        lock(trouble).take();
+        lock(stake).succeed();
         if !goes_on {
             return;
         }

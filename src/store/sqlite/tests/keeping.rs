@@ -198,6 +198,41 @@ fn failed_sync_is_made_again_without_a_commit_and_until_then_none_is_taken() {
     }
 }
 
+#[test]
+fn sync_that_outlasts_the_window_takes_no_further_commit() {
+    let folder = Folder::new();
+    let mut store = folder.open_with(window(Duration::from_hours(1)));
+    let (begun, calls) = channel();
+    let (answers, results) = channel();
+    let disk = Driven { begun, results };
+    // The time of a commit is that of its event: as many microseconds as its number.
+    let syncer = Syncer::start(disk, Duration::from_micros(5)).expect("there are threads");
+    store.syncer = Some(Box::new(syncer));
+
+    commit(&store, 1);
+    assert_eq!(calls.recv(), Ok("sync"));
+    for seq in 2..=5 {
+        commit(&store, seq);
+    }
+    for seq in [6, 6, 7] {
+        let refused = store.commit(&change(1, State::Running, seq));
+        let Err(StoreError::Unavailable { source }) = refused else {
+            panic!("more than the window would be lost: {refused:?}");
+        };
+        assert!(source.to_string().contains("not on the disk"), "{source}");
+    }
+
+    answers.send(Ok(())).expect("it waits");
+    assert_eq!(calls.recv(), Ok("sync"));
+    commit(&store, 6);
+    let refused = store.commit(&change(1, State::Running, 7));
+    assert!(refused.is_err(), "the second one waits, too");
+    drop(answers);
+    while store.commit(&change(1, State::Running, 7)).is_err() {
+        std::thread::yield_now();
+    }
+}
+
 /// How often this process has a file open.
 #[cfg(target_os = "linux")]
 fn times_open(path: &Path) -> usize {
