@@ -5,7 +5,7 @@
 use crate::source::{File, Finding, after_item};
 use crate::{
     BIN, CLOCK, COLUMNS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, LOBBY, OWNED_BY_FILE,
-    OWNED_CRATES, TABLE,
+    OWNED_CRATES, SYNCER, TABLE,
 };
 
 /// A foreign crate is named in the rooms that own it.
@@ -54,7 +54,7 @@ pub(crate) fn nobody_asks_the_time(file: &File) -> Vec<Finding> {
         &["Utc"],
         &[".", "elapsed", "("],
     ];
-    if file.path == CLOCK || file.room() == BIN {
+    if file.path == CLOCK || file.path == SYNCER || file.room() == BIN {
         return Vec::new();
     }
     let places = ASKING.iter().flat_map(|row| file.find(row));

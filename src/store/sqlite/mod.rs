@@ -384,7 +384,7 @@ fn check_schema(rows: &Rows<'_>) -> Result<(), ReadError> {
 impl Store for SqliteStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         if let Some(syncer) = &self.syncer {
-            syncer.check(batch)?;
+            syncer.check()?;
         }
         let mut pen = self.pen();
         // What was read at the opening is no longer all.
@@ -398,7 +398,7 @@ impl Store for SqliteStore {
         // A commit to a file that nobody will find is none.
         self.present.check()?;
         if let Some(syncer) = &self.syncer {
-            syncer.stir(batch);
+            syncer.stir();
         }
         self.keeper.stir(!batch.removed.is_empty());
         Ok(())

@@ -4,8 +4,9 @@
 //! 1. A commit is on the disk before its loss window has passed, as long as a sync takes less than
 //!    a third of it. Nothing else is done by this thread, and it syncs once more before it ends.
 //! 2. A sync that fails is made again without a further commit, and until one has succeeded no
-//!    commit is taken: more than the window would be at stake. Nor is one while another waits for
-//!    the disk that is older by the window, as their events tell: a sync may hang.
+//!    commit is taken: more than the window would be at stake. Nor is one while another has waited
+//!    for the disk as long as the window: a sync may hang. That is the time of the disk, which no
+//!    decision depends on, so it is asked for here.
 //! 3. The system tells of a failed write once, so after a failure a sync alone proves nothing: what
 //!    is in the log is written again, into the file.
 //! 4. It tells each open file once, and those that are opened later nothing: so the log is kept
@@ -17,13 +18,12 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pen::Pen;
 use super::worker::{Bell, Worker};
 use super::{lock, place};
-use crate::kernel::Timestamp;
-use crate::store::{Batch, StoreError};
+use crate::store::StoreError;
 
 /// How long it waits at least before it tries again.
 const RETRY_MIN: Duration = Duration::from_millis(10);
@@ -107,10 +107,10 @@ pub(super) struct Syncer {
 /// What a power cut would take away, and what is wrong.
 #[derive(Default)]
 struct Stake {
-    /// The time of the oldest commit that no sync has begun to bring to the disk.
-    left: Option<Timestamp>,
+    /// When the oldest commit was made that no sync has begun to bring to the disk.
+    left: Option<Instant>,
     /// The same of those that the sync is for which has begun and has not succeeded.
-    under_way: Option<Timestamp>,
+    under_way: Option<Instant>,
     trouble: Option<Arc<io::Error>>,
 }
 
@@ -123,22 +123,18 @@ impl Stake {
         (self.under_way, self.trouble) = (None, None);
     }
 
-    /// Why nothing of this time is to be committed.
-    fn refusal(&self, at: Option<Timestamp>, window: Duration) -> Option<Arc<io::Error>> {
+    /// Why nothing is to be committed now.
+    fn refusal(&self, now: Instant, window: Duration) -> Option<Arc<io::Error>> {
         let oldest = self.under_way.or(self.left);
-        let age = at.zip(oldest).map(|(at, oldest)| at.since(oldest));
+        let age = oldest.map(|oldest| now.saturating_duration_since(oldest));
         let overdue = || {
             let why = "what was committed before is not on the disk yet";
             Arc::new(io::Error::new(io::ErrorKind::TimedOut, why))
         };
-        let is_overdue = age.is_some_and(|age| age >= window);
+        // With a window of nothing a commit is overdue as soon as it is made.
+        let is_overdue = age.is_some_and(|age| age > window);
         self.trouble.clone().or_else(|| is_overdue.then(overdue))
     }
-}
-
-/// When it was decided, as it says itself.
-fn time_of(batch: &Batch) -> Option<Timestamp> {
-    batch.events.last().map(|event| event.at)
 }
 
 /// The thread is about to end: what is committed later, nobody syncs.
@@ -170,17 +166,15 @@ impl Syncer {
     }
 
     /// This was committed.
-    pub(super) fn stir(&self, batch: &Batch) {
-        if let Some(at) = time_of(batch) {
-            lock(&self.stake).left.get_or_insert(at);
-        }
+    pub(super) fn stir(&self) {
+        lock(&self.stake).left.get_or_insert_with(Instant::now);
         self.worker.ring();
     }
 
     /// Invariant 2.
-    pub(super) fn check(&self, batch: &Batch) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
         let within = self.loss_window;
-        let refusal = lock(&self.stake).refusal(time_of(batch), within);
+        let refusal = lock(&self.stake).refusal(Instant::now(), within);
         let Some(why) = refusal else {
             return Ok(());
         };
