@@ -64,6 +64,8 @@ impl Carrier {
         }
         if !batch.is_empty() {
             self.hub.show(batch, &observed);
+            #[cfg(feature = "testing")]
+            self.hub.sabotage.strike(super::sabotage::Part::Shown);
             self.hub.publish(&batch.events);
             for event in &batch.events {
                 self.hub.wake_for(event);

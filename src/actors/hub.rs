@@ -324,6 +324,9 @@ impl Hub {
             .chain(configured.into_iter().flatten())
             .collect();
         let all: BTreeSet<_> = all.into_iter().cloned().collect();
+        if all == *stored {
+            self.closed_written.store(true, Ordering::Release);
+        }
         self.show_closed(all.clone());
         all
     }

@@ -16,7 +16,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::clock::Clock;
 use super::guard::GOODBYE_MAX;
 use super::hub::Hub;
-use crate::kernel::{Bounds, Seq, Step, Supervisor};
+use crate::kernel::{Bounds, Conclusion, Seq, Step, Supervisor};
 use crate::store::Loaded;
 
 /// Most records on which the kernel decides without a thread of its own: some milliseconds.
@@ -96,6 +96,8 @@ fn settle_lives(hub: &Arc<Hub>) {
                 }
                 hub.acknowledge_wake(*id);
             }
+            // Its end is written, and comes when its children have ended.
+            Some(record) if matches!(record.conclusion, Some(Conclusion::Settle(_))) => {}
             // Its body may have said its last word, which nobody has heard.
             Some(_) => live.inbox.open_again(),
             // It settled and went, and who could say how has gone, too.

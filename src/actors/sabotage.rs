@@ -16,6 +16,8 @@ pub enum Part {
     Writer,
     /// Who writes, with decisions that are durable and of which nothing has followed.
     Carrier,
+    /// Who writes, with decisions that are shown and of which nothing else has followed.
+    Shown,
     /// The publisher, with events in hand of which none is told.
     Publisher,
     /// The guard, when it starts the others again from a store that it holds.
@@ -37,6 +39,7 @@ impl Part {
             Self::Publisher => 8,
             Self::Guard => 16,
             Self::Start => 32,
+            Self::Shown => 64,
         }
     }
 }

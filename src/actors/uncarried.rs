@@ -86,10 +86,18 @@ impl Hub {
                 self.show_rest(&rest);
                 shown.push(rest);
             } else {
-                rest.born.iter().for_each(|live| live.done.lose());
+                rest.born.iter().for_each(|live| self.lose_unborn(live));
             }
         }
         shown
+    }
+
+    /// Nobody will hear of it again, unless it was shown before its carrier failed.
+    fn lose_unborn(&self, live: &Arc<Live>) {
+        let shown = self.live(live.id);
+        if !shown.is_some_and(|shown| Arc::ptr_eq(&shown, live)) {
+            live.done.lose();
+        }
     }
 
     fn show_rest(self: &Arc<Self>, rest: &Rest) {

@@ -105,7 +105,8 @@ pub(super) struct Pen {
     commits: Vec<Commit>,
     /// What the store did not take when the manager wrote.
     unwritten: Option<Draft>,
-    /// Whether its actors were given up: what they still decide is forgotten.
+    /// Whether its actors were given up, or failed with it in hand: what they still decide is
+    /// forgotten.
     is_over: bool,
 }
 
@@ -201,6 +202,8 @@ impl Pen {
     /// Its actors were given up: nothing more is written with it.
     pub(super) fn take_away(&mut self) {
         self.is_over = true;
+        // Those who come next give its numbers to others.
+        self.unwritten = None;
     }
 
     /// Whether the manager may write: nothing of before is left to be written.
@@ -215,7 +218,9 @@ impl Pen {
             return Ok(Commit::default());
         }
         let mut draft = self.gather([&mut commit]);
-        if self.try_now(&draft.batch)? {
+        self.is_over = true;
+        let is_durable = self.try_now(&draft.batch)?;
+        if is_durable {
             self.follow(&mut draft);
             let batch = std::mem::take(&mut draft.batch);
             commit.step = Step {
@@ -230,6 +235,7 @@ impl Pen {
             // An empty turn wakes the writer, and keeps later ones behind this one.
             self.hub.commits.push(0, Commit::default());
         }
+        self.is_over = false;
         Ok(commit)
     }
 
@@ -248,8 +254,10 @@ impl Pen {
 
     async fn write(&mut self, mut draft: Draft) -> Result<(), StoreError> {
         let batch = draft.lend();
+        self.is_over = true;
         self.make_durable(&batch).await?;
         self.follow(&mut draft);
+        self.is_over = false;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! 1. It is set once: with the settled record, or as lost, when nobody can say any more how the
 //!    task ended.
 //!
-//! *Not here*: who sets it (`actors/carry.rs`, `actors/recovery.rs`).
+//! *Not here*: who sets it (`show`, `recovery` and `uncarried` of `actors`).
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@
 //! 2. A request to stop is over when its callback is, at the latest with the grace: nothing of an
 //!    external task is ever abandoned.
 //!
-//! *Not here*: the callback itself (`actors/carry.rs`).
+//! *Not here*: the callback itself (`actors/elsewhere.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;

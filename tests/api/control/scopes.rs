@@ -85,6 +85,27 @@ async fn close_that_is_durable_holds_when_who_closed_heard_nothing_of_it() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
+async fn scope_that_was_configured_closed_and_opened_again_stays_open_when_nobody_heard_of_it() {
+    let store = std::sync::Arc::new(understory::store::MemoryStore::default());
+    let open = || {
+        let builder = Manager::builder().store(std::sync::Arc::clone(&store));
+        builder.closed_scope("s").build().unwrap()
+    };
+    let first = open();
+    crate::stage::until(|| first.scope("s").is_closed()).await;
+    soon(first.leave()).await.unwrap();
+    let manager = open();
+    crate::stage::until(|| manager.incarnation() == 1).await;
+    manager.break_part(understory::Part::Carrier);
+    soon(manager.scope("s").reopen()).await.unwrap_err();
+    crate::stage::until(|| manager.incarnation() == 2).await;
+
+    let task = soon(manager.scope("s").unnamed().spawn(until_cancelled)).await;
+    drop(task.unwrap());
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
 async fn closed_scope_stays_closed_when_an_actor_of_ours_fails() {
     let manager = Manager::in_memory();
     let scope = manager.scope("s");

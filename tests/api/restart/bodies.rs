@@ -142,3 +142,24 @@ async fn what_a_dropped_guard_asked_stands_when_an_actor_fails_with_it() {
         assert_eq!(manager.incarnation(), 2, "{part:?}");
     }
 }
+
+#[tokio::test]
+async fn inbox_of_a_task_that_waits_for_its_children_stays_closed() {
+    let hangs = |_: Context, _: Value| std::future::pending::<Result<Value, Failure>>();
+    let manager = Manager::builder().executor("k", hangs).build().unwrap();
+    let parent = manager.scope("s").task("lead").spawn(|ctx| async move {
+        let child = ctx.task("child").retry(Retry::fixed(9, Duration::ZERO));
+        child.spawn_kind("k", 1).await?;
+        Ok(())
+    });
+    let parent = parent.await.unwrap();
+    reaches(&manager, parent.id(), State::Waiting).await;
+    let early = parent.send("early").await;
+    assert!(matches!(early, Err(SendError::Ended { .. })), "{early:?}");
+
+    drop(break_it(&manager, Part::Manager).await);
+
+    assert_eq!(parent.state(), Some(State::Waiting));
+    let late = parent.send("late").await;
+    assert!(matches!(late, Err(SendError::Ended { .. })), "{late:?}");
+}

@@ -87,6 +87,25 @@ async fn hooks_of_a_spawn_that_was_not_answered_hear_of_the_task() {
 }
 
 #[tokio::test]
+async fn task_that_was_shown_as_its_carrier_failed_goes_on() {
+    let manager = Manager::builder()
+        .executor("k", once_again)
+        .build()
+        .unwrap();
+    until(|| manager.incarnation() == 1).await;
+    manager.break_part(Part::Shown);
+    let scope = manager.scope("s");
+    let task = scope.unnamed().retry(Retry::fixed(1, Duration::ZERO));
+    let Err(SpawnError::Unknown(id)) = soon(task.spawn_kind("k", 1)).await else {
+        panic!("nobody could answer")
+    };
+
+    let settled = soon(manager.task(id).settled()).await.unwrap();
+
+    assert_eq!((settled.state, settled.attempt), (State::Completed, 2));
+}
+
+#[tokio::test]
 async fn work_of_a_spawn_that_was_not_written_is_dropped_and_its_link_is_cut() {
     let store = FaultyStore::new(MemoryStore::default()).with_latency(Latency::Instant);
     let store = Arc::new(store);
