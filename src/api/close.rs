@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::cancel::Cancel;
 use super::control::{self, ControlError};
 use super::scope::ScopeRef;
@@ -109,10 +111,15 @@ impl ScopeRef {
             only_if_idle,
         };
         // It may have to wait for its turn: whoever drops the future has asked all the same.
-        let core = Arc::clone(&self.core);
-        let asked = tokio::spawn(async move { control::ask(&core, ask).await });
-        // It only ends otherwise when the runtime does.
-        let answer = asked.await.unwrap_or(Err(ControlError::Gone));
+        // Without a runtime nobody could go on with it.
+        let answer = if let Ok(runtime) = Handle::try_current() {
+            let core = Arc::clone(&self.core);
+            let asked = runtime.spawn(async move { control::ask(&core, ask).await });
+            // It only ends otherwise when the runtime does.
+            asked.await.unwrap_or(Err(ControlError::Gone))
+        } else {
+            control::ask(&self.core, ask).await
+        };
         let Controlled::Closed(closed) = answer.map_err(CloseError::Unanswered)? else {
             unreachable!("a close is answered as one");
         };
