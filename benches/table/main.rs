@@ -1,4 +1,4 @@
-//! What a task costs, beside plain tokio, a `JoinSet` and bare linked `ractor` actors.
+//! What a task costs, beside plain tokio, a `JoinSet`, tokens of `tokio-util` and bare linked `ractor` actors.
 //!
 //! `cargo bench --bench table` prints the table; `benches/peers` adds the peers that are too heavy
 //! for an ordinary build. `BENCHMARKS.md` says how to read it.

@@ -65,6 +65,7 @@ pub(crate) fn peers() -> Vec<&'static dyn Peer> {
     vec![
         &peer::Plain,
         &peer::InJoinSet,
+        &peer::Tokens,
         &peer::Host,
         &peer::BareRactor,
         #[cfg(feature = "sqlite")]

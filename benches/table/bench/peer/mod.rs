@@ -11,6 +11,7 @@ mod host;
 mod join_set;
 mod ours;
 mod plain;
+mod tokens;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +31,7 @@ pub(crate) use host::Host;
 pub(crate) use join_set::InJoinSet;
 pub(crate) use ours::Ours;
 pub(crate) use plain::Plain;
+pub(crate) use tokens::Tokens;
 
 /// A measurement under way; it is run on a fresh runtime in a process of its own.
 pub(crate) type Measuring = Pin<Box<dyn Future<Output = Sample> + Send>>;
