@@ -27,11 +27,6 @@ pub(crate) fn answered(result: &Result<Accepted, Refusal>, spec: &Spec) {
     counter!(name, "kind" => kind(spec)).increment(1);
 }
 
-/// A spawn was accepted, and its asker had to be told that this is not known.
-pub(crate) fn accepted(spec: &Spec) {
-    counter!("tasks_accepted_total", "kind" => kind(spec)).increment(1);
-}
-
 /// A record takes the place of an older one.
 pub(crate) fn moved(old: Option<&Record>, new: &Record) {
     let gauge_of = |state: State| {

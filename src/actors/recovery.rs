@@ -94,7 +94,6 @@ fn settle_lives(hub: &Arc<Hub>) {
                 if left > 0 {
                     hub.gate.undelivered(Arc::clone(record), left);
                 }
-                hub.acknowledge_wake(*id);
             }
             // Its end is written, and comes when its children have ended.
             Some(record) if matches!(record.conclusion, Some(Conclusion::Settle(_))) => {}
@@ -105,6 +104,9 @@ fn settle_lives(hub: &Arc<Hub>) {
                 live.done.lose();
                 live.close_inbox();
             }
+        }
+        if live.done.is_set() {
+            hub.acknowledge_wake(*id);
         }
         let is_held = record.is_some_and(|record| record.is_held());
         if !is_held {

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hub::Hub;
 use crate::engine::Live;
+#[cfg(feature = "metrics")]
+use crate::kernel::Accepted;
 use crate::kernel::{Effect, Origin, Seq};
 use crate::store::Batch;
 
@@ -39,7 +41,7 @@ impl Default for Uncarried {
 }
 
 impl Uncarried {
-    /// Keeps nothing from now on. What is given back may have destructors of users.
+    /// Keeps nothing from now on, and gives back what was kept.
     pub(super) fn close(&self) -> Vec<Rest> {
         self.lock().take().unwrap_or_default()
     }
@@ -104,7 +106,7 @@ impl Hub {
         for live in &rest.born {
             self.lives.insert(live.id, Arc::clone(live));
             #[cfg(feature = "metrics")]
-            crate::meter::accepted(&live.spec);
+            crate::meter::answered(&Ok(Accepted::New(live.id)), &live.spec);
         }
         let observed = rest.born.iter().filter(|live| live.is_observed());
         self.show(&rest.batch, &observed.cloned().collect::<Vec<_>>());

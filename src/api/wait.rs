@@ -60,7 +60,7 @@ pub enum WaitError {
     #[error("{0} subscriptions exist, and no more are allowed; drop one or raise subscribers_max")]
     Subscribers(usize),
     /// No such task is known; the manager is gone before it settled; or its record went as it
-    /// settled (`settled_max`), right before an actor of the manager failed and was started again.
+    /// settled (`settled_max`), and so did the actor of the manager that could say how.
     #[error("task {0} is unknown, or its manager is gone")]
     Gone(TaskId),
 }

@@ -13,7 +13,7 @@ use understory::store::MemoryStore;
 use understory::{Cancel, Class, FeedItem, Grant, Manager, Overflow, Seq, Since};
 
 #[cfg(feature = "testing")]
-use crate::stage::settle_down;
+use crate::stage::{end_in_two_commits, four_that_wait};
 use crate::stage::{reaches, soon, until, until_cancelled};
 
 /// Every figure by its name and labels: the sum of a counter, the level of a gauge, the number of
@@ -186,21 +186,10 @@ async fn four_end_and_three_go(fails: impl FnOnce(&Manager)) {
     let store = Arc::new(understory::store::FaultyStore::new(MemoryStore::new()));
     let builder = Manager::builder().settled_max(1).store(Arc::clone(&store));
     let manager = builder.build().unwrap();
-    let (release, released) = watch::channel(());
-    let mut tasks = Vec::new();
-    for _ in 0..4 {
-        let mut released = released.clone();
-        let body = |_| async move { Ok(released.changed().await.is_ok()) };
-        let task = manager.scope("s").unnamed().spawn(body).await.unwrap();
-        reaches_running(&manager, task.id()).await;
-        tasks.push(task);
-    }
+    let (tasks, release) = four_that_wait(&manager).await;
     assert_eq!(book.read("tasks_running kind=none"), 4, "{book:?}");
 
-    store.hold();
-    release.send(()).unwrap();
-    soon(store.until_held(1)).await;
-    settle_down().await;
+    end_in_two_commits(&store, &release).await;
     fails(&manager);
     store.release();
     for task in tasks {

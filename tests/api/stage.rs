@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
+use tokio::sync::watch::{Sender, channel};
+#[cfg(feature = "testing")]
+use understory::TaskHandle;
+#[cfg(feature = "testing")]
 use understory::store::FaultyStore;
 use understory::{
     Context, Event, Failure, FeedItem, Filter, Manager, Seq, Since, State, Subscription, TaskId,
@@ -143,4 +147,32 @@ impl Drop for Hanging {
     fn drop(&mut self) {
         self.0.release();
     }
+}
+
+/// Four tasks of the scope `s` that end, each with its number, when they are released.
+#[cfg(feature = "testing")]
+pub(crate) async fn four_that_wait(manager: &Manager) -> (Vec<TaskHandle<usize>>, Sender<()>) {
+    let (release, released) = channel(());
+    let mut tasks = Vec::new();
+    for number in 0..4 {
+        let mut released = released.clone();
+        let body = move |_| async move {
+            let _is_there = released.changed().await.is_ok();
+            Ok(number)
+        };
+        let task = manager.scope("s").unnamed().spawn(body).await.unwrap();
+        reaches(manager, task.id(), State::Running).await;
+        tasks.push(task);
+    }
+    (tasks, release)
+}
+
+/// Releases them while the commit of the first end is held, as it still is when this returns: what
+/// is decided meanwhile shares the next one.
+#[cfg(feature = "testing")]
+pub(crate) async fn end_in_two_commits(store: &FaultyStore, release: &Sender<()>) {
+    store.hold();
+    release.send(()).unwrap();
+    soon(store.until_held(1)).await;
+    settle_down().await;
 }

@@ -83,7 +83,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
 /// A foreign crate, and the only file that may name it.
 const OWNED_BY_FILE: &[(&str, &str)] = &[("rusqlite", "src/store/sqlite/database.rs")];
 
-/// The one file of the library that asks for the time or throws dice.
+/// The one file of the library that throws dice or asks for the time, but for what follows.
 const CLOCK: &str = "src/actors/clock.rs";
 /// Asks how long the disk takes, on which no decision depends.
 const SYNCER: &str = "src/store/sqlite/syncer.rs";

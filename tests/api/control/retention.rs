@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use understory::{BuildError, Filter, Manager, Page, Seq, State, Timestamp};
 
-#[cfg(feature = "testing")]
-use crate::stage::reaches;
 use crate::stage::{settle_down, soon, until, until_cancelled};
 
 async fn completed(manager: &Manager, scope: &str) -> understory::TaskId {
@@ -46,30 +44,15 @@ async fn zero_keeps_no_record_and_its_handle_has_the_value() {
 async fn task_that_settles_and_goes_in_one_commit_is_told() {
     use std::sync::Arc;
 
-    use tokio::sync::watch;
+    use crate::stage::{end_in_two_commits, four_that_wait};
     use understory::store::{FaultyStore, MemoryStore};
 
     let store = Arc::new(FaultyStore::new(MemoryStore::default()));
     let builder = Manager::builder().settled_max(1).store(Arc::clone(&store));
     let manager = builder.build().unwrap();
-    let (release, released) = watch::channel(());
-    let mut tasks = Vec::new();
-    for number in 0..4 {
-        let mut released = released.clone();
-        let body = move |_| async move {
-            let _is_there = released.changed().await.is_ok();
-            Ok(number)
-        };
-        let task = manager.scope("s").unnamed().spawn(body).await.unwrap();
-        reaches(&manager, task.id(), State::Running).await;
-        tasks.push(task);
-    }
+    let (tasks, release) = four_that_wait(&manager).await;
 
-    // What is decided while the first commit is held shares the next one.
-    store.hold();
-    release.send(()).unwrap();
-    soon(store.until_held(1)).await;
-    settle_down().await;
+    end_in_two_commits(&store, &release).await;
     store.release();
 
     for (number, task) in tasks.into_iter().enumerate() {

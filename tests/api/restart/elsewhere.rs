@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::watch;
 use understory::store::{FaultyStore, MemoryStore};
 use understory::{Cancel, Class, External, Manager, Part, State};
 
-use crate::stage::{reaches, settle_down, soon, until};
+use crate::stage::{end_in_two_commits, four_that_wait, reaches, soon, until};
 
 /// An external task whose callback tells what it was called with.
 async fn heard(manager: &Manager, scope: &str) -> (External, UnboundedReceiver<String>) {
@@ -107,24 +106,9 @@ async fn handle_of_a_task_that_settled_and_went_before_the_failure_tells_its_end
     let store = Arc::new(FaultyStore::new(MemoryStore::default()));
     let builder = Manager::builder().settled_max(1).store(Arc::clone(&store));
     let manager = builder.build().unwrap();
-    let (release, released) = watch::channel(());
-    let mut tasks = Vec::new();
-    for number in 0..4 {
-        let mut released = released.clone();
-        let body = move |_| async move {
-            let _is_there = released.changed().await.is_ok();
-            Ok(number)
-        };
-        let task = manager.scope("s").unnamed().spawn(body).await.unwrap();
-        reaches(&manager, task.id(), State::Running).await;
-        tasks.push(task);
-    }
+    let (tasks, release) = four_that_wait(&manager).await;
 
-    // What is decided while the first commit is held shares the next one.
-    store.hold();
-    release.send(()).unwrap();
-    soon(store.until_held(1)).await;
-    settle_down().await;
+    end_in_two_commits(&store, &release).await;
     manager.break_part(Part::Carrier);
     store.release();
     until(|| manager.incarnation() == 2).await;
