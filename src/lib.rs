@@ -53,7 +53,7 @@
 //!   manager: `inbox_depth`, `dead_letters_total` (by reason), `events_lagged_total`,
 //!   `store_write_seconds`, `store_failures_total` and `leases_lost_total`.
 //! - `testing`: the suites that every [`store`] must pass, for those who write one, and
-//!   `Manager::break_part`.
+//!   `Manager::break_part` and `Manager::break_after`.
 // The bans of `.clippy.toml` are for the kernel, which denies them.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 

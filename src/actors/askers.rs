@@ -29,12 +29,12 @@ impl Askers {
         self.lock().remove(&ticket)
     }
 
-    /// The tasks that begin to exist, if these are carried out.
+    /// The tasks that begin to exist, if these are carried out, the last one first.
     pub(super) fn born<'a>(
         &'a self,
         effects: &'a [Effect],
     ) -> impl Iterator<Item = Arc<Live>> + 'a {
-        effects.iter().filter_map(|effect| {
+        effects.iter().rev().filter_map(|effect| {
             let Effect::Answer {
                 ticket,
                 reply: Reply::Spawned(Ok(Accepted::New(id))),

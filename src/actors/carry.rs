@@ -53,7 +53,8 @@ impl Carrier {
         self.askers.expect(askers);
     }
 
-    /// Shows and tells a durable batch, then carries out its effects.
+    /// Shows and tells a durable batch, then carries out its effects, of which the next one is the
+    /// last of these. Those that are left were not begun.
     pub(super) fn carry(&mut self, batch: &Batch, effects: &mut Vec<Effect>) {
         let mut observed = Vec::new();
         for live in self.askers.born(effects) {
@@ -72,8 +73,10 @@ impl Carrier {
             }
         }
         self.hub.set_recovered();
-        for effect in effects.drain(..) {
+        while let Some(effect) = effects.pop() {
             self.carry_out(effect);
+            #[cfg(feature = "testing")]
+            self.hub.sabotage.strike(super::sabotage::Part::Effects);
         }
     }
 

@@ -1,11 +1,12 @@
 //! What was decided and not carried out when an actor of ours went: of that, what is durable is
-//! shown by those who come next, as if it had been carried out.
+//! shown by those who come next, and followed as if it had been carried out.
 //!
 //! # Invariants
 //! 1. A draft that is dropped before it was carried out is kept here, until the next start.
-//! 2. Of a draft that is shown already, or never became durable, nothing is done: its askers are
-//!    told, and recovery decides anew.
-//! 3. Bodies are not started: they went with the manager, and recovery knows of each.
+//! 2. Of a draft that never became durable nothing is done: its askers are told, and recovery
+//!    decides anew.
+//! 3. Of one that is shown already, what was not begun follows.
+//! 4. Bodies are not started: they went with the manager, and recovery knows of each.
 //!
 //! An actor that does not yield may leave its draft behind too late; then its task is known from
 //! the store alone (`recovery`).
@@ -29,6 +30,7 @@ pub(super) struct Uncarried(Mutex<Option<Vec<Rest>>>);
 #[derive(Debug)]
 pub(super) struct Rest {
     batch: Arc<Batch>,
+    /// What was not begun, the next one last.
     effects: Vec<Effect>,
     /// Tasks that begin to exist with it.
     born: Vec<Arc<Live>>,
@@ -82,14 +84,17 @@ impl Hub {
         let mut shown = Vec::new();
         for rest in self.uncarried.take() {
             let events = &rest.batch.events;
-            let is_news = events.first().is_some_and(|it| it.seq > self.index.seq());
-            let is_durable = events.last().is_some_and(|it| it.seq <= newest);
-            if is_news && is_durable {
-                self.show_rest(&rest);
-                shown.push(rest);
-            } else {
+            if events.last().is_none_or(|last| last.seq > newest) {
                 rest.born.iter().for_each(|live| self.lose_unborn(live));
+                continue;
             }
+            if events.first().is_some_and(|it| it.seq > self.index.seq()) {
+                self.show_rest(&rest);
+            }
+            for effect in rest.effects.iter().rev() {
+                self.carry_elsewhere(effect);
+            }
+            shown.push(rest);
         }
         shown
     }
@@ -110,9 +115,6 @@ impl Hub {
         }
         let observed = rest.born.iter().filter(|live| live.is_observed());
         self.show(&rest.batch, &observed.cloned().collect::<Vec<_>>());
-        for effect in &rest.effects {
-            self.carry_elsewhere(effect);
-        }
     }
 
     /// What runs elsewhere did not go with the manager.

@@ -117,6 +117,7 @@ struct Draft {
     batch: Batch,
     /// The batch, while a call of the store that may take long has it.
     lent: Option<Arc<Batch>>,
+    /// The next one last.
     effects: Vec<Effect>,
     permits: Permits,
     is_carried: bool,
@@ -288,6 +289,7 @@ impl Pen {
         }
         #[cfg(feature = "testing")]
         self.hub.sabotage.strike(super::sabotage::Part::Writer);
+        effects.reverse();
         Draft {
             hub: Arc::clone(&self.hub),
             batch,

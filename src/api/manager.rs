@@ -75,6 +75,16 @@ impl Manager {
         self.core.hub.break_part(part);
     }
 
+    /// Makes an actor of this manager panic after its actors have passed this many of the points at
+    /// which [`Manager::break_part`] breaks them on the way of a request: before a turn and a commit,
+    /// after these, and after each effect of them; then again after as many more as the next number
+    /// says. With 0, 1, 2 and so on a program is tested against a failure at each point; all were
+    /// tried when [`Manager::incarnation`] stays 1. What was asked before is forgotten.
+    #[cfg(feature = "testing")]
+    pub fn break_after(&self, points: impl IntoIterator<Item = u64>) {
+        self.core.hub.break_after(points);
+    }
+
     /// Why the store takes nothing: at the moment, as it fails, hangs or is held by somebody else;
     /// or for good, as it is damaged or newer, was taken over, or its lease could not be renewed in
     /// time: then the manager has ended. `None` when it works.

@@ -3,6 +3,7 @@
 mod bodies;
 mod carried;
 mod elsewhere;
+mod sweep;
 
 use std::time::Duration;
 
