@@ -80,6 +80,9 @@ async fn show(hub: &Arc<Hub>, loaded: &Loaded) {
     for rest in caught_up {
         rest.wake(hub);
     }
+    if hub.incarnation() == 1 {
+        hub.wake_at_start(&loaded.records);
+    }
     republish(hub, loaded.seq).await;
 }
 

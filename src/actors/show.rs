@@ -25,6 +25,7 @@ impl Hub {
         let seq = last.map_or(before, |last| last.seq);
         #[cfg(feature = "metrics")]
         self.count(&batch.records);
+        self.note_news(batch);
         self.index.apply(&batch.records, &batch.removed, seq);
         self.set_done(&batch.records);
         self.keep_output(batch);

@@ -2,18 +2,24 @@
 //!
 //! # Invariants
 //! 1. Between a wake and its acknowledgement a task is not woken again; its next run acknowledges.
-//! 2. No wake is lost between a body's last look and its end: what came meanwhile is looked at when
-//!    the suspension is shown.
-//! 3. Whoever is told runs elsewhere: here it is only begun.
+//! 2. No wake is lost between a body's last look and its end: what came meanwhile, and was not
+//!    heard, is looked at when the suspension is shown.
+//! 3. What came for a task that is suspended, and stands in the store, wakes it when a process
+//!    begins: nobody knows whether the one before told its host.
+//! 4. Whoever is told runs elsewhere: here it is only begun.
 //!
 //! *Not here*: the host's hook (the public face).
+
+use std::sync::Arc;
 
 use dashmap::DashMap;
 use tokio::sync::SetOnce;
 
 use super::hub::Hub;
+use crate::engine::News;
 use crate::inbox::MessageId;
-use crate::kernel::{Body, Event, IdHash, Key, State, TaskId, What};
+use crate::kernel::{Body, Epoch, Event, IdHash, Key, Question, Record, State, TaskId, What};
+use crate::store::Batch;
 
 /// What arrived for a task that cannot hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +38,8 @@ type Call = Box<dyn Fn(TaskId, WakeCause) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Waker {
     call: SetOnce<Call>,
-    told: DashMap<TaskId, (), IdHash>,
+    /// Each for the epoch in which it was.
+    told: DashMap<TaskId, Epoch, IdHash>,
 }
 
 impl std::fmt::Debug for Waker {
@@ -49,12 +56,21 @@ impl Hub {
         let _is_first = self.waker.call.set(Box::new(call)).is_ok();
     }
 
+    /// Whether somebody is told of wakes.
+    pub(crate) fn hears_wakes(&self) -> bool {
+        self.waker.call.initialized()
+    }
+
     /// Wakes a task, if its body is gone and it was not woken since its last run.
     pub(crate) fn wake(&self, id: TaskId, cause: WakeCause) {
         let Some(call) = self.waker.call.get() else {
             return;
         };
-        if self.is_deaf(id) && self.waker.told.insert(id, ()).is_none() {
+        let record = self.index.get(id).filter(|record| is_deaf(record));
+        let Some(epoch) = record.map(|record| record.epoch) else {
+            return;
+        };
+        if self.waker.told.insert(id, epoch) != Some(epoch) {
             call(id, cause);
         }
     }
@@ -62,32 +78,40 @@ impl Hub {
     /// Lets a task be woken again.
     pub(crate) fn acknowledge_wake(&self, id: TaskId) {
         // Without anybody to be told no task was ever woken.
-        if self.waker.call.initialized() {
+        if self.hears_wakes() {
             self.waker.told.remove(&id);
         }
     }
 
-    /// Whether no body of the task runs or will run by itself.
-    fn is_deaf(&self, id: TaskId) -> bool {
-        let record = self.index.get(id);
-        record.is_some_and(|record| {
-            record.body == Body::Absent
-                && match record.state {
-                    State::Pending | State::Running | State::CancelRequested => false,
-                    State::Suspended
-                    | State::Waiting
-                    | State::Completed
-                    | State::Failed
-                    | State::TimedOut
-                    | State::Cancelled
-                    | State::Interrupted => true,
-                }
-        })
+    /// Notes for bodies what a batch brings them, before they can hear of it.
+    pub(super) fn note_news(&self, batch: &Batch) {
+        if !self.hears_wakes() {
+            return;
+        }
+        let ended = |record: &Record| {
+            let before = self.index.get(record.id);
+            let was_over = before.is_some_and(|before| {
+                before.incarnation == record.incarnation && before.state.is_terminal()
+            });
+            record.state.is_terminal() && !was_over
+        };
+        for record in batch.records.iter().filter(|record| ended(record)) {
+            if let Some(live) = owner(record).and_then(|owner| self.live(owner)) {
+                live.note_news(News::Ended(record.id));
+            }
+        }
+        for event in &batch.events {
+            if let What::Answered { key, .. } = &event.what
+                && let Some(live) = self.live(event.task)
+            {
+                live.note_news(News::Answered(key.clone()));
+            }
+        }
     }
 
     /// Looks whether durable events, which the index shows already, wake somebody.
     pub(super) fn wake_for(&self, event: &Event) {
-        if self.waker.call.get().is_none() {
+        if !self.hears_wakes() {
             return;
         }
         let id = event.task;
@@ -102,15 +126,12 @@ impl Hub {
         }
     }
 
-    /// The task above one that has settled, or that spawned it, is woken or will look.
+    /// The task above one that has settled, or that spawned it, is woken.
     fn owner_hears(&self, id: TaskId) {
         let record = self.index.get(id);
-        let owner = record.and_then(|record| record.parent.or(record.spawned_by));
-        let Some(owner) = owner else { return };
-        if let Some(live) = self.live(owner) {
-            live.note_news(id);
+        if let Some(owner) = record.and_then(|record| owner(&record)) {
+            self.wake(owner, WakeCause::Ended(id));
         }
-        self.wake(owner, WakeCause::Ended(id));
     }
 
     /// What came while the body of a task that is now suspended still ran.
@@ -118,8 +139,70 @@ impl Hub {
         let Some(live) = self.live(id) else { return };
         if let Some(message) = live.inbox.would_wake() {
             self.wake(id, WakeCause::Message(message));
-        } else if let Some(child) = live.news() {
-            self.wake(id, WakeCause::Ended(child));
+            return;
+        }
+        let news = live.unheard().and_then(|unheard| unheard.any());
+        match news {
+            Some(News::Ended(child)) => self.wake(id, WakeCause::Ended(child)),
+            Some(News::Answered(key)) => self.wake(id, WakeCause::Answered(key)),
+            None => {}
         }
     }
+
+    /// Wakes those of these who were suspended when something came for them.
+    pub(super) fn wake_at_start(&self, records: &[Arc<Record>]) {
+        if !self.hears_wakes() {
+            return;
+        }
+        for record in records {
+            if record.state.is_terminal() {
+                self.end_wakes(record);
+            } else if let Some(message) = record.unacknowledged().first() {
+                self.wake(record.id, WakeCause::Message(message.id));
+            } else if let Some(key) = answered_in_its_sleep(record) {
+                self.wake(record.id, WakeCause::Answered(key.clone()));
+            }
+        }
+    }
+
+    /// The task above one that ended while that one was suspended.
+    fn end_wakes(&self, ended: &Record) {
+        let owner = owner(ended).and_then(|owner| self.index.get(owner));
+        let Some(owner) = owner.filter(|owner| owner.state == State::Suspended) else {
+            return;
+        };
+        if ended.ended_at >= owner.suspended_at {
+            self.wake(owner.id, WakeCause::Ended(ended.id));
+        }
+    }
+}
+
+/// The task above this one, or that spawned it.
+fn owner(record: &Record) -> Option<TaskId> {
+    record.parent.or(record.spawned_by)
+}
+
+fn answered_in_its_sleep(record: &Record) -> Option<&Key> {
+    let since = record.suspended_at?;
+    let mut questions = record.questions.as_deref()?.iter();
+    let is_new = |(_, question): &(&Key, &Question)| {
+        let answer = question.answer.as_ref();
+        answer.is_some_and(|answer| answer.at >= since)
+    };
+    questions.find(is_new).map(|(key, _)| key)
+}
+
+/// Whether no body of the task runs or will run by itself.
+fn is_deaf(record: &Record) -> bool {
+    record.body == Body::Absent
+        && match record.state {
+            State::Pending | State::Running | State::CancelRequested => false,
+            State::Suspended
+            | State::Waiting
+            | State::Completed
+            | State::Failed
+            | State::TimedOut
+            | State::Cancelled
+            | State::Interrupted => true,
+        }
 }

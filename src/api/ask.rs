@@ -156,6 +156,9 @@ impl Context {
             Some(answer) => answer,
             None => self.answer_to(&key).await?,
         };
+        if let Some(mut unheard) = self.attempt.live.unheard() {
+            unheard.hear_answer(&key);
+        }
         Ok(serde_json::from_str(given.as_json())?)
     }
 

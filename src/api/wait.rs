@@ -8,6 +8,7 @@ use std::task::Poll;
 use serde::de::DeserializeOwned;
 
 use super::context::{self, Context};
+use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
 use crate::kernel::{Fault, Limit, Outcome, Record, Stop, TaskId, Wait};
@@ -115,15 +116,17 @@ impl Manager {
         for task in tasks {
             waits.push(Box::pin(settled_here(task)));
         }
-        poll_fn(|cx| {
+        let first = poll_fn(|cx| {
             for (place, wait) in waits.iter_mut().enumerate() {
                 if let Poll::Ready(record) = wait.as_mut().poll(cx) {
-                    return Poll::Ready(record.map(|record| Some((place, record))));
+                    return Poll::Ready(record.map(|record| (place, record)));
                 }
             }
             Poll::Pending
-        })
-        .await
+        });
+        let (place, record) = first.await?;
+        heard(&self.core, record.id);
+        Ok(Some((place, record)))
     }
 
     /// Waits until all tasks have settled; returns their records in the given order.
@@ -162,11 +165,25 @@ impl Manager {
 /// Waits until a task has settled; inside a body the body counts as waiting meanwhile.
 pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
     let done = task.live().and_then(|live| live.done.get().cloned());
-    if let Some(record) = done {
-        return Ok(record);
+    let record = match done {
+        Some(record) => record,
+        None => {
+            let _parked = park(task);
+            settled_here(task).await?
+        }
+    };
+    heard(task.core(), task.id());
+    Ok(record)
+}
+
+/// The body that runs here has heard of the end of this task.
+pub(super) fn heard(core: &Core, id: TaskId) {
+    if core.hub.hears_wakes()
+        && let Some(here) = context::current()
+        && let Some(mut unheard) = here.attempt.live.unheard()
+    {
+        unheard.hear_end(id);
     }
-    let _parked = park(task);
-    settled_here(task).await
 }
 
 /// Whether the latch of a task is set.
@@ -174,6 +191,7 @@ pub(super) fn is_settled(task: &TaskRef) -> bool {
     task.live().is_none_or(|live| live.done.is_set())
 }
 
+/// The end of a task, of which the body that runs here has not heard yet.
 pub(super) async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
     let Some(live) = task.live() else {
         let record = task.record().filter(|record| record.state.is_terminal());

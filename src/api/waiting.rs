@@ -21,7 +21,7 @@ use tokio::time::{Sleep, sleep};
 use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
-use super::wait::{Parked, WaitError, is_settled, park, settled_here};
+use super::wait::{Parked, WaitError, heard, is_settled, park, settled_here};
 use crate::feed::{FeedItem, Subscription};
 use crate::kernel::{Filter, Record, Seq, State, TaskId, Timestamp};
 
@@ -205,7 +205,7 @@ impl Waiting {
         loop {
             let (waited, places) = self.look()?;
             if waited.is_enough(quorum) {
-                return Ok(waited);
+                return Ok(self.told(waited));
             }
             if parked.is_none() {
                 parked = self
@@ -219,11 +219,19 @@ impl Waiting {
                 biased;
                 changed = change(&self.tasks, &places, quorum, &mut news) => changed?,
                 () = rung(&mut limit) => {
-                    return Ok(Waited { timed_out: true, ..self.look()?.0 });
+                    return Ok(self.told(Waited { timed_out: true, ..self.look()?.0 }));
                 }
                 () = rung(&mut bell) => self.ring(began, &waited, &mut bell),
             }
         }
+    }
+
+    /// The body that waits hears of these ends.
+    fn told(&self, waited: Waited) -> Waited {
+        for record in &waited.done {
+            heard(&self.core, record.id);
+        }
+        waited
     }
 
     /// How the tasks stand, at one number of the log, and the places of those that are pending.

@@ -22,6 +22,7 @@ use super::hook::HookSet;
 use super::latch::Latch;
 use super::pace::Pace;
 use super::signal::Signal;
+use super::unheard::{News, Unheard};
 use super::unwind::dispose;
 use crate::inbox::{DeadLetters, Inbox, Lost, Undelivered};
 use crate::kernel::{Epoch, Spec, TaskId, Wait};
@@ -65,8 +66,8 @@ pub(crate) struct Live {
 /// What the process holds of a task that does more than run.
 #[derive(Debug)]
 struct Extras {
-    /// The newest task below it that has settled since its body began.
-    news: Mutex<Option<TaskId>>,
+    /// What came since its body began, while somebody is to be told of it.
+    unheard: Mutex<Unheard>,
     /// Wakes a body that awaits answers, which stand in the record.
     answered: Notify,
     park: Mutex<Park>,
@@ -268,14 +269,14 @@ impl Live {
         &extras.answered
     }
 
-    /// A task below it has settled.
-    pub(crate) fn note_news(&self, child: TaskId) {
-        *lock(&self.extras().news) = Some(child);
+    /// Something came for its body.
+    pub(crate) fn note_news(&self, news: News) {
+        lock(&self.extras().unheard).note(news);
     }
 
-    /// A task below it that has settled since its body began.
-    pub(crate) fn news(&self) -> Option<TaskId> {
-        self.extras.get().and_then(|extras| *lock(&extras.news))
+    /// What came for its body that it did not hear of; nothing if nobody is to be told.
+    pub(crate) fn unheard(&self) -> Option<MutexGuard<'_, Unheard>> {
+        self.extras.get().map(|extras| lock(&extras.unheard))
     }
 
     /// Closes the inbox: what nobody has read becomes dead letters. Tells how many messages were
@@ -337,7 +338,7 @@ impl Extras {
         drop(park);
         *lock(&self.pace) = Pace::of(epoch);
         self.answered.notify_waiters();
-        *lock(&self.news) = None;
+        *lock(&self.unheard) = Unheard::default();
     }
 }
 
@@ -345,7 +346,7 @@ impl Extras {
 impl Default for Extras {
     fn default() -> Self {
         Self {
-            news: Mutex::default(),
+            unheard: Mutex::default(),
             answered: Notify::const_new(),
             park: Mutex::new(Park::of(FIRST, 0)),
             pace: Mutex::new(Pace::of(FIRST)),

@@ -19,6 +19,7 @@ mod latch;
 mod live;
 mod pace;
 mod signal;
+mod unheard;
 mod unwind;
 
 pub(crate) use attempt::{Attempt, Reporter, Run, Verdict, Wish};
@@ -29,4 +30,5 @@ pub(crate) use hook::{Hears, Hook, HookSet, Proposal};
 pub(crate) use judge::Classifier;
 pub(crate) use live::{BodyFuture, Live, Work};
 pub(crate) use pace::{Due, Pace};
+pub(crate) use unheard::News;
 pub(crate) use unwind::{catch, catch_call, dispose};

@@ -11,6 +11,8 @@ use understory::{
 
 use crate::stage::{reaches, settle_down, soon, until, until_cancelled};
 
+mod unheard;
+
 type Wakes = mpsc::UnboundedReceiver<Wake>;
 
 /// A manager whose hook tells of each wake.

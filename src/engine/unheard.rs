@@ -1,0 +1,88 @@
+//! What came for a body that may not have heard of it: ends of tasks below it, and answers.
+//!
+//! # Invariants
+//! 1. As long as something was noted that was not heard, something is told.
+//! 2. It does not grow with the ends: beyond some, one stands for all that follow, and stays.
+//!
+//! *Not here*: when a body hears (the public face), who is woken (`actors/wake.rs`).
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::kernel::{IdHash, Key, TaskId};
+
+/// Most ends that are noted one by one.
+const ENDS_MAX: usize = 1_024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Unheard {
+    ends: HashSet<TaskId, IdHash>,
+    /// One of those that came when there was no room for more.
+    beyond: Option<TaskId>,
+    answers: BTreeSet<Key>,
+}
+
+/// Something that a body has not heard of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Ended(TaskId),
+    Answered(Key),
+}
+
+impl Unheard {
+    pub(crate) fn note(&mut self, news: News) {
+        match news {
+            News::Answered(key) => drop(self.answers.insert(key)),
+            News::Ended(id) if self.ends.len() < ENDS_MAX => drop(self.ends.insert(id)),
+            News::Ended(id) => self.beyond = Some(id),
+        }
+    }
+
+    pub(crate) fn hear_end(&mut self, id: TaskId) {
+        self.ends.remove(&id);
+    }
+
+    pub(crate) fn hear_answer(&mut self, key: &Key) {
+        self.answers.remove(key);
+    }
+
+    /// One of what is left.
+    pub(crate) fn any(&self) -> Option<News> {
+        let answer = self.answers.first().cloned().map(News::Answered);
+        let end = || self.ends.iter().next().copied().or(self.beyond);
+        answer.or_else(|| end().map(News::Ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(number: usize) -> News {
+        News::Ended(TaskId::from_u128(number as u128))
+    }
+
+    #[test]
+    fn what_was_heard_is_told_no_more() {
+        let (mut unheard, key) = (Unheard::default(), Key::new("k").unwrap());
+        unheard.note(ended(1));
+        unheard.note(News::Answered(key.clone()));
+        assert_eq!(unheard.any(), Some(News::Answered(key.clone())));
+        unheard.hear_answer(&key);
+        assert_eq!(unheard.any(), Some(ended(1)));
+        unheard.hear_end(TaskId::from_u128(1));
+        assert_eq!(unheard.any(), None);
+    }
+
+    #[test]
+    fn one_end_stands_for_those_that_there_is_no_room_for() {
+        let mut unheard = Unheard::default();
+        for number in 0..ENDS_MAX + 10 {
+            unheard.note(ended(number));
+        }
+        assert_eq!(unheard.ends.len(), ENDS_MAX);
+        for number in 0..ENDS_MAX {
+            unheard.hear_end(TaskId::from_u128(number as u128));
+        }
+        assert_eq!(unheard.any(), Some(ended(ENDS_MAX + 9)));
+    }
+}
