@@ -10,6 +10,7 @@
 //!
 //! *Not here*: what recovery decides (`kernel`).
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +46,15 @@ pub(crate) enum Order {
     End,
 }
 
+/// The public face of a manager, which knows executors and hooks.
+type Face = Arc<dyn Any + Send + Sync>;
+
 struct GuardActor;
 
 struct Watchman {
     hub: Arc<Hub>,
+    /// What the hub was given to call holds on to it weakly, and nobody else may have a handle.
+    _face: Face,
     crew: Vec<ActorCell>,
     /// What the crew writes with.
     pen: Option<Arc<Mutex<Pen>>>,
@@ -60,11 +66,13 @@ struct Watchman {
     tenancy: Option<Watching>,
 }
 
-/// Starts the actors of `hub` in the background. Requests made meanwhile wait at the gate.
-pub(crate) fn boot(hub: &Arc<Hub>) {
+/// Starts the actors of `hub` in the background, and keeps its `face` until they have gone.
+/// Requests made meanwhile wait at the gate.
+pub(crate) fn boot(hub: &Arc<Hub>, face: Face) {
     let hub = Arc::clone(hub);
     tokio::spawn(async move {
-        if let Err(error) = Actor::spawn(None, GuardActor, Arc::clone(&hub)).await {
+        let all = (Arc::clone(&hub), face);
+        if let Err(error) = Actor::spawn(None, GuardActor, all).await {
             tracing::error!(%error, "the guard could not start");
             hub.gate.close(Shut::Dead);
             hub.feed.close();
@@ -87,17 +95,18 @@ pub(crate) async fn stop(hub: &Hub) {
 impl Actor for GuardActor {
     type Msg = Order;
     type State = Box<Watchman>;
-    type Arguments = Arc<Hub>;
+    type Arguments = (Arc<Hub>, Face);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Order>,
-        hub: Arc<Hub>,
+        (hub, face): (Arc<Hub>, Face),
     ) -> Result<Self::State, ActorProcessingErr> {
         let _is_first = hub.guard.set(myself).is_ok();
         let (crew, failures) = (Vec::new(), VecDeque::new());
         Ok(Box::new(Watchman {
             hub,
+            _face: face,
             crew,
             pen: None,
             team: None,

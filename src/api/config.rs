@@ -269,7 +269,7 @@ impl Builder {
         liveness::install(&core);
         this.task_hooks.install(&core);
         revive::install(&core);
-        actors::boot(&core.hub);
+        actors::boot(&core.hub, Arc::<Core>::clone(&core));
         Ok(Manager::over(core))
     }
 

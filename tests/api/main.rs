@@ -8,6 +8,7 @@
 mod adopt;
 mod ask;
 mod authority;
+mod beginning;
 mod body_host;
 mod cancel;
 mod checks;
