@@ -180,10 +180,14 @@ impl Hub {
         self.lives.get(&id).map(|live| Arc::clone(&live))
     }
 
-    /// Waits until what the first recovery decided is durable and shown.
-    #[cfg(feature = "sqlite")]
-    pub(crate) async fn recovered(&self) {
-        self.recovered.wait().await;
+    /// Waits until what the first recovery decided is durable and shown; tells whether it is, as it
+    /// never will be when the manager has ended before.
+    pub(crate) async fn recovered(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.recovered.wait() => true,
+            () = self.gate.shut_down() => false,
+        }
     }
 
     /// A step is durable and shown: the first one is that of recovery.

@@ -198,6 +198,10 @@ impl Builder {
 
     /// Keeps records and events in this store instead of memory. A task whose executor is not
     /// registered when it could start waits for it.
+    ///
+    /// What is in the store is read after [`Builder::build`] has returned: until then reads show
+    /// nothing of it, while requests, subscriptions and a drain wait for that. Whoever opens a file
+    /// (`Builder::open`) has it at once.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
         self

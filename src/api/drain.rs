@@ -59,6 +59,8 @@ impl Manager {
     /// Waits until no task lives, or nothing is decided any more.
     async fn until_idle(&self) {
         let core = &self.core;
+        // Tasks of before are shown then.
+        let _has_begun = core.hub.recovered().await;
         while core.hub.gate.is_open().is_ok() {
             let (_, mut live) = core.hub.index.snapshot(&Filter::all());
             live.extend(core.hub.index.snapshot(&Filter::all().hidden()).1);

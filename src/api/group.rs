@@ -41,6 +41,10 @@ impl Manager {
         for event in ["accepted", "settled", "detached", "transferred"] {
             changes = changes.event(event);
         }
+        // Tasks of before are shown then.
+        if !self.core.hub.recovered().await {
+            return Err(SubscribeError::Stopped);
+        }
         'anew: loop {
             let (seq, records) = self.core.hub.index.snapshot(&group);
             let mut live: BTreeSet<_> = records.iter().map(|record| record.id).collect();

@@ -84,6 +84,10 @@ impl ScopeRef {
         let heard = self.core.hidden_heard.get(&scope);
         let heard = heard.map(|heard| Arc::clone(&heard)).unwrap_or_default();
         let above = self.above_here();
+        // Tasks of before are shown then.
+        if !self.core.hub.recovered().await {
+            return Err(HiddenError::Gone);
+        }
         loop {
             let waited = self.live_hidden(&scope, &above);
             if waited.is_empty() {

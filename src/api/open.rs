@@ -135,8 +135,10 @@ async fn recovered(core: &Arc<Core>) -> Result<(), BuildError> {
     let why = loop {
         tokio::select! {
             biased;
-            () = hub.recovered() => return Ok(()),
-            () = hub.gate.shut_down() => {
+            has_recovered = hub.recovered() => {
+                if has_recovered {
+                    return Ok(());
+                }
                 let why = hub.ruin().map(|why| why.to_string());
                 break why.unwrap_or_else(|| "the manager failed".to_owned());
             }

@@ -36,7 +36,8 @@ impl Manager {
     /// Subscribes to the events of all tasks.
     ///
     /// The numbers of a subscription have no gap, or a `Lagged` says how many are missing. A
-    /// subscriber that does not read delays nobody. Dropping the subscription ends it.
+    /// subscriber that does not read delays nobody. Dropping the subscription ends it. While a
+    /// manager that was just built reads its store, [`Since::Now`] and [`Since::Snapshot`] wait.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -66,7 +67,8 @@ impl Manager {
     /// ```
     ///
     /// # Errors
-    /// [`SubscribeError::TooMany`] at the bound.
+    /// [`SubscribeError::TooMany`] at the bound; [`SubscribeError::Stopped`] when the manager ended
+    /// before it had read its store.
     ///
     /// # Cancel safety
     /// Nothing is subscribed when it is dropped.
@@ -91,7 +93,8 @@ impl Manager {
     /// ```
     ///
     /// # Errors
-    /// [`SubscribeError::TooMany`] at the bound.
+    /// [`SubscribeError::TooMany`] at the bound; [`SubscribeError::Stopped`] when the manager ended
+    /// before it had read its store.
     ///
     /// # Cancel safety
     /// Nothing is subscribed when it is dropped.
@@ -105,6 +108,10 @@ impl Manager {
             let subscription = hub.feed.subscribe(after, filter);
             subscription.map_err(|full| SubscribeError::TooMany(full.max))
         };
+        // Until then what was before is still to come, and no task of it is shown.
+        if !matches!(since, Since::Seq(_)) && !hub.recovered().await {
+            return Err(SubscribeError::Stopped);
+        }
         match since {
             Since::Seq(seq) => subscribe(seq, filter),
             Since::Now => subscribe(hub.index.seq(), filter),

@@ -7,13 +7,18 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use understory::store::{MemoryStore, Store};
 use understory::{
-    Builder, Context, External, Failure, Liveness, Manager, Mode, Probe, State, TaskId, Wake,
+    Builder, Context, External, Failure, FeedItem, Filter, Liveness, Manager, Mode, Probe, Since,
+    State, TaskId, Wake,
 };
 
-use crate::stage::{settle_down, soon, until};
+use crate::stage::{for_ever, settle_down, soon, until};
 
 async fn double(_: Context, input: Value) -> Result<Value, Failure> {
     Ok(json!(input.as_i64().map(|number| 2 * number)))
+}
+
+async fn never(_: Context, _: Value) -> Result<Value, Failure> {
+    std::future::pending().await
 }
 
 fn over(store: &Arc<MemoryStore>) -> Builder {
@@ -94,4 +99,86 @@ async fn task_is_woken_although_nobody_holds_its_manager() {
     go.send(()).unwrap();
 
     assert_eq!(soon(told.recv()).await, Some(id));
+}
+
+#[tokio::test]
+async fn subscription_from_now_on_tells_nothing_of_before() {
+    let (store, id) = left_pending().await;
+    let first = over(&store).build().unwrap();
+    until(|| state_in(&store, id) == Some(State::Completed)).await;
+    first.leave().await.unwrap();
+
+    let next = over(&store).build().unwrap();
+    let mut feed = soon(next.subscribe(Since::Now)).await.unwrap();
+    let new = next.scope("s").task("new").spawn(for_ever).await.unwrap();
+
+    let Some(FeedItem::Event(event)) = soon(feed.next()).await else {
+        panic!("an event comes first");
+    };
+    assert_eq!(event.task, new.id());
+}
+
+#[tokio::test]
+async fn snapshot_has_the_tasks_of_before() {
+    let (store, id) = left_pending().await;
+    let builder = Manager::builder().executor("double", never);
+
+    let next = builder.store(Arc::clone(&store)).build().unwrap();
+    let mut feed = soon(next.subscribe(Since::Snapshot)).await.unwrap();
+
+    let Some(FeedItem::Snapshot { records, .. }) = soon(feed.next()).await else {
+        panic!("the snapshot comes first");
+    };
+    assert_eq!(records.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
+}
+
+#[tokio::test]
+async fn group_of_before_is_waited_for() {
+    let (store, id) = left_pending().await;
+    let next = over(&store).build().unwrap();
+    soon(next.group_settled(Filter::all())).await.unwrap();
+    assert_eq!(next.task(id).state(), Some(State::Completed));
+}
+
+#[tokio::test]
+async fn hidden_tasks_of_before_are_waited_for() {
+    let store = Arc::new(MemoryStore::new());
+    let producer = over(&store).mode(Mode::Producer).build().unwrap();
+    let task = producer.scope("s").task("t").hidden();
+    let id = task.spawn_kind("double", 4).await.unwrap().id();
+    producer.leave().await.unwrap();
+
+    let next = over(&store).build().unwrap();
+    soon(next.scope("s").await_hidden()).await.unwrap();
+    assert_eq!(next.task(id).state(), Some(State::Completed));
+}
+
+#[tokio::test]
+async fn tasks_of_before_are_drained() {
+    let (store, id) = left_pending().await;
+    let next = over(&store).build().unwrap();
+    let drained = next.drain(Duration::from_mins(1), Duration::ZERO);
+    assert_eq!(soon(drained).await.unwrap().cancelled, []);
+    assert_eq!(next.task(id).state(), Some(State::Completed));
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn nobody_waits_for_what_a_manager_that_never_begins_would_show() {
+    use understory::store::FaultyStore;
+    use understory::{HiddenError, SubscribeError};
+
+    let store = FaultyStore::new(MemoryStore::new());
+    store.damage_until_healed();
+    let manager = Manager::builder().store(store).build().unwrap();
+
+    for since in [Since::Now, Since::Snapshot] {
+        let refused = soon(manager.subscribe(since)).await;
+        assert!(matches!(refused, Err(SubscribeError::Stopped)), "{since:?}");
+    }
+    let refused = soon(manager.group_settled(Filter::all())).await;
+    assert!(matches!(refused, Err(SubscribeError::Stopped)));
+    let refused = soon(manager.scope("s").await_hidden()).await;
+    assert!(matches!(refused, Err(HiddenError::Gone)));
+    drop(soon(manager.drain(Duration::from_hours(1), Duration::ZERO)).await);
 }
