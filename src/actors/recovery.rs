@@ -9,7 +9,7 @@
 //!
 //! *Not here*: what recovery decides (`kernel`), when it is needed (`guard`).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -21,8 +21,9 @@ use crate::store::Loaded;
 
 /// Most records on which the kernel decides without a thread of its own: some milliseconds.
 const DECIDED_AT_ONCE: usize = 1_000;
-/// Events read at once when unpublished ones are fetched from the store.
-const EVENTS_PER_READ: usize = 4_096;
+/// Events read at once when unpublished ones are fetched from the store: few, as each may have a
+/// mebibyte, and enough to make a read cheap per event.
+const EVENTS_PER_READ: usize = 256;
 
 /// Shows what was loaded, and lets the kernel decide what it means for this process.
 ///
@@ -121,7 +122,9 @@ fn settle_lives(hub: &Arc<Hub>) {
     });
 }
 
-/// Queues the events that are durable and not in the feed yet.
+/// Publishes the events that are durable and not in the feed yet, by page, so that no more of them
+/// is held than the feed keeps. None of before waits in the outbox, and of those that follow none
+/// is there yet.
 async fn republish(hub: &Hub, newest: Seq) {
     let oldest = newest
         .0
@@ -139,7 +142,8 @@ async fn republish(hub: &Hub, newest: Seq) {
             Ok(events) => {
                 let Some(last) = events.last() else { return };
                 newest = last.seq;
-                hub.outbox.push(0, events);
+                let _press = hub.press.lock().unwrap_or_else(PoisonError::into_inner);
+                hub.feed.publish(&events);
             }
             Err(error) => {
                 tracing::error!(%error, "events before the restart cannot be read");

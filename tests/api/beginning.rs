@@ -1,17 +1,18 @@
 //! A manager that has just been built, over a store that another one left behind.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use understory::store::{MemoryStore, Store};
 use understory::{
-    Builder, Context, External, Failure, FeedItem, Filter, Liveness, Manager, Mode, Probe, Since,
-    State, TaskId, Wake,
+    Builder, Context, Event, External, Failure, FeedItem, Filter, Liveness, Manager, Mode, Probe,
+    Since, State, TaskId, Wake,
 };
 
-use crate::stage::{for_ever, settle_down, soon, until};
+use crate::stage::{OnRead, for_ever, settle_down, soon, until};
 
 async fn double(_: Context, input: Value) -> Result<Value, Failure> {
     Ok(json!(input.as_i64().map(|number| 2 * number)))
@@ -181,4 +182,50 @@ async fn nobody_waits_for_what_a_manager_that_never_begins_would_show() {
     let refused = soon(manager.scope("s").await_hidden()).await;
     assert!(matches!(refused, Err(HiddenError::Gone)));
     drop(soon(manager.drain(Duration::from_hours(1), Duration::ZERO)).await);
+}
+
+/// The events of before are read by page, and the feed keeps next to nothing of them.
+#[tokio::test]
+async fn no_more_of_the_past_is_held_at_once_than_the_feed_keeps_and_a_page() {
+    let (given, most) = (
+        Arc::new(Mutex::new(Vec::new())),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let store = {
+        let (given, most) = (Arc::clone(&given), Arc::clone(&most));
+        Arc::new(OnRead::new(MemoryStore::new(), move |page| {
+            let mut given = given.lock().unwrap();
+            let held = given
+                .iter()
+                .filter(|it: &&Weak<Event>| it.strong_count() > 0);
+            most.fetch_max(held.count(), Ordering::SeqCst);
+            // Of those, the store holds none itself.
+            let copies: Vec<_> = page.iter().map(|it| Arc::new(Event::clone(it))).collect();
+            given.extend(copies.iter().map(Arc::downgrade));
+            Ok(copies)
+        }))
+    };
+    let builder = || {
+        Manager::builder()
+            .feed_bytes_max(100)
+            .store(Arc::clone(&store))
+    };
+    let first = builder().build().unwrap();
+    let task = first.scope("s").task("t").spawn(|ctx| async move {
+        for _ in 0..2_000 {
+            ctx.output("x".repeat(60)).await?;
+        }
+        Ok(())
+    });
+    soon(task.await.unwrap()).await.unwrap();
+    first.leave().await.unwrap();
+
+    let next = builder().build().unwrap();
+    soon(next.scope("s").task("t").spawn(for_ever))
+        .await
+        .unwrap();
+
+    assert!(given.lock().unwrap().len() > 2_000, "all was read");
+    let most = most.load(Ordering::SeqCst);
+    assert!(most < 9, "{most} were held when the next page was read");
 }

@@ -1,5 +1,6 @@
 //! What the tests share: bodies that wait, and waits for what a feed tells.
 
+use std::fmt;
 use std::future::IntoFuture;
 #[cfg(feature = "testing")]
 use std::ops::Deref;
@@ -12,6 +13,9 @@ use tokio::sync::watch::{Sender, channel};
 use understory::TaskHandle;
 #[cfg(feature = "testing")]
 use understory::store::FaultyStore;
+use understory::store::{
+    Batch, Latency, Lease, LeaseAsk, Loaded, MemoryStore, Store, StoreError, Tenancy,
+};
 use understory::{
     Context, Event, Failure, FeedItem, Filter, Manager, Seq, Since, State, Subscription, TaskId,
 };
@@ -119,6 +123,55 @@ pub(crate) async fn has_no_gap(feed: &mut Subscription, last: TaskId) {
         }
     })
     .await;
+}
+
+type Page = Vec<Arc<Event>>;
+
+/// A store that does this with each page of events that is read.
+pub(crate) struct OnRead<F> {
+    inner: MemoryStore,
+    read: F,
+}
+
+impl<F: Fn(Page) -> Result<Page, StoreError>> OnRead<F> {
+    pub(crate) fn new(inner: MemoryStore, read: F) -> Self {
+        Self { inner, read }
+    }
+}
+
+impl<F> fmt::Debug for OnRead<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<F> Store for OnRead<F>
+where
+    F: Fn(Page) -> Result<Page, StoreError> + Send + Sync + 'static,
+{
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.inner.commit(batch)
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        self.inner.load()
+    }
+
+    fn events(&self, after: Seq, limit: usize) -> Result<Page, StoreError> {
+        (self.read)(self.inner.events(after, limit)?)
+    }
+
+    fn lease(&self, ask: &LeaseAsk) -> Result<Lease, StoreError> {
+        self.inner.lease(ask)
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        self.inner.tenancy()
+    }
+
+    fn latency(&self) -> Latency {
+        self.inner.latency()
+    }
 }
 
 #[cfg(feature = "testing")]
