@@ -1,11 +1,12 @@
 //! Observers: hooks that hear of what is durable and told, each at its own pace.
 //!
 //! # Invariants
-//! 1. In a process an observer hears of each event of its tasks once, in the order of the numbers,
-//!    in one call at a time, whatever becomes of the actors.
+//! 1. In a process an observer hears of each event of its tasks at most once, in the order of the
+//!    numbers, in one call at a time, whatever becomes of the actors.
 //! 2. It waits for no other one, and nobody waits for it but a shutdown, and that not for long.
 //! 3. One that is slow costs two numbers, not a queue: what it has not heard it reads from the
-//!    feed and, when that has it no longer, from the store.
+//!    feed and, when that has it no longer, from the store, for which it waits. What neither has
+//!    any more it misses, and the log says so.
 //! 4. Events of earlier processes are not told again.
 //!
 //! *Not here*: what users write (`api/task_hooks.rs`).
@@ -25,6 +26,7 @@ use super::hub::Hub;
 use crate::engine::{Hears, Hook, HookSet, Live};
 use crate::feed::FeedItem;
 use crate::kernel::{Event, Filter, Seq, TaskId, What};
+use crate::store::StoreError;
 
 /// The longest time of one call.
 const CALL_MAX: Duration = Duration::from_secs(5);
@@ -34,8 +36,7 @@ const LAST_CALLS_MAX: Duration = Duration::from_secs(5);
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// Events read from the store at once.
 const EVENTS_PER_READ: usize = 1_024;
-/// How often and after which pause a store that cannot be read is read again.
-const READS_MAX: u32 = 60;
+/// After which pause a store that cannot be read now is read again.
 const READ_PAUSE: Duration = Duration::from_millis(500);
 
 /// Whose events an observer hears of.
@@ -306,15 +307,25 @@ impl Pages {
         None
     }
 
+    /// Waits for a store that cannot be read now. Empty when it never can, or nobody is to hear.
     async fn read_store(&self) -> Vec<Arc<Event>> {
-        for _ in 0..READS_MAX {
-            match self.hub.storage.events(self.after, EVENTS_PER_READ).await {
+        let mut is_told = false;
+        loop {
+            let error = match self.hub.storage.events(self.after, EVENTS_PER_READ).await {
                 Ok(events) => return events,
-                Err(error) => tracing::warn!(%error, "an observer cannot read the store"),
+                Err(error) => error,
+            };
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(%error, "an observer cannot read the store");
             }
-            sleep(READ_PAUSE).await;
+            if !matches!(error, StoreError::Unavailable { .. }) {
+                return Vec::new();
+            }
+            tokio::select! {
+                () = sleep(READ_PAUSE) => {}
+                () = self.hub.observers.given_up.cancelled() => return Vec::new(),
+            }
         }
-        Vec::new()
     }
 }
 

@@ -116,10 +116,11 @@ impl TaskHooks {
     ///
     /// The end is recorded by then, and told to subscribers; the hook holds nothing up. It hears of
     /// every end once in this process, in the order in which they were decided, one after another.
-    /// If it is slow it falls behind, and misses none: what it has not heard of is read from the
-    /// feed or the store. Only a [shutdown](crate::Manager::shutdown) waits for it, five seconds at
-    /// most. What a process had not told when it died is not told by the next one: for that,
-    /// subscribe from a number, or use [`TaskHooks::before_settle`].
+    /// If it is slow it falls behind: what it has not heard of is read from the feed, or from the
+    /// store as far as that keeps its events. Only what neither has any more is missed, and logged:
+    /// in memory both keep the newest 65,536 events. Only a [shutdown](crate::Manager::shutdown)
+    /// waits for it, five seconds at most. What a process had not told when it died is not told by
+    /// the next one: for that, subscribe from a number, or use [`TaskHooks::before_settle`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,16 +1,17 @@
 //! Observers of tasks: who hears of which event, each end once, and how little a bad one does.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use understory::store::MemoryStore;
+use understory::store::{MemoryStore, StoreError};
 use understory::{
     Cancel, Context, Failure, Manager, Notice, State, TaskHandle, TaskHooks, TaskId, What,
 };
 
-use crate::stage::{feed_of, for_ever, reaches, sees, settle_down, soon, until};
+use crate::stage::{OnRead, feed_of, for_ever, reaches, sees, settle_down, soon, until};
 
 /// What observers have heard, in order.
 #[derive(Clone, Default)]
@@ -259,6 +260,55 @@ async fn observer_that_falls_behind_the_feed_misses_nothing() {
     assert!(heard.len() < 2);
     until_paused(|| heard.len() >= 40).await;
     assert_eq!(heard.tasks(), ids);
+}
+
+/// A manager whose feed keeps eight events, with a slow observer that has fallen behind it by the
+/// ends of these tasks. Of its store this many reads fail.
+async fn behind(heard: &Heard, failures: u32) -> (Manager, Vec<TaskId>) {
+    let left = AtomicU32::new(failures);
+    let store = OnRead::new(MemoryStore::new(), move |page| {
+        let less = |left: u32| left.checked_sub(1);
+        match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
+            Ok(_) => Err(StoreError::Unavailable {
+                source: "not now".into(),
+            }),
+            Err(_) => Ok(page),
+        }
+    });
+    let builder = Manager::builder().feed_events_max(8).store(store);
+    let slow = heard.slowly(Duration::from_secs(1));
+    let manager = builder.task_hooks(slow).build().unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        let task = manager.scope("s").unnamed().spawn(nothing).await.unwrap();
+        ids.push(task.id());
+        task.await.unwrap();
+    }
+    (manager, ids)
+}
+
+#[tokio::test(start_paused = true)]
+async fn observer_waits_for_a_store_that_cannot_be_read_now() {
+    let heard = Heard::default();
+    let (_manager, ids) = behind(&heard, 100).await;
+    until_paused(|| heard.len() >= 40).await;
+    assert_eq!(heard.tasks(), ids);
+}
+
+#[tokio::test(start_paused = true)]
+async fn observer_whose_store_is_never_read_holds_up_no_shutdown_and_is_gone_after_it() {
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let baseline = alive();
+    let heard = Heard::default();
+    let (manager, _) = behind(&heard, u32::MAX).await;
+    let began = tokio::time::Instant::now();
+    manager.shutdown(Duration::ZERO).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(6));
+    until(|| alive() == baseline).await;
 }
 
 /// Lets paused time go on until it is so.
