@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use ractor::ActorRef;
-use tokio::sync::{SetOnce, watch};
+use tokio::sync::{SetOnce, oneshot, watch};
+use tokio::time::sleep_until;
 
 use super::askers::Askers;
 use super::clock::Clock;
@@ -34,7 +35,7 @@ use crate::engine::{Live, Reporter};
 use crate::feed::Feed;
 use crate::inbox::{DeadBounds, DeadLetters};
 use crate::index::Index;
-use crate::kernel::{Bounds, Effect, End, Epoch, Event, Hosts, IdHash, Scope, TaskId};
+use crate::kernel::{Bounds, Effect, End, Epoch, Event, Hosts, IdHash, Scope, TaskId, Timestamp};
 use crate::shelf::{Shelf, ShelfBounds};
 use crate::store::{LEASE_TTL, Owner, Store, StoreError, Tenure};
 
@@ -351,6 +352,22 @@ impl Hub {
 
     pub(super) fn next_incarnation(&self) -> u64 {
         self.incarnation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Waits until a progress note of a task that is held back is due. Not so when it was told
+    /// before, or nobody takes it any more.
+    pub(crate) async fn note_is_due(
+        &self,
+        live: &Live,
+        at: Timestamp,
+        called_off: oneshot::Receiver<()>,
+    ) -> bool {
+        tokio::select! {
+            () = sleep_until(self.clock.instant(at)) => true,
+            _ = called_off => false,
+            _ = live.done.wait() => false,
+            () = self.gate.shut_down() => false,
+        }
     }
 
     /// Notes a sign of life, if anybody may ask for it: a limit of the task, or the host's probe.

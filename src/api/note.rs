@@ -193,11 +193,13 @@ impl Context {
                     .await;
                 said.map_err(|_| NoteError::Over)
             }
-            Due::At(at) => {
+            Due::At(at, called_off) => {
                 let (core, live) = (Arc::clone(&self.core), Arc::clone(live));
                 tokio::spawn(async move {
                     let hub = &core.hub;
-                    tokio::time::sleep_until(hub.clock.instant(at)).await;
+                    if !hub.note_is_due(&live, at, called_off).await {
+                        return;
+                    }
                     let ring = |pace: &mut Pace| pace.ring(epoch, hub.clock.now());
                     if hub.gate.say_held(&live, epoch, ring).await.is_err() {
                         tracing::debug!(task = %live.id, "progress came after the manager's end");

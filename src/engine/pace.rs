@@ -3,11 +3,13 @@
 //! # Invariants
 //! 1. What is held is the newest note; it is told at the end of the interval, or before the end of
 //!    the attempt, or when that is asked to stop: it may be abandoned without another word.
-//! 2. At most one timer is set per attempt.
+//! 2. At most one timer is set per attempt, and it is called off with the last word of that.
 //!
 //! *Not here*: timers, and telling (`actors`).
 
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::kernel::{Epoch, Payload, Timestamp};
 
@@ -17,16 +19,17 @@ pub(crate) struct Pace {
     epoch: Epoch,
     last: Option<Timestamp>,
     held: Option<Payload>,
-    is_armed: bool,
+    /// Called off when this is dropped.
+    timer: Option<oneshot::Sender<()>>,
 }
 
 /// When what is held is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Due {
     /// Now.
     Now,
-    /// Then, and nobody watches for that yet.
-    At(Timestamp),
+    /// Then, and nobody watches for that yet. The receiver fails when nobody needs to any more.
+    At(Timestamp, oneshot::Receiver<()>),
     /// When the timer that is set rings.
     Later,
 }
@@ -42,13 +45,14 @@ impl Pace {
     /// Holds a note in place of what is held.
     pub(crate) fn offer(&mut self, note: Payload, now: Timestamp, interval: Duration) -> Due {
         self.held = Some(note);
-        if self.is_armed {
+        if self.timer.is_some() {
             return Due::Later;
         }
         match self.last.map(|last| last.after(interval)) {
             Some(due) if due > now => {
-                self.is_armed = true;
-                Due::At(due)
+                let (timer, off) = oneshot::channel();
+                self.timer = Some(timer);
+                Due::At(due, off)
             }
             Some(_) | None => {
                 self.last = Some(now);
@@ -57,11 +61,12 @@ impl Pace {
         }
     }
 
-    /// What is held, to be told at once.
+    /// What is held, to be told at once, and no timer for it any more.
     pub(crate) fn take(&mut self, epoch: Epoch) -> Option<Payload> {
         if self.epoch != epoch {
             return None;
         }
+        self.timer = None;
         self.held.take()
     }
 
@@ -70,7 +75,7 @@ impl Pace {
         if self.epoch != epoch {
             return None;
         }
-        self.is_armed = false;
+        self.timer = None;
         self.last = Some(now);
         self.held.take()
     }

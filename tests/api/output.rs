@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use understory::{Cancel, Context, Failure, FeedItem, Filter, Manager, Since, State, TaskId, What};
+use understory::{
+    Cancel, Context, Failure, FeedItem, Filter, Manager, Retry, Seq, Since, State, TaskId, What,
+};
 
-use crate::stage::{feed_of, sees, settle_down, soon};
+use crate::stage::{feed_of, sees, settle_down, soon, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -99,6 +101,52 @@ async fn held_note_is_told_when_its_interval_is_over() {
     assert!(second.at.since(first.at) >= SECOND);
     task.send("end").await.unwrap();
     soon(task.settled()).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_pace_when_its_attempt_is_over_or_its_manager_has_gone() {
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let baseline = alive();
+    let manager = Manager::in_memory();
+    let (all, scope) = (&manager, manager.scope("s"));
+    let paced = || scope.unnamed().coalesce_progress(SECOND * 3600);
+    let told_twice = || async {
+        let task = paced().external().await.unwrap();
+        task.progress("first").await.unwrap();
+        task.progress("held").await.unwrap();
+        task
+    };
+    let failing = |notes: u32| {
+        let task = paced().retry(Retry::fixed(1, SECOND * 3600));
+        task.spawn(move |ctx| async move {
+            for note in 0..notes {
+                ctx.progress(note).await?;
+            }
+            Err::<(), _>(Failure::new("once more"))
+        })
+    };
+    let fails = |notes| async move {
+        let task = failing(notes).await.unwrap();
+        let mut feed = feed_of(all, task.id()).await;
+        sees(&mut feed, |event| event.what.name() == "attempt_failed").await;
+        settle_down().await;
+    };
+    fails(0).await;
+    let idle = alive();
+    fails(2).await;
+    until(|| alive() == idle).await;
+
+    soon(told_twice().await.complete(1)).await.unwrap();
+    until(|| alive() == idle).await;
+
+    let _left = told_twice().await;
+    settle_down().await;
+    manager.leave().await.unwrap();
+    until(|| alive() == baseline).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,14 +273,14 @@ async fn events_are_kept_up_to_so_many_bytes() {
     soon(task.settled()).await.unwrap();
     settle_down().await;
 
-    let from_the_first = Since::Seq(understory::Seq(0));
+    let from_the_first = Since::Seq(Seq(0));
     let mut feed = manager
         .subscribe_to(from_the_first, Filter::all())
         .await
         .unwrap();
     let lagged = soon(feed.next()).await;
     // Three pieces of thirty bytes and the end, of the ten pieces, the beginning and the end.
-    let resume_at = understory::Seq(10);
+    let resume_at = Seq(10);
     assert_eq!(
         lagged,
         Some(FeedItem::Lagged {

@@ -154,15 +154,23 @@ async fn p19_nothing_is_left() {
         .spawn(|_| async { Err::<(), _>(Failure::new("no")) })
         .await
         .unwrap();
-    until(|| manager.live() == 53).await;
+    let paced = scope.task("paced");
+    let paced = paced.coalesce_progress(Duration::from_hours(1));
+    let paced = paced.spawn(|ctx| async move {
+        ctx.progress("first").await?;
+        ctx.progress("held").await?;
+        for_ever(ctx).await
+    });
+    paced.await.unwrap();
+    until(|| manager.live() == 54).await;
     settle_down().await;
-    assert!(alive() > baseline + 52);
+    assert!(alive() > baseline + 53);
 
     let report = soon(manager.shutdown(NONE)).await.unwrap();
 
     assert_eq!(
         (report.cancelled.len(), report.len(), manager.live()),
-        (53, 53, 0)
+        (54, 54, 0)
     );
     until(|| alive() == baseline).await;
 }

@@ -85,11 +85,13 @@ impl External {
         };
         match due {
             Due::Now => return self.say_held(&live).await,
-            Due::At(at) => {
+            Due::At(at, called_off) => {
                 let this = self.clone();
                 tokio::spawn(async move {
                     let hub = &this.task.core().hub;
-                    tokio::time::sleep_until(hub.clock.instant(at)).await;
+                    if !hub.note_is_due(&live, at, called_off).await {
+                        return;
+                    }
                     let note = live.pace().ring(epoch, hub.clock.now());
                     if let Some(note) = note
                         && this.say_progress(note).await.is_err()
