@@ -127,7 +127,8 @@ impl Settlements {
         } = call;
         hub.gate.hooks_begun(id, turn);
         let until = time.map_or(until, |time| hub.clock.now().after(time));
-        let Some(record) = hub.index.get(id) else {
+        // It may have settled without them and gone, in the same commit.
+        let Some(record) = hub.newest(id) else {
             return;
         };
         let given_up = CancellationToken::new();

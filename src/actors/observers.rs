@@ -369,11 +369,8 @@ impl Hub {
     /// after this number.
     pub(super) fn observe(self: &Arc<Self>, live: &Live, after: Seq) {
         let hooks = live.hooks();
-        let Some(record) = self
-            .index
-            .get(live.id)
-            .filter(|_| !hooks.observers.is_empty())
-        else {
+        // It may have settled and gone in the commit that brought it.
+        let Some(record) = self.newest(live.id).filter(|_| !hooks.observers.is_empty()) else {
             return;
         };
         let (id, incarnation) = (live.id, record.incarnation);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use super::hub::Hub;
 use crate::engine::Live;
 #[cfg(feature = "metrics")]
-use crate::kernel::{IdHash, TaskId};
-use crate::kernel::{Record, What};
+use crate::kernel::IdHash;
+use crate::kernel::{Record, TaskId, What};
 use crate::store::Batch;
 
 impl Hub {
@@ -58,8 +58,7 @@ impl Hub {
     }
 
     /// The newest record of a task, also of one that is kept no more.
-    #[cfg(feature = "metrics")]
-    fn newest(&self, id: TaskId) -> Option<Arc<Record>> {
+    pub(super) fn newest(&self, id: TaskId) -> Option<Arc<Record>> {
         let gone = || self.live(id)?.done.get().cloned();
         self.index.get(id).or_else(gone)
     }

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use understory::{BuildError, Filter, Manager, Page, Seq, State, Timestamp};
+#[cfg(feature = "testing")]
+use understory::{Cancel, Notice, Settling, TaskHooks, TaskId};
 
+#[cfg(feature = "testing")]
+use crate::stage::{for_ever, reaches};
 use crate::stage::{settle_down, soon, until, until_cancelled};
 
 async fn completed(manager: &Manager, scope: &str) -> understory::TaskId {
@@ -59,6 +63,78 @@ async fn task_that_settles_and_goes_in_one_commit_is_told() {
         assert_eq!(soon(task).await.unwrap(), number);
     }
     assert_eq!(manager.list(&Filter::all(), &Page::first(9)).total, 1);
+}
+
+/// A task with these hooks is accepted, settles and goes while a commit is held: all of that is in
+/// the next one.
+#[cfg(feature = "testing")]
+async fn comes_and_goes_in_one_commit(hooks: TaskHooks) {
+    use std::sync::Arc;
+
+    use understory::store::{FaultyStore, MemoryStore};
+
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let builder = Manager::builder().settled_max(1).store(Arc::clone(&store));
+    let manager = builder.build().unwrap();
+    let scope = manager.scope("s");
+    let lead = scope.task("lead").spawn(for_ever).await.unwrap();
+    reaches(&manager, lead.id(), State::Running).await;
+    let (first, second) = (TaskId::from_u128(1), TaskId::from_u128(2));
+    let pending = |id| scope.unnamed().id(id).after([lead.id()]);
+    let (all, hooked) = (&manager, pending(first).hooks(hooks));
+    let end = |id| async move {
+        let cancel = Cancel::because("enough").now();
+        all.task(id).cancel(cancel).await
+    };
+
+    store.hold();
+    let others = async {
+        soon(store.until_held(1)).await;
+        let in_turn = async {
+            settle_down().await;
+            let (one, other) = (end(first), pending(second).spawn(for_ever));
+            let last = async {
+                settle_down().await;
+                end(second).await
+            };
+            tokio::join!(one, other, last)
+        };
+        let release = async {
+            settle_down().await;
+            settle_down().await;
+            settle_down().await;
+            store.release();
+        };
+        tokio::join!(hooked.spawn(for_ever), in_turn, release)
+    };
+    let (_, (hooked, _, ())) = tokio::join!(scope.unnamed().spawn(for_ever), others);
+
+    assert_eq!(soon(hooked.unwrap().settled()).await.unwrap().id, first);
+    assert!(manager.get(first).is_none() && manager.get(second).is_some());
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn observer_hears_of_a_task_that_comes_and_goes_in_one_commit() {
+    let (tell, mut told) = tokio::sync::mpsc::channel(8);
+    let hook = move |notice: Notice| {
+        let sent = tell.try_send(notice.event.state);
+        async move { Ok(sent?) }
+    };
+    comes_and_goes_in_one_commit(TaskHooks::new().on_settled(hook)).await;
+    assert_eq!(soon(told.recv()).await, Some(State::Cancelled));
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn hook_of_a_task_that_comes_and_goes_in_one_commit_is_called() {
+    let (tell, mut told) = tokio::sync::mpsc::channel(8);
+    let hook = move |settling: Settling| {
+        let sent = tell.try_send(settling.outcome.state());
+        async move { Ok(sent?) }
+    };
+    comes_and_goes_in_one_commit(TaskHooks::new().before_settle(hook)).await;
+    assert_eq!(soon(told.recv()).await, Some(State::Cancelled));
 }
 
 #[tokio::test]
