@@ -79,8 +79,8 @@ impl Builder {
         self
     }
 
-    /// Bounds the bytes of payloads of the events kept for subscribers (64 MiB); the oldest go
-    /// first.
+    /// Bounds the bytes of payloads, answers, reasons and failures in the events kept for
+    /// subscribers (64 MiB); the oldest go first.
     pub fn feed_bytes_max(mut self, bytes: usize) -> Self {
         self.queues.feed_bytes = bytes;
         self

@@ -215,23 +215,47 @@ impl What {
         "budget_exhausted",
     ];
 
-    /// How many bytes of payload it holds.
+    /// How many bytes it holds of what others wrote: payloads, answers, reasons, failures. Names
+    /// alone are short and do not count.
     pub fn payload_bytes(&self) -> usize {
-        if let Self::Suspended(payload)
-        | Self::Progress(payload)
-        | Self::Output(payload)
-        | Self::Emitted { payload, .. }
-        | Self::Asked {
-            question: payload, ..
-        } = self
-        {
-            payload.as_json().len()
-        } else if let Self::OutputKept { head, .. } = self {
-            head.len()
-        } else if let Self::Settled { outcome, .. } = self {
-            outcome.payload_bytes()
-        } else {
-            0
+        match self {
+            Self::Suspended(payload)
+            | Self::Progress(payload)
+            | Self::Output(payload)
+            | Self::Emitted { payload, .. }
+            | Self::Asked {
+                question: payload, ..
+            } => payload.as_json().len(),
+            Self::Answered { answer, .. } => answer.value.as_json().len(),
+            Self::Unanswered(keys) => keys.iter().map(|key| key.as_str().len()).sum(),
+            Self::OutputKept { head: text, .. }
+            | Self::Referred(text)
+            | Self::CallbackFailed(text)
+            | Self::HookFailed(text) => text.len(),
+            Self::StopAsked(stop) => stop.reason.len(),
+            Self::AbandonAsked(ask) => ask.reason.len(),
+            Self::InterruptAsked(interrupt) => interrupt.reason.len(),
+            Self::AttemptFailed(fault) => fault.message.len(),
+            Self::Restarting { fault, .. } => fault.as_ref().map_or(0, |fault| fault.message.len()),
+            Self::Settled { outcome, .. } => outcome.payload_bytes(),
+            Self::Accepted(_)
+            | Self::Pending(_)
+            | Self::Started
+            | Self::Waiting(_)
+            | Self::Unparked
+            | Self::Resumed
+            | Self::Aborted
+            | Self::MessageKept { .. }
+            | Self::MessageAcknowledged(_)
+            | Self::Unregistered
+            | Self::Detached
+            | Self::Undelivered(_)
+            | Self::BodyStopped
+            | Self::Transferred { .. }
+            | Self::Granted { .. }
+            | Self::Revoked { .. }
+            | Self::Charged(_)
+            | Self::BudgetExhausted(_) => 0,
         }
     }
 

@@ -431,14 +431,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// How many bytes of payload it holds.
+    /// How many bytes it holds of what a body wrote.
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Completed(value) => value.as_json().len(),
             Self::TimedOut { late_result, .. } | Self::Cancelled { late_result } => late_result
                 .as_ref()
                 .map_or(0, |value| value.as_json().len()),
-            Self::Failed(_) | Self::Interrupted(_) => 0,
+            Self::Failed(fault) => fault.message.len(),
+            Self::Interrupted(evidence) => evidence.len(),
         }
     }
 

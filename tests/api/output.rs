@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use understory::{
-    Cancel, Context, Failure, FeedItem, Filter, Manager, Retry, Seq, Since, State, TaskId, What,
+    Cancel, Context, Event, Failure, FeedItem, Filter, Manager, Retry, Seq, Since, State, TaskId,
+    What,
 };
 
 use crate::stage::{feed_of, sees, settle_down, soon, until};
@@ -288,6 +289,46 @@ async fn events_are_kept_up_to_so_many_bytes() {
             resume_at
         })
     );
+}
+
+#[tokio::test]
+async fn answers_and_failures_count_among_the_bytes_of_events() {
+    let manager = Manager::builder().feed_bytes_max(100).build().unwrap();
+    let task = manager.scope("s").task("t").spawn(|ctx| async move {
+        for key in ["a", "b", "c"] {
+            ctx.ask(key, "?").await?;
+        }
+        Err::<(), _>(Failure::new("x".repeat(60)))
+    });
+    let task = task.await.unwrap();
+    for wanted in ["a", "b", "c"] {
+        let is_asked = || {
+            let record = task.record().unwrap();
+            let mut open = record.open_questions();
+            open.any(|(key, _)| key.as_str() == wanted)
+        };
+        until(is_asked).await;
+        task.respond(wanted, "x".repeat(28)).await.unwrap();
+    }
+    soon(task.settled()).await.unwrap();
+    settle_down().await;
+
+    let mut feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
+    let lagged = soon(feed.next()).await;
+    assert!(
+        matches!(lagged, Some(FeedItem::Lagged { .. })),
+        "{lagged:?}"
+    );
+    let mut answers = 0;
+    let is_last = |event: &Event| event.what.name() == "settled";
+    loop {
+        let event = sees(&mut feed, |_| true).await;
+        if is_last(&event) {
+            break;
+        }
+        answers += u32::from(event.what.name() == "answered");
+    }
+    assert_eq!(answers, 1, "with the failure there is no room for two");
 }
 
 #[tokio::test]
