@@ -118,17 +118,8 @@ impl Subscription {
     /// # Cancel safety
     /// A dropped future has taken nothing; the next call goes on where it was.
     pub async fn next_by(&mut self, seq: Seq) -> Option<FeedItem> {
-        poll_fn(|cx| {
-            let next = Pin::new(&mut *self).poll_next(cx);
-            // Each change of the feed wakes it, also one that its filter leaves out. A snapshot
-            // that is still to be told waits only until this task has its turn again.
-            let has_told = self.snapshot.is_none() && self.seq >= seq;
-            if next.is_pending() && has_told {
-                return Poll::Ready(None);
-            }
-            next
-        })
-        .await
+        // Each change of the feed wakes it, also one that its filter leaves out.
+        poll_fn(|cx| self.poll_up_to(Some(seq), cx)).await
     }
 
     /// The last number that was looked at, also of events that the filter left out: to subscribe
@@ -137,12 +128,13 @@ impl Subscription {
         self.seq
     }
 
-    /// What can be told from what was already taken from the ring.
-    fn take_item(&mut self) -> Option<FeedItem> {
+    /// What can be told, up to this number, from what was already taken from the ring.
+    fn take_item(&mut self, last: Option<Seq>) -> Option<FeedItem> {
         if let Some(snapshot) = self.snapshot.take() {
             return Some(snapshot);
         }
-        while let Some(event) = self.chunk.pop_front() {
+        let is_due = |event: &mut Arc<Event>| last.is_none_or(|last| event.seq <= last);
+        while let Some(event) = self.chunk.pop_front_if(is_due) {
             self.seq = event.seq;
             if self.filter.matches_event(&event) {
                 return Some(FeedItem::Event(event));
@@ -159,6 +151,49 @@ impl Subscription {
         FeedItem::Lagged { missed, resume_at }
     }
 
+    /// The next item, or `None` when all up to this number was looked at or nothing more will come.
+    fn poll_up_to(&mut self, last: Option<Seq>, cx: &mut Context<'_>) -> Poll<Option<FeedItem>> {
+        if let Some(until) = &mut self.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            // Polled no more: it stays ended.
+            self.until = None;
+            self.has_ended = true;
+        }
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        loop {
+            // A reader that never catches up still lets its thread do other work.
+            let budget = ready!(coop::poll_proceed(cx));
+            if let Some(item) = self.take_item(last) {
+                budget.made_progress();
+                return Poll::Ready(Some(item));
+            }
+            if last.is_some_and(|last| self.seq >= last) {
+                return Poll::Ready(None);
+            }
+            match self.refill() {
+                Next::Copied => budget.made_progress(),
+                Next::Gone(first) => return Poll::Ready(Some(self.skip_to(first))),
+                Next::End => {
+                    self.has_ended = true;
+                    return Poll::Ready(Some(FeedItem::Stopped));
+                }
+                Next::Nothing if self.waits => {
+                    ready!(self.wait.as_mut().poll(cx));
+                    self.waits = false;
+                }
+                // It hears every signal from here on, and looks once more before it sleeps.
+                Next::Nothing => {
+                    self.wait
+                        .set(Arc::clone(&self.feed.changed).notified_owned());
+                    self.waits = true;
+                }
+            }
+        }
+    }
+
     /// Looks into the ring for more.
     fn refill(&mut self) -> Next {
         let ring = self.feed.read();
@@ -170,42 +205,7 @@ impl Stream for Subscription {
     type Item = FeedItem;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FeedItem>> {
-        let me = &mut *self;
-        if let Some(until) = &mut me.until
-            && until.as_mut().poll(cx).is_ready()
-        {
-            // Polled no more: it stays ended.
-            me.until = None;
-            me.has_ended = true;
-        }
-        if me.has_ended {
-            return Poll::Ready(None);
-        }
-        loop {
-            // A reader that never catches up still lets its thread do other work.
-            let budget = ready!(coop::poll_proceed(cx));
-            if let Some(item) = me.take_item() {
-                budget.made_progress();
-                return Poll::Ready(Some(item));
-            }
-            match me.refill() {
-                Next::Copied => budget.made_progress(),
-                Next::Gone(first) => return Poll::Ready(Some(me.skip_to(first))),
-                Next::End => {
-                    me.has_ended = true;
-                    return Poll::Ready(Some(FeedItem::Stopped));
-                }
-                Next::Nothing if me.waits => {
-                    ready!(me.wait.as_mut().poll(cx));
-                    me.waits = false;
-                }
-                // It hears every signal from here on, and looks once more before it sleeps.
-                Next::Nothing => {
-                    me.wait.set(Arc::clone(&me.feed.changed).notified_owned());
-                    me.waits = true;
-                }
-            }
-        }
+        self.poll_up_to(None, cx)
     }
 }
 

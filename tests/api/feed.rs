@@ -340,6 +340,26 @@ async fn subscription_is_a_stream_that_ends_with_the_manager() {
 }
 
 #[tokio::test]
+async fn what_came_after_the_number_to_catch_up_with_is_left_for_later() {
+    let (manager, last) = settled(4).await;
+    let mut feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
+    for wanted in 1..=5 {
+        let item = soon(feed.next_by(Seq(5))).await;
+        assert!(matches!(item, Some(FeedItem::Event(event)) if event.seq == Seq(wanted)));
+    }
+    assert_eq!(soon(feed.next_by(Seq(5))).await, None);
+    assert_eq!(feed.seq(), Seq(5));
+    assert_eq!(numbers(&mut feed, 2).await, [6, 7]);
+
+    // Numbers that the filter leaves out were looked at, too.
+    let ends = manager.subscribe_to(Since::Seq(Seq(0)), Filter::all().event("settled"));
+    let mut ends = ends.await.unwrap();
+    assert_eq!(soon(ends.next_by(Seq(2))).await, None);
+    assert_eq!(ends.seq(), Seq(2));
+    assert_eq!(numbers(&mut ends, 4).await, [3, 6, 9, last]);
+}
+
+#[tokio::test]
 async fn snapshot_is_read_up_to_its_number_also_by_a_task_that_has_spent_its_budget() {
     let (manager, last) = settled(1).await;
     let mut feed = manager.subscribe(Since::Snapshot).await.unwrap();
