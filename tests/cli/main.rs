@@ -6,6 +6,7 @@
 mod asks;
 mod check;
 mod crew;
+mod output;
 mod proc;
 mod reach;
 mod records;

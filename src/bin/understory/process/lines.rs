@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. The texts of the pieces up to a whole one, put together, are the line, with what is not UTF-8
-//!    replaced. No piece is longer than [`PIECE_BYTES_MAX`]; none is cut within a character.
+//!    replaced. No piece is longer than [`PIECE_BYTES_MAX`] as JSON, which is how it is kept and
+//!    told; none is cut within a character.
 //! 2. A stream is read only when its last pieces were taken.
 //! 3. After the end of the process, a stream that somebody else still holds open is read for
 //!    [`SILENCE_MAX`] after its last bytes, not longer.
@@ -17,8 +18,10 @@ use tokio::time::sleep;
 
 use super::Ended;
 
-/// Longest piece of a line, in bytes.
+/// Longest piece of a line, in bytes of JSON.
 const PIECE_BYTES_MAX: usize = 64 << 10;
+/// What a control character takes there, such as `\u0000`.
+const CONTROL_BYTES: usize = 6;
 /// How long an ended process's output may be silent before it is left.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
@@ -181,20 +184,39 @@ impl Cutter {
         self.is_within = false;
     }
 
-    /// Moves what is at hand to the pieces, as text. A replaced byte takes three, so it may be
-    /// several.
+    /// Moves what is at hand to the pieces, as text. A replaced byte takes three and a control
+    /// character six, so it may be several.
     fn cut(&mut self, pieces: &mut Vec<Piece>) {
         let text = String::from_utf8_lossy(&self.rest);
         let mut text = text.as_ref();
-        while text.len() > PIECE_BYTES_MAX {
-            let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE_BYTES_MAX));
+        loop {
+            let (piece, rest) = text.split_at(piece_end(text));
             pieces.push((piece.to_owned(), true));
+            if rest.is_empty() {
+                break;
+            }
             text = rest;
         }
-        pieces.push((text.to_owned(), true));
         self.rest.clear();
         self.is_within = true;
     }
+}
+
+/// How much of the text is one piece.
+fn piece_end(text: &str) -> usize {
+    let mut left = PIECE_BYTES_MAX;
+    for (at, char) in text.char_indices() {
+        let bytes = match char {
+            '"' | '\\' => 2,
+            char if char.is_control() => CONTROL_BYTES,
+            char => char.len_utf8(),
+        };
+        if bytes > left {
+            return at;
+        }
+        left -= bytes;
+    }
+    text.len()
 }
 
 /// How many of the bytes are not the beginning of a character that is still incomplete.
@@ -229,7 +251,8 @@ mod tests {
         pieces.extend(cutter.finish());
         let mut lines = vec![String::new()];
         for (text, is_cut) in pieces {
-            assert!(text.len() <= PIECE_BYTES_MAX);
+            let json = serde_json::to_string(&text).expect("a text is JSON");
+            assert!(json.len() <= PIECE_BYTES_MAX + "\"\"".len());
             *lines.last_mut().expect("there is one") += &text;
             if !is_cut {
                 lines.push(String::new());
@@ -272,6 +295,14 @@ mod tests {
         bytes.extend_from_slice("é\0\n".as_bytes());
         let expected = "\u{fffd}".repeat(PIECE_BYTES_MAX + 10) + "é\0";
         assert_eq!(lines(&bytes, 7_000), [expected]);
+    }
+
+    #[test]
+    fn characters_that_json_escapes_come_in_shorter_pieces() {
+        for char in ["\0", "\"", "\\", "\t", "\u{7f}", "\u{9b}"] {
+            let line = char.repeat(100_000);
+            assert_eq!(lines(line.as_bytes(), 16 << 10), [line]);
+        }
     }
 
     #[test]

@@ -157,7 +157,8 @@ impl Show {
     }
 
     fn take_event(&mut self, event: &Event) {
-        if matches!(event.what, What::Output(_) | What::Emitted { .. }) {
+        let is_piece = matches!(event.what, What::Output(_) | What::OutputKept { .. });
+        if is_piece || matches!(event.what, What::Emitted { .. }) {
             self.throttle.release();
         }
         if matches!(event.what, What::Accepted(_)) {
