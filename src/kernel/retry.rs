@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Most attempts of one task.
 pub const ATTEMPTS_MAX: u32 = 100;
-/// Longest delay between two attempts unless the policy caps it lower.
+/// Longest delay between two attempts unless the policy says otherwise.
 pub const DELAY_CAP_DEFAULT: Duration = Duration::from_mins(1);
 /// First delay of [`Retry::exponential`].
 pub const DELAY_DEFAULT: Duration = Duration::from_millis(500);
@@ -55,6 +55,7 @@ impl Retry {
         Self {
             attempts_max: attempts(retries),
             delay,
+            cap: DELAY_CAP_DEFAULT.max(delay),
             ..Self::never()
         }
     }
@@ -71,7 +72,7 @@ impl Retry {
         }
     }
 
-    /// Sets the first delay.
+    /// Sets the first delay; the longest one bounds it too.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -83,7 +84,8 @@ impl Retry {
         self
     }
 
-    /// Sets the longest delay.
+    /// Sets the longest delay; without it, a minute, or what [`Retry::fixed`] was given if that is
+    /// longer.
     pub fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self

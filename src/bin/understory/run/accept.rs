@@ -146,3 +146,25 @@ fn percent(factor: f64) -> u32 {
         .find(|whole| f64::from(*whole) >= percent)
         .unwrap_or(10_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delay_is_as_long_as_the_plan_says() {
+        let plan = PlanRetry {
+            count: 3,
+            delay: Some(Duration::from_mins(10)),
+            factor: None,
+            cap: None,
+        };
+        let first = retry(plan).delay_after(1, 0);
+        assert_eq!(first, Duration::from_mins(10));
+        let capped = PlanRetry {
+            cap: Some(Duration::from_mins(2)),
+            ..plan
+        };
+        assert_eq!(retry(capped).delay_after(1, 0), Duration::from_mins(2));
+    }
+}
