@@ -37,3 +37,24 @@ fn control_bytes_come_through_however_many() {
         "\0".repeat(300_000)
     );
 }
+
+#[test]
+fn output_without_an_end_of_line_is_a_sign_of_life() {
+    let script = "for i in $(seq 150); do printf .; sleep 0.01; done; echo";
+    let done = run(&task("a", script, "idle_timeout = \"1s\""), &[]);
+    assert_eq!(done.stdout, format!("a | {}\n", ".".repeat(150)));
+}
+
+#[test]
+fn process_that_writes_is_not_silent_though_nobody_reads_it() {
+    let plan =
+        task("a", "seq 100000", "idle_timeout = \"1s\"") + &task("b", "sleep 1.5; echo > late", "");
+    let crew = Crew::new(&plan);
+    crew.pipe("late");
+    let run = crew.start(&[]);
+    crew.wait_at("late");
+
+    let done = run.finish();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(done.stdout.lines().count(), 100_000);
+}

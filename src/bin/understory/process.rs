@@ -31,7 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::wire::{Exit, FRAME_BYTES_MAX, Order};
 use driver::{Driver, Window};
 pub(crate) use keeper::Keeper;
-pub(crate) use lines::{Line, Lines, StreamName};
+pub(crate) use lines::{Heard, Line, Lines, StreamName};
 
 /// The hidden subcommand that makes our own binary a shim.
 pub(crate) const SHIM_COMMAND: &str = "__shim";

@@ -50,16 +50,24 @@ pub(crate) struct Line {
     pub(crate) is_cut: bool,
 }
 
+/// What is heard of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Line(Line),
+    /// It wrote something that is no whole piece yet.
+    Part,
+}
+
 /// The output of a process as it comes.
 #[derive(Debug)]
-pub(crate) struct Lines(mpsc::Receiver<Line>);
+pub(crate) struct Lines(mpsc::Receiver<Heard>);
 
 impl Lines {
-    /// The next piece; `None` when both streams have ended.
+    /// What comes next; `None` when both streams have ended.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> Option<Line> {
+    pub(crate) async fn next(&mut self) -> Option<Heard> {
         self.0.recv().await
     }
 }
@@ -89,7 +97,7 @@ pub(super) fn read(
 async fn read_stream(
     mut stream: impl AsyncRead + Unpin,
     name: StreamName,
-    sender: mpsc::Sender<Line>,
+    sender: mpsc::Sender<Heard>,
     mut ended: watch::Receiver<Option<Ended>>,
 ) {
     let mut cutter = Cutter::default();
@@ -109,16 +117,16 @@ async fn read_stream(
         } else {
             cutter.push(&bytes[..count])
         };
-        for (text, is_cut) in pieces {
-            if sender
-                .send(Line {
-                    stream: name,
-                    text,
-                    is_cut,
-                })
-                .await
-                .is_err()
-            {
+        let part = (count > 0 && pieces.is_empty()).then_some(Heard::Part);
+        let line = |(text, is_cut)| {
+            Heard::Line(Line {
+                stream: name,
+                text,
+                is_cut,
+            })
+        };
+        for heard in pieces.into_iter().map(line).chain(part) {
+            if sender.send(heard).await.is_err() {
                 return;
             }
         }

@@ -28,12 +28,16 @@ use super::crew::{Crew, Member};
 use super::input::Input;
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
-use crate::process::{Ended, Keeper, Launch, Line, Lines, Process, RESUMED_VARIABLE, StreamName};
+use crate::process::{
+    Ended, Heard, Keeper, Launch, Line, Lines, Process, RESUMED_VARIABLE, StreamName,
+};
 use crate::socket::{Desk, SOCKET_VARIABLE, TOKEN_VARIABLE, Voice};
 use crate::wire::Exit;
 
 /// How often a stopping task looks whether its grace was cut short.
 const STOP_LOOK_PERIOD: Duration = Duration::from_millis(50);
+/// Signs of life within the time that a task may be silent.
+const SIGNS_OF_LIFE: u32 = 4;
 /// Lines of standard error that are kept to say why a process failed.
 const LAST_LINES: usize = 5;
 /// So much of each, in bytes: with its name and number they fit into a failure.
@@ -170,22 +174,49 @@ async fn until_ended(
     shared: &Shared,
     member: &Member,
 ) -> Ended {
-    while let Some(line) = lines.next().await {
+    while let Some(heard) = lines.next().await {
+        let line = match heard {
+            Heard::Line(line) => line,
+            Heard::Part => {
+                context.touch();
+                continue;
+            }
+        };
         if line.stream == StreamName::Stderr {
             last.push(&line.text);
         }
-        shared.throttle.enter().await;
-        let mut piece = json!({ "stream": line.stream.as_str(), "text": line.text });
-        if line.is_cut {
-            piece["cut"] = Value::Bool(true);
-        }
-        if context.output(piece).await.is_err() {
-            // The attempt is over for the manager; the process still has to be heard out.
-            shared.throttle.release();
-        }
-        hand_on(line, context, member).await;
+        awake(context, member, tell(line, context, shared, member)).await;
     }
     process.wait().await
+}
+
+async fn tell(line: Line, context: &Context, shared: &Shared, member: &Member) {
+    shared.throttle.enter().await;
+    let mut piece = json!({ "stream": line.stream.as_str(), "text": line.text });
+    if line.is_cut {
+        piece["cut"] = Value::Bool(true);
+    }
+    if context.output(piece).await.is_err() {
+        // The attempt is over for the manager; the process still has to be heard out.
+        shared.throttle.release();
+    }
+    hand_on(line, context, member).await;
+}
+
+/// Does work for a task that may have to wait for others. Meanwhile its process is not heard, which
+/// is no silence of its own.
+async fn awake<T>(context: &Context, member: &Member, work: impl Future<Output = T>) -> T {
+    let Some(limit) = member.task().idle_timeout else {
+        return work.await;
+    };
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = sleep(limit / SIGNS_OF_LIFE) => context.touch(),
+        }
+    }
 }
 
 /// Hands a line to whoever waits for this task. As with a pipe, it is not read faster than that one
@@ -230,7 +261,7 @@ async fn stop(process: &Process, context: &Context, member: &Member) -> Infallib
 /// Its input ends when the task is asked to stop and has read what waited, and when it has ended.
 async fn feed(process: &Process, context: &Context, shared: &Shared, member: &Member) {
     for text in &member.task().messages {
-        deliver(process, context, shared, "plan", text).await;
+        deliver(process, (context, member), shared, "plan", text).await;
     }
     if member.task().inbox == PlanInbox::Open {
         while let Some(message) = next_message(process, context).await {
@@ -243,7 +274,7 @@ async fn feed(process: &Process, context: &Context, shared: &Shared, member: &Me
                 Sender::Host => None,
             };
             let from = sender.map_or_else(|| "host".to_owned(), |sender| sender.name());
-            deliver(process, context, shared, &from, &text).await;
+            deliver(process, (context, member), shared, &from, &text).await;
         }
     }
     process.input().close().await;
@@ -259,7 +290,13 @@ async fn next_message(process: &Process, context: &Context) -> Option<Message> {
 }
 
 /// Writes one message and tells that it was delivered, or that it could not be.
-async fn deliver(process: &Process, context: &Context, shared: &Shared, from: &str, text: &str) {
+async fn deliver(
+    process: &Process,
+    (context, member): (&Context, &Member),
+    shared: &Shared,
+    from: &str,
+    text: &str,
+) {
     let input = process.input();
     let label = tokio::select! {
         biased;
@@ -269,7 +306,7 @@ async fn deliver(process: &Process, context: &Context, shared: &Shared, from: &s
         },
         _ = process.wait() => "message_lost",
     };
-    shared.throttle.enter().await;
+    awake(context, member, shared.throttle.enter()).await;
     if context
         .emit(label, json!({ "from": from, "text": text }))
         .await
