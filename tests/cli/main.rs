@@ -14,6 +14,7 @@ mod resume;
 mod run;
 mod shim;
 mod spawn;
+mod stop;
 mod survivors;
 mod talk;
 mod verbs;

@@ -72,6 +72,7 @@ pub(crate) struct Process {
     shim: Option<Pid>,
     input: ProcessInput,
     ended: watch::Receiver<Option<Ended>>,
+    terminate: CancellationToken,
     kill: CancellationToken,
     _kill_on_drop: DropGuard,
 }
@@ -86,7 +87,7 @@ impl Process {
         ours.set_nonblocking(true)?;
         let control = UnixStream::from_std(ours)?;
         let mut child = keeper.spawn(shim_command(launch, theirs))?;
-        let kill = keeper.kill_token();
+        let (terminate, kill) = (CancellationToken::new(), keeper.kill_token());
         let (orders, order_inbox) = mpsc::channel(ORDERS_MAX);
         let (ended_sender, ended) = watch::channel(None);
         let window = Window::new();
@@ -98,6 +99,7 @@ impl Process {
                 window: window.clone(),
             },
             ended,
+            terminate: terminate.clone(),
             _kill_on_drop: kill.clone().drop_guard(),
             kill: kill.clone(),
         };
@@ -106,6 +108,7 @@ impl Process {
             control,
             orders: order_inbox,
             window,
+            terminate,
             kill,
         };
         tokio::spawn(driver.drive(ended_sender));
@@ -123,9 +126,8 @@ impl Process {
     }
 
     /// Asks the process group to stop (SIGTERM).
-    pub(crate) async fn terminate(&self) {
-        // One that has ended needs no word.
-        let _ = self.input.order(Order::Terminate).await;
+    pub(crate) fn terminate(&self) {
+        self.terminate.cancel();
     }
 
     /// Kills everything that the command started.

@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. The end is told once, after the shim has ended; what a killed shim left is dead by then.
 //! 2. A kill is obeyed at once, whatever is still to be written; a shim that does not obey is
-//!    killed itself after [`KILL_PATIENCE`].
+//!    killed itself after [`KILL_PATIENCE`]. To terminate goes before input that waits.
 //!
 //! *Not here*: starting it, reading its output (`process`).
 
@@ -57,6 +57,7 @@ pub(super) struct Driver {
     pub(super) control: UnixStream,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) window: Window,
+    pub(super) terminate: CancellationToken,
     pub(super) kill: CancellationToken,
 }
 
@@ -67,6 +68,7 @@ impl Driver {
             control,
             orders,
             window,
+            terminate,
             kill,
         } = self;
         let (mut reader, writer) = control.into_split();
@@ -77,14 +79,19 @@ impl Driver {
             bytes: Vec::new(),
         };
         let mut deadline = None;
+        let mut is_terminated = false;
         let mut decoder = Decoder::default();
         let mut bytes = vec![0; 4 << 10];
         loop {
-            // Kill first, then what the shim says, then what it is told.
+            // Stops first, then what the shim says, then what it is told.
             tokio::select! {
                 biased;
                 () = kill.cancelled(), if deadline.is_none() => deadline = Some(pen.lay_down()),
                 () = patience_over(deadline) => break,
+                () = terminate.cancelled(), if !is_terminated => {
+                    is_terminated = true;
+                    pen.insert(&Order::Terminate);
+                }
                 read = reader.read(&mut bytes) => {
                     let Ok(count @ 1..) = read else { break };
                     decoder.push(&bytes[..count]);
@@ -154,6 +161,11 @@ impl Pen {
     fn lay_down(&mut self) -> Instant {
         self.writer = None;
         Instant::now() + KILL_PATIENCE
+    }
+
+    /// Puts an order before all that wait.
+    fn insert(&mut self, order: &Order) {
+        self.bytes.extend(order.encode());
     }
 
     /// Writes one portion of the order at hand, or takes the next.

@@ -239,7 +239,7 @@ async fn hand_on(line: Line, context: &Context, member: &Member) {
 async fn stop(process: &Process, context: &Context, member: &Member) -> Infallible {
     let first = context.cancelled().await;
     let heard_at = Instant::now();
-    process.terminate().await;
+    process.terminate();
     // A later request may grant less.
     loop {
         let newest = context.stop();
