@@ -1,5 +1,7 @@
 //! Starts and stops: nothing holds them up, nothing outlasts a stop, and no task is lost at the end.
 
+use rustix::process::{Pid, getsid};
+
 use crate::crew::{Crew, task};
 
 #[test]
@@ -26,4 +28,20 @@ fn messages_that_wait_hold_no_stop_back() {
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     let done = run.finish();
     assert!(done.stdout.contains("t1 | next"), "{done:?}");
+}
+
+#[test]
+fn task_does_not_have_the_terminal_of_the_run() {
+    let script = "set -- $(cat /proc/$$/stat); echo \"session $6 terminal $7\"; read line < gate";
+    let crew = Crew::new(&task("a", script, ""));
+    crew.pipe("gate");
+    let mut run = crew.start(&[]);
+    let line = run.line_with("session");
+    let pid = Pid::from_raw(i32::try_from(run.pid()).expect("it is small"));
+    let session = getsid(pid).expect("it runs").as_raw_nonzero();
+    crew.release("gate");
+
+    assert!(line.ends_with(" terminal 0"), "{line}");
+    assert!(!line.contains(&format!("session {session} ")), "{line}");
+    assert_eq!(run.finish().code, Some(0));
 }

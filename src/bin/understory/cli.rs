@@ -175,8 +175,9 @@ A plan:
   command = [\"cargo\", \"build\"]
   parent = \"lead\"
 
-Standard output and error of a task are shown as they come; its standard input is its inbox.
-Ctrl-C asks all tasks to stop and waits for the grace; a second one kills them.
+Standard output and error of a task are shown as they come; its standard input is its inbox. It has
+no terminal: what would ask there (git, ssh) fails at once. Ctrl-C asks all tasks to stop and waits
+for the grace, and no task is taken any more; a second one kills them.
 
 Records:
   All that is acknowledged is in a file, one for each run; its path is told at the start and at

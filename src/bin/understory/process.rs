@@ -202,8 +202,6 @@ fn shim_command(launch: &Launch, control: StdUnixStream) -> Command {
     if let Some(cwd) = &launch.cwd {
         shim.current_dir(cwd);
     }
-    // A group of its own: the terminal's Ctrl-C is for understory to interpret.
-    shim.process_group(0);
     shim.stdin(OwnedFd::from(control))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

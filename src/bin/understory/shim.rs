@@ -1,7 +1,10 @@
 //! The shim: the small process between understory and one command, which never leaves anything
 //! behind.
 //!
-//! It starts the command in a process group of its own, feeds its standard input, and ends with it.
+//! It begins a session of its own, without the terminal of the run: a Ctrl-C there is for
+//! understory to interpret, and nothing that the command starts can write past its screen or wait
+//! for somebody to type. It starts the command in a process group of its own, feeds its standard
+//! input, and ends with it.
 //! Standard output and error are inherited by the command, so they go straight to understory.
 //!
 //! # Invariants
@@ -48,6 +51,8 @@ const CODE_SIGNAL: i32 = 128;
 
 /// Runs a command to its end and returns the exit code for it.
 pub(crate) fn run(command: &[OsString]) -> u8 {
+    // Refused only to the leader of a group, which a shim of understory is not.
+    let _ = rustix::process::setsid();
     let supervised = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
