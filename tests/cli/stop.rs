@@ -45,3 +45,22 @@ fn task_does_not_have_the_terminal_of_the_run() {
     assert!(!line.contains(&format!("session {session} ")), "{line}");
     assert_eq!(run.finish().code, Some(0));
 }
+
+#[test]
+fn command_that_cannot_start_for_a_moment_is_tried_again() {
+    let crew = Crew::new(
+        "[[task]]\nname = \"a\"\ncommand = [\"./true\"]\n\
+         retry = { count = 50, delay = \"100ms\" }\n",
+    );
+    std::fs::copy("/bin/true", crew.file("true")).expect("it is there");
+    // Nothing can be executed that somebody has open to write.
+    let open = std::fs::File::options()
+        .append(true)
+        .open(crew.file("true"));
+    let open = open.expect("it is ours");
+    let mut run = crew.start(&[]);
+    run.error_with("attempt 1 failed: cannot start \"./true\": Text file busy");
+    drop(open);
+
+    assert_eq!(run.finish().code, Some(0));
+}

@@ -60,8 +60,12 @@ pub(crate) struct Launch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Exit(Exit),
-    /// The command could not be started, for this reason.
-    NotStarted(String),
+    /// The command could not be started.
+    NotStarted {
+        reason: String,
+        /// Whether trying again would find the same.
+        is_final: bool,
+    },
     /// The shim was killed before it could tell; what it left is dead too.
     Unknown,
 }

@@ -33,6 +33,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -75,9 +76,11 @@ async fn supervise(command: &[OsString]) -> io::Result<u8> {
     let (family, input) = match start(command) {
         Ok(started) => started,
         Err(error) => {
-            control
-                .write_all(&Report::NotStarted(error.to_string()).encode())
-                .await?;
+            let report = Report::NotStarted {
+                reason: error.to_string(),
+                is_final: is_final(&error),
+            };
+            control.write_all(&report.encode()).await?;
             return Ok(CODE_NOT_STARTED);
         }
     };
@@ -90,6 +93,27 @@ async fn supervise(command: &[OsString]) -> io::Result<u8> {
         Exit::Signal(number) => CODE_SIGNAL + number,
     };
     Ok(u8::try_from(code).unwrap_or(CODE_FAILED))
+}
+
+/// Whether a command that could not be started is as it should not be, rather than that something
+/// is busy or short at the moment.
+fn is_final(error: &io::Error) -> bool {
+    match Errno::from_io_error(error) {
+        Some(
+            Errno::NOENT
+            | Errno::ACCESS
+            | Errno::PERM
+            | Errno::NOEXEC
+            | Errno::NOTDIR
+            | Errno::ISDIR
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::TOOBIG
+            | Errno::INVAL,
+        )
+        | None => true,
+        Some(_) => false,
+    }
 }
 
 fn start(command: &[OsString]) -> io::Result<(Family, Input)> {

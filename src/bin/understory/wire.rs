@@ -33,8 +33,12 @@ pub(crate) enum Order {
 /// From the shim to understory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// The command could not be started, for this reason; nothing follows.
-    NotStarted(String),
+    /// The command could not be started; nothing follows.
+    NotStarted {
+        reason: String,
+        /// Whether trying again would find the same.
+        is_final: bool,
+    },
     /// So many more bytes of input are in the pipe.
     Taken(u32),
     /// The command reads its input no more.
@@ -81,8 +85,8 @@ impl Order {
 impl Report {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::NotStarted(reason) => frame(
-                b'N',
+            Self::NotStarted { reason, is_final } => frame(
+                if *is_final { b'N' } else { b'A' },
                 &reason.as_bytes()[..reason.len().min(FRAME_BYTES_MAX)],
             ),
             Self::Taken(count) => frame(b'T', &count.to_le_bytes()),
@@ -99,7 +103,10 @@ impl Report {
                 .map_err(|_| io::ErrorKind::InvalidData.into())
         };
         Ok(match tag {
-            b'N' => Self::NotStarted(String::from_utf8_lossy(payload).into_owned()),
+            b'N' | b'A' => Self::NotStarted {
+                reason: String::from_utf8_lossy(payload).into_owned(),
+                is_final: tag == b'N',
+            },
             b'T' => Self::Taken(u32::from_le_bytes(number()?)),
             b'G' => Self::InputGone,
             b'E' => Self::Ended(Exit::Code(i32::from_le_bytes(number()?))),
@@ -179,8 +186,13 @@ mod tests {
 
     #[test]
     fn reports_come_back_as_they_were() {
+        let not_started = |reason: &str, is_final| Report::NotStarted {
+            reason: reason.to_owned(),
+            is_final,
+        };
         let reports = [
-            Report::NotStarted("no such file".to_owned()),
+            not_started("no such file", true),
+            not_started("text file busy", false),
             Report::Taken(70_000),
             Report::InputGone,
             Report::Ended(Exit::Code(-1)),

@@ -140,7 +140,9 @@ impl Reports {
             match Report::decode(tag, &payload)? {
                 Report::Taken(bytes) => self.window.give_back(bytes),
                 Report::InputGone => self.window.close(),
-                Report::NotStarted(reason) => self.last = Some(Ended::NotStarted(reason)),
+                Report::NotStarted { reason, is_final } => {
+                    self.last = Some(Ended::NotStarted { reason, is_final });
+                }
                 Report::Ended(exit) => self.last = Some(Ended::Exit(exit)),
             }
         }

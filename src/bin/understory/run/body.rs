@@ -324,10 +324,14 @@ fn outcome(ended: Ended, last: &LastLines, member: &Member) -> Result<Value, Fai
         Ended::Exit(Exit::Signal(number)) => {
             Err(last.failure(&format!("killed by signal {number}")))
         }
-        Ended::NotStarted(reason) => {
+        Ended::NotStarted { reason, is_final } => {
             let program = member.task().command.first().map_or("", String::as_str);
-            // Trying again would find the same.
-            Err(Failure::new(format!("cannot start {program:?}: {reason}")).permanent())
+            let failure = Failure::new(format!("cannot start {program:?}: {reason}"));
+            Err(if is_final {
+                failure.permanent()
+            } else {
+                failure
+            })
         }
         Ended::Unknown => Err(last.failure("its shim was killed, and it with it")),
     }

@@ -222,7 +222,7 @@ fn exit_code(record: &Record, member: &Member) -> u8 {
         Some(Ended::Exit(Exit::Signal(number))) => {
             u8::try_from(CODE_SIGNAL + number).unwrap_or(CODE_FAILED)
         }
-        Some(Ended::NotStarted(_)) => CODE_NOT_STARTED,
+        Some(Ended::NotStarted { .. }) => CODE_NOT_STARTED,
         Some(Ended::Unknown) | None => CODE_FAILED,
     }
 }
