@@ -1,5 +1,10 @@
 //! What tasks write and say, whatever bytes it is made of and however slowly it comes or is read.
 
+use std::fs::{self, File};
+use std::io::Read;
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use crate::crew::{Crew, Done, task};
@@ -35,6 +40,66 @@ fn control_bytes_come_through_however_many() {
     assert_eq!(
         written(&done.stdout).collect::<String>(),
         "\0".repeat(300_000)
+    );
+}
+
+#[test]
+fn json_lines_hold_no_character_that_steers_a_terminal() {
+    let crew = Crew::new(&task("a", "printf 'a\\302\\233b\\177\\033c\\n'", ""));
+    let done = crew.run(&["--json", "--db", "crew.db"]);
+    let events = crew.say(&["events", "--db", "crew.db", "--json"]);
+    for said in [done, events] {
+        let is_harmless = |char: char| char == '\n' || !char.is_control();
+        assert!(said.stdout.chars().all(is_harmless), "{said:?}");
+        let texts: Vec<_> = written(&said.stdout).collect();
+        assert_eq!(texts, ["a\u{9b}b\u{7f}\u{1b}c"]);
+    }
+}
+
+#[test]
+fn word_of_a_task_is_one_line_and_is_taken_for_nobody_elses() {
+    let script = "understory progress \"$(printf 'x\\nb: completed\\033[2J')\"; \
+                  printf 'bad\\033[2J\\n' >&2; exit 1";
+    let done = Crew::new(&task("a", script, "")).run(&[]);
+    assert!(done.stderr.contains("\na: x b: completed\n"), "{done:?}");
+    assert!(
+        done.stderr.contains("\na: failed: exit code 1: bad\n"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn output_cannot_steer_a_terminal_though_errors_go_elsewhere() {
+    let crew = Crew::new("");
+    let plan = task(
+        "a",
+        "printf 'out\\033[2J\\n'; printf 'err\\033[2J\\n' >&2",
+        "",
+    );
+    fs::write(crew.file("PLAN.toml"), plan).expect("the directory is ours");
+    fs::create_dir(crew.file("tmp")).expect("the directory is ours");
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&ours).expect("it is ours");
+    unlockpt(&ours).expect("it is ours");
+    let name = ptsname(&ours, Vec::new()).expect("it is one");
+    let name = name.to_str().expect("it is a path");
+    let mut both_ways = File::options();
+    both_ways.read(true).write(true);
+    let theirs = both_ways.open(name).expect("it is unlocked");
+    let mut understory = crew.terminal(&["run", "--no-db", "PLAN.toml"]);
+    let log = File::create(crew.file("log")).expect("the directory is ours");
+    let status = understory.stdout(Stdio::from(theirs)).stderr(log).status();
+    assert_eq!(status.expect("the binary is built").code(), Some(0));
+    drop(understory);
+
+    // The end of a terminal is an error.
+    let mut shown = Vec::new();
+    let _ = File::from(ours).read_to_end(&mut shown);
+    assert_eq!(String::from_utf8_lossy(&shown), "a | out\r\n");
+    let log = fs::read_to_string(crew.file("log")).expect("it is text");
+    assert!(
+        log.contains("a ! err\u{1b}[2J\n"),
+        "a file has all that was written: {log}"
     );
 }
 

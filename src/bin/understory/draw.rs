@@ -6,6 +6,7 @@
 //! # Invariants
 //! 1. A reader that is gone (a closed pipe) ends the showing, never the run.
 //! 2. On a terminal, nothing that a task writes can move the cursor or change colors.
+//! 3. What a task says of itself is one line anywhere.
 //!
 //! *Not here*: where the news comes from (`run`).
 
@@ -13,15 +14,17 @@ mod terminal;
 mod text;
 mod tree;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
 use understory::State;
 
 use crate::process::StreamName;
 use terminal::Terminal;
-pub(crate) use text::{duration as duration_text, harmless};
+pub(crate) use text::{duration as duration_text, harmless, json_line};
 use tree::{Paint, Tree};
 
 /// How often a live tree is drawn anew.
@@ -82,6 +85,8 @@ impl Screen {
             Self::Plain(Plain {
                 tree,
                 out: Out::default(),
+                is_stdout_terminal: io::stdout().is_terminal(),
+                is_stderr_terminal: io::stderr().is_terminal(),
             })
         }
     }
@@ -117,9 +122,9 @@ impl Screen {
     }
 
     /// Shows one line of JSON.
-    pub(crate) fn show_json(&mut self, line: &str) {
+    pub(crate) fn show_json(&mut self, value: &Value) {
         match self {
-            Self::Json(out) => out.stdout(&format!("{line}\n")),
+            Self::Json(out) => out.stdout(&format!("{}\n", json_line(value))),
             Self::Live(_) | Self::Plain(_) => {}
         }
     }
@@ -163,6 +168,13 @@ pub(crate) struct Out {
 }
 
 impl Out {
+    fn write(&mut self, stream: StreamName, text: &str) {
+        match stream {
+            StreamName::Stdout => self.stdout(text),
+            StreamName::Stderr => self.stderr(text),
+        }
+    }
+
     fn stdout(&mut self, text: &str) {
         write(&mut io::stdout().lock(), &mut self.is_stdout_gone, text);
     }
@@ -186,6 +198,8 @@ fn write(stream: &mut impl Write, is_gone: &mut bool, text: &str) {
 pub(crate) struct Plain {
     tree: Tree,
     out: Out,
+    is_stdout_terminal: bool,
+    is_stderr_terminal: bool,
 }
 
 impl Plain {
@@ -207,21 +221,21 @@ impl Plain {
             }
             Sight::Output {
                 task,
-                stream: StreamName::Stdout,
+                stream,
                 text,
                 is_cut,
             } => {
-                let line = output_line(self.tree.path(*task), "|", text, *is_cut);
-                self.out.stdout(&line);
-            }
-            Sight::Output {
-                task,
-                stream: StreamName::Stderr,
-                text,
-                is_cut,
-            } => {
-                let line = output_line(self.tree.path(*task), "!", text, *is_cut);
-                self.out.stderr(&line);
+                let is_terminal = match stream {
+                    StreamName::Stdout => self.is_stdout_terminal,
+                    StreamName::Stderr => self.is_stderr_terminal,
+                };
+                let text = if is_terminal {
+                    Cow::Owned(text::harmless(text))
+                } else {
+                    Cow::Borrowed(text.as_str())
+                };
+                let line = output_line(self.tree.path(*task), *stream, &text, *is_cut);
+                self.out.write(*stream, &line);
             }
             Sight::Progress { task, text } | Sight::Note { task, text } => {
                 self.line(*task, &format!(": {text}"));
@@ -231,12 +245,17 @@ impl Plain {
 
     fn line(&mut self, task: usize, text: &str) {
         let path = self.tree.path(task);
+        let text = text::note(text);
         self.out.stderr(&format!("{path}{text}\n"));
     }
 }
 
 /// A line of output with its task; of a long line each piece but the last ends with `…`.
-fn output_line(path: &str, mark: &str, text: &str, is_cut: bool) -> String {
+fn output_line(path: &str, stream: StreamName, text: &str, is_cut: bool) -> String {
+    let mark = match stream {
+        StreamName::Stdout => "|",
+        StreamName::Stderr => "!",
+    };
     let more = if is_cut { "…" } else { "" };
     format!("{path} {mark} {text}{more}\n")
 }
@@ -283,7 +302,7 @@ impl Live {
         match sight {
             Sight::State { task, state, note } => {
                 if let Some(row) = self.tree.row_mut(task) {
-                    row.turn(state, text::harmless(&note), since_start);
+                    row.turn(state, text::note(&note), since_start);
                 }
             }
             Sight::Output {
@@ -293,19 +312,12 @@ impl Live {
                 is_cut,
             } => {
                 let text = text::harmless(&text);
-                let mark = if stream == StreamName::Stdout {
-                    "|"
-                } else {
-                    "!"
-                };
-                self.gather(
-                    stream,
-                    output_line(self.tree.path(task), mark, &text, is_cut),
-                );
+                let line = output_line(self.tree.path(task), stream, &text, is_cut);
+                self.gather(stream, line);
             }
             Sight::Progress { task, text } | Sight::Note { task, text } => {
                 if let Some(row) = self.tree.row_mut(task) {
-                    row.said = text::harmless(&text);
+                    row.said = text::note(&text);
                 }
             }
         }
@@ -343,10 +355,7 @@ impl Live {
         let out = &mut self.out;
         self.bar.suspend(|| {
             for (stream, line) in gathered {
-                match stream {
-                    StreamName::Stdout => out.stdout(&line),
-                    StreamName::Stderr => out.stderr(&line),
-                }
+                out.write(stream, &line);
             }
         });
     }

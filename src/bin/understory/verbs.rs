@@ -121,7 +121,7 @@ pub(crate) fn show(show: cli::Show) -> Done {
         Source::File(book) => book.show(&target)?,
     };
     if show.json {
-        say(&record.to_string())?;
+        print::json(&record).map_err(|_| ClientError::NobodyReads)?;
     } else {
         for line in print::record(&record) {
             say(&line)?;

@@ -1,7 +1,9 @@
 //! Small pieces of text: states, durations, and output made harmless.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde_json::Value;
 use understory::State;
 
 /// The size of a terminal that does not tell.
@@ -54,6 +56,25 @@ pub(crate) fn harmless(text: &str) -> String {
     harmless
 }
 
+/// The text harmless, and as wide as it has characters of their width: a tab is a blank.
+pub(super) fn note(text: &str) -> String {
+    harmless(text).replace('\t', " ")
+}
+
+/// The value in one line, in which the control characters are escaped that JSON lets stand.
+pub(crate) fn json_line(value: &Value) -> String {
+    let json = value.to_string();
+    let mut line = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_control() {
+            write!(line, "\\u{:04x}", u32::from(char)).expect("writing to a string succeeds");
+        } else {
+            line.push(char);
+        }
+    }
+    line
+}
+
 /// The text cut to so many columns; what is not ASCII counts as two, which it is at most.
 pub(super) fn fit(text: &str, columns: usize) -> &str {
     let mut left = columns;
@@ -92,6 +113,11 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(harmless(text), expected);
         }
+    }
+
+    #[test]
+    fn note_has_no_character_that_takes_more_columns_than_it_is_counted_for() {
+        assert_eq!(note("a\tb\n\u{1b}[2Jc"), "a b c");
     }
 
     #[test]

@@ -176,7 +176,10 @@ impl Tree {
         lines: usize,
     ) -> String {
         let room = lines.saturating_sub(LINES_FREE).max(1);
-        let placed = self.placed();
+        let mut placed = self.placed();
+        for (branch, _) in &mut placed {
+            shorten(branch, columns / 2);
+        }
         let width = |(branch, row): &Placed<'_>| branch.chars().count() + row.name.len();
         let name_width = placed.iter().map(width).max().unwrap_or(0);
         let shown = choose(&placed, room);
@@ -192,6 +195,17 @@ impl Tree {
             drawn.push(fit(&format!("and {hidden} more"), columns).to_owned());
         }
         drawn.join("\n")
+    }
+}
+
+/// Leaves so many columns of a branch, those next to the row.
+fn shorten(branch: &mut String, columns: usize) {
+    // Its characters are narrow, though not ASCII.
+    let more = branch.chars().count().saturating_sub(columns);
+    if let Some((at, _)) = branch.char_indices().nth(more) {
+        branch.drain(..at);
+    } else {
+        branch.clear();
     }
 }
 

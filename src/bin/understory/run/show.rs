@@ -165,7 +165,7 @@ impl Show {
             self.welcome(event.task);
         }
         if self.screen.is_json() {
-            self.screen.show_json(&event.to_json().to_string());
+            self.screen.show_json(&event.to_json());
         } else if let Some(sight) = news::sight(event, &self.crew, &self.manager) {
             self.screen.show(sight);
         }
@@ -209,7 +209,7 @@ impl Show {
         self.throttle.release_all();
         self.screen.say(&format!("{missed} events were missed"));
         let line = serde_json::json!({ "event": "lagged", "missed": missed });
-        self.screen.show_json(&line.to_string());
+        self.screen.show_json(&line);
         let mut page = Some(Page::default());
         let unsettled = Filter::all().live();
         while let Some(listing) = page.take().map(|page| self.manager.list(&unsettled, &page)) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::draw::{duration_text, harmless};
+use crate::draw::{duration_text, harmless, json_line};
 
 /// Prints a line at once, so that a reader of a pipe sees it when it happens.
 pub(super) fn line(text: &str) -> io::Result<()> {
@@ -22,7 +22,7 @@ pub(super) fn line(text: &str) -> io::Result<()> {
 }
 
 pub(super) fn json(value: &Value) -> io::Result<()> {
-    line(&value.to_string())
+    line(&json_line(value))
 }
 
 /// A piece of the output of a task, to where the task wrote it.

@@ -98,8 +98,16 @@ fn drawing_fits_into_its_lines_and_running_tasks_stay() {
 fn no_line_is_wider_than_the_terminal() {
     let mut tree = crew();
     row(&mut tree, 4).turn(State::Running, "é".repeat(100), at(0));
+    for task in 5..70 {
+        let place = Place {
+            name: task.to_string(),
+            parent: Some(task - 1),
+        };
+        tree.add(task, &place);
+    }
     for columns in 10..60 {
-        let drawn = tree.draw(at(0), Paint::Plain, columns, 24);
+        let drawn = tree.draw(at(0), Paint::Plain, columns, 100);
+        assert!(drawn.contains("─ · 69"), "{drawn}");
         assert!(
             drawn.lines().all(|line| line.chars().count() <= columns),
             "{drawn}"
