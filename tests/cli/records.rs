@@ -300,3 +300,16 @@ fn run_waits_while_its_records_cannot_be_written_and_then_goes_on() {
     let outputs = events.stdout.matches("\"event\":\"output\"").count();
     assert_eq!(outputs, 20_000);
 }
+
+#[test]
+fn trouble_is_told_beside_the_json_too() {
+    let crew = Crew::new(&task("a", "seq 20000", ""));
+    let mut run = crew.start_with_file_limit(300, &["--json", "--db", "crew.db"]);
+    run.close_stdout();
+    run.error_with("the records cannot be written, and without them nothing goes on");
+
+    run.lift_limit();
+
+    run.error_with("the records are written again");
+    assert_eq!(run.finish().code, Some(0));
+}

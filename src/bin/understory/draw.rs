@@ -70,7 +70,7 @@ pub(crate) enum Screen {
 }
 
 impl Screen {
-    /// JSON lines on standard output and nothing else.
+    /// JSON lines on standard output, and on standard error nothing but what goes wrong.
     pub(crate) fn json() -> Self {
         Self::Json(Out::default())
     }
@@ -147,6 +147,14 @@ impl Screen {
             Self::Live(live) => live.say(text),
             Self::Plain(plain) => plain.out.stderr(&format!("{text}\n")),
             Self::Json(_) => {}
+        }
+    }
+
+    /// Tells what goes wrong with the run as a whole, also beside JSON.
+    pub(crate) fn warn(&mut self, text: &str) {
+        match self {
+            Self::Json(out) => out.stderr(&format!("{text}\n")),
+            Self::Live(_) | Self::Plain(_) => self.say(text),
         }
     }
 

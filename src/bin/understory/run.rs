@@ -155,7 +155,7 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     // Bodies that were abandoned hold processes that did not die of SIGKILL yet.
     keeper.kill_all();
     if timeout(LEAVE_PATIENCE, keeper.all_ended()).await.is_err() {
-        show.say("some processes cannot be killed; they are left to the system");
+        show.warn("some processes cannot be killed; they are left to the system");
     }
     Ok(if show.finish(file.as_deref()) {
         CODE_COMPLETED

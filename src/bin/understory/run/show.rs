@@ -117,7 +117,7 @@ impl Show {
             return;
         }
         self.is_stuck = trouble.is_some();
-        self.screen.say(&trouble.map_or_else(
+        self.screen.warn(&trouble.map_or_else(
             || "the records are written again".to_owned(),
             |why| format!("the records cannot be written, and without them nothing goes on: {why}"),
         ));
@@ -126,14 +126,14 @@ impl Show {
     fn say_why_it_ends(&mut self) {
         let why = self.manager.store_trouble();
         let why = why.unwrap_or_else(|| "it failed".to_owned());
-        self.screen.say(&format!(
+        self.screen.warn(&format!(
             "the manager has ended, and the run with it: {why}"
         ));
     }
 
-    /// Tells the person at the keyboard something about the run as a whole.
-    pub(super) fn say(&mut self, text: &str) {
-        self.screen.say(text);
+    /// Tells the person at the keyboard what goes wrong.
+    pub(super) fn warn(&mut self, text: &str) {
+        self.screen.warn(text);
     }
 
     /// Shows the end of the run, and tells whether all tasks of the plan completed.
