@@ -1,8 +1,42 @@
 //! Starts and stops: nothing holds them up, nothing outlasts a stop, and no task is lost at the end.
 
-use rustix::process::{Pid, getsid};
+use rustix::process::{Pid, Signal, getsid};
 
 use crate::crew::{Crew, task};
+
+#[test]
+fn run_that_cannot_write_its_plan_down_says_so_and_can_be_stopped() {
+    let message = format!("\"{}\"", "x".repeat(60_000));
+    let messages = format!("messages = [{}]", vec![message; 10].join(", "));
+    let crew = Crew::new(&task("a", "true", &messages));
+    let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
+    run.error_with("the records cannot be written");
+
+    run.signal(Signal::INT);
+    run.error_with("stopping");
+    run.signal(Signal::INT);
+    assert_eq!(run.finish().code, Some(130));
+}
+
+#[test]
+fn run_that_is_stopped_while_its_plan_is_written_down_starts_nothing() {
+    let message = format!("\"{}\"", "x".repeat(60_000));
+    let messages = format!("messages = [{}]", vec![message; 10].join(", "));
+    let crew = Crew::new(&task("a", "echo ran", &messages));
+    let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
+    run.error_with("the records cannot be written");
+
+    run.signal(Signal::INT);
+    run.error_with("stopping");
+    run.lift_limit();
+    let done = run.finish();
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (Some(130), ""),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains("a: cancelled"), "{done:?}");
+}
 
 #[test]
 fn messages_that_wait_hold_no_stop_back() {
@@ -28,6 +62,45 @@ fn messages_that_wait_hold_no_stop_back() {
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     let done = run.finish();
     assert!(done.stdout.contains("t1 | next"), "{done:?}");
+}
+
+#[test]
+fn run_that_stops_takes_no_task() {
+    let script = "trap 'understory spawn -- true; echo asked; read line < gate; exit' TERM; \
+                  echo ready; while :; do sleep 0.01; done";
+    let crew = Crew::new(&task("a", script, "grace = \"1h\""));
+    crew.pipe("gate");
+    let mut run = crew.start(&[]);
+    run.line_with("ready");
+    run.signal(Signal::INT);
+    run.line_with("asked");
+
+    let refused = crew.say(&["spawn", "--", "sleep", "1000"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let why = "refused: the run ends and takes no more tasks\n";
+    assert_eq!(refused.stderr, why);
+    crew.release("gate");
+    let done = run.finish();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    assert!(done.stderr.contains(&format!("a ! {why}")), "{done:?}");
+}
+
+#[test]
+fn task_that_joins_at_the_very_end_is_run() {
+    // More than a pipe holds, and less than the throttle lets through.
+    let script = "for i in $(seq 64); do head -c 2000 /dev/zero | tr '\\0' x; echo; done";
+    let crew = Crew::new(&task("a", script, ""));
+    let mut run = crew.start(&[]);
+    run.error_with("a: running");
+    assert_eq!(crew.say(&["wait", "a"]).code, Some(0));
+
+    let spawned = crew.say(&["spawn", "--", "sh", "-c", "sleep 0.2; echo > done"]);
+    assert_eq!(spawned.code, Some(0), "{spawned:?}");
+    assert_eq!(run.finish().code, Some(0));
+    assert!(
+        crew.file("done").exists(),
+        "it was told that it is accepted"
+    );
 }
 
 #[test]

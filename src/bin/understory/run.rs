@@ -13,6 +13,7 @@ mod accept;
 mod body;
 mod calls;
 mod crew;
+mod doors;
 pub(crate) mod input;
 mod news;
 mod past;
@@ -22,11 +23,13 @@ mod stage;
 mod stop;
 mod throttle;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use understory::Since;
+use understory::{Manager, Since};
 
 use crate::draw::Screen;
 use crate::plan::Plan;
@@ -37,7 +40,8 @@ use body::ProcessExecutor;
 use calls::FrontDesk;
 pub(crate) use calls::filter;
 use crew::Crew;
-use show::Show;
+use doors::Doors;
+use show::{News, Show};
 use stage::Stage;
 use stop::{Signals, Stopper};
 use throttle::Throttle;
@@ -112,9 +116,19 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
         claim: _claim,
     } = stage;
     let crew = Arc::new(Crew::new(&plan, &past, options.grace));
-    let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle);
+    let doors = Arc::new(Doors::open());
+    let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle, &doors);
     let manager = store.manage(&plan).await?;
     let feed = manager.subscribe(Since::Seq(past.seq)).await?;
+    let stopper = Stopper {
+        manager: manager.clone(),
+        keeper: Arc::clone(&keeper),
+        doors: Arc::clone(&doors),
+        socket_directory: socket.directory().to_owned(),
+    };
+    // A stop that is asked for now stops all of the plan, once it is accepted.
+    let entered = doors.enter().await;
+    let mut news = News::new(feed, stopper.listen(signals));
     let mut screen = if options.is_json {
         Screen::json()
     } else {
@@ -124,31 +138,22 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
         screen.say(&format!("records in {}", file.display()));
     }
     let mut show = Show::new(&manager, (&crew, &past), throttle, screen);
-    if let Err(error) = accept::accept_all(&plan, &past, &crew, &manager).await {
-        if options.beginning == Beginning::Resumed {
-            // It may go on with another plan.
-            drop(manager.leave().await);
-        } else {
-            drop(manager.shutdown(Duration::ZERO).await);
-        }
+    let accepting = accept::accept_all(&plan, &past, &crew, &manager);
+    let accepted = show.meanwhile(&mut news, accepting).await;
+    drop(entered);
+    if let Some(Err(error)) = accepted {
+        give_up(&manager, options.beginning).await;
         return Err(error);
     }
-    let stopper = Stopper {
-        manager: manager.clone(),
-        keeper: Arc::clone(&keeper),
-        socket_directory: socket.directory().to_owned(),
-    };
-    let mut stops = stopper.listen(signals);
-    for kind in crew.kinds().into_iter().chain(past.kinds()) {
-        manager.register_executor(kind, executor.clone())?;
+    let user_desk = attend_user(&executor, &manager, &socket);
+    if accepted.is_some() {
+        let kinds = crew.kinds().into_iter().chain(past.kinds());
+        // What was stopped before it began is not begun.
+        for kind in kinds.filter(|_| !news.stops.any()) {
+            manager.register_executor(kind, executor.clone())?;
+        }
+        show.follow(&mut news, &doors).await;
     }
-    let (voice, user_manager) = (socket.desk().admit_user(), manager.clone());
-    let user_desk = tokio::spawn(async move {
-        FrontDesk::of_user(&executor, &user_manager)
-            .attend(voice)
-            .await
-    });
-    show.follow(feed, &mut stops).await;
     drop(manager.shutdown(Duration::ZERO).await);
     socket.say_goodbye().await;
     user_desk.abort();
@@ -159,9 +164,30 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     }
     Ok(if show.finish(file.as_deref()) {
         CODE_COMPLETED
-    } else if stops.any() {
+    } else if news.stops.any() {
         CODE_CANCELLED
     } else {
         CODE_FAILED
     })
+}
+
+/// Ends a run whose tasks were not all accepted.
+async fn give_up(manager: &Manager, beginning: Beginning) {
+    if beginning == Beginning::Resumed {
+        // It may go on with another plan.
+        drop(manager.leave().await);
+    } else {
+        drop(manager.shutdown(Duration::ZERO).await);
+    }
+}
+
+/// Serves whoever started the run, until it is aborted.
+fn attend_user(
+    executor: &ProcessExecutor,
+    manager: &Manager,
+    socket: &Socket,
+) -> JoinHandle<Infallible> {
+    let (executor, manager) = (executor.clone(), manager.clone());
+    let voice = socket.desk().admit_user();
+    tokio::spawn(async move { FrontDesk::of_user(&executor, &manager).attend(voice).await })
 }

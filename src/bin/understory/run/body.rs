@@ -25,6 +25,7 @@ use understory::{BoxFuture, Context, Executor, Failure, Message, Sender};
 use super::accept::GRACE_MARGIN;
 use super::calls::FrontDesk;
 use super::crew::{Crew, Member};
+use super::doors::Doors;
 use super::input::Input;
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
@@ -55,6 +56,7 @@ struct Shared {
     keeper: Arc<Keeper>,
     desk: Desk,
     throttle: Throttle,
+    doors: Arc<Doors>,
     /// The directory of our own binary goes first, so that processes find it.
     path: OsString,
 }
@@ -65,12 +67,14 @@ impl ProcessExecutor {
         keeper: &Arc<Keeper>,
         desk: &Desk,
         throttle: &Throttle,
+        doors: &Arc<Doors>,
     ) -> Self {
         let shared = Shared {
             crew: Arc::clone(crew),
             keeper: Arc::clone(keeper),
             desk: desk.clone(),
             throttle: throttle.clone(),
+            doors: Arc::clone(doors),
             path: own_directory(),
         };
         Self {
@@ -80,6 +84,10 @@ impl ProcessExecutor {
 
     pub(super) fn crew(&self) -> &Arc<Crew> {
         &self.shared.crew
+    }
+
+    pub(super) fn doors(&self) -> &Doors {
+        &self.shared.doors
     }
 }
 

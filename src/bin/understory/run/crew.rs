@@ -220,6 +220,16 @@ impl Crew {
         self.planned.iter().map(|member| member.id)
     }
 
+    /// The ids of the others, parents first.
+    pub(super) fn joined(&self) -> Vec<TaskId> {
+        let roll = self.roll.read().unwrap_or_else(PoisonError::into_inner);
+        let others = roll.by_id.values();
+        let others = others.filter(|member| !self.is_planned(member));
+        let mut others: Vec<_> = others.map(|member| (member.place, member.id)).collect();
+        others.sort_unstable();
+        others.into_iter().map(|(_, id)| id).collect()
+    }
+
     pub(super) fn places(&self) -> Vec<Place> {
         self.planned.iter().map(|member| member.shown()).collect()
     }

@@ -1,7 +1,8 @@
 //! Following a run to its end and showing it.
 //!
 //! # Invariants
-//! 1. The run is over when every task of the plan has settled, and every other one that joined.
+//! 1. The run is over when every task of the plan has settled, and every other one that joined:
+//!    before it says so, it takes no more of them and looks whether one has just been accepted.
 //! 2. Of the tasks that joined later, at most [`OVER_MAX`] are shown and known after their end.
 //!
 //! *Not here*: how it looks (`draw`), events in words (`news`).
@@ -11,12 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::time::{MissedTickBehavior, interval};
-use understory::{
-    Event, FeedItem, Filter, Manager, Page, Record, State, Subscription, TaskId, What,
-};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use understory::{Event, FeedItem, Manager, Record, State, Subscription, TaskId, What};
 
 use super::crew::Crew;
+use super::doors::Doors;
 use super::news;
 use super::past::Past;
 use super::stop::StopRequests;
@@ -25,6 +25,21 @@ use crate::draw::{DRAW_PERIOD, Screen, Sight};
 
 /// Tasks that joined later and are over, and are still shown.
 const OVER_MAX: usize = 1_000;
+
+/// What is to be shown, as it comes.
+pub(super) struct News {
+    feed: Subscription,
+    pub(super) stops: StopRequests,
+    ticks: Interval,
+}
+
+impl News {
+    pub(super) fn new(feed: Subscription, stops: StopRequests) -> Self {
+        let mut ticks = interval(DRAW_PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { feed, stops, ticks }
+    }
+}
 
 pub(super) struct Show {
     /// Tasks that have not settled.
@@ -75,39 +90,78 @@ impl Show {
 
     /// A task of the plan has settled before this run went on.
     fn recall(&mut self, record: &Record) {
-        if let Some(member) = self.crew.by_id(record.id) {
-            self.screen.show(Sight::State {
-                task: member.place,
-                state: record.state,
-                note: "before".to_owned(),
-            });
-        }
+        self.show_end(record.id, record.state, "before");
         self.note_end(record.id, record.state);
     }
 
-    /// Shows what happens until every task has settled.
-    pub(super) async fn follow(&mut self, mut feed: Subscription, stops: &mut StopRequests) {
-        let mut ticks = interval(DRAW_PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.pending.is_empty() {
-            // What is rare goes first: there may always be another event.
+    /// Shows an end that no event tells.
+    fn show_end(&mut self, id: TaskId, state: State, note: &str) {
+        if let Some(member) = self.crew.by_id(id) {
+            self.screen.show(Sight::State {
+                task: member.place,
+                state,
+                note: note.to_owned(),
+            });
+        }
+    }
+
+    /// Shows what happens until this work is done; `None` if the manager has failed for good.
+    pub(super) async fn meanwhile<T>(
+        &mut self,
+        news: &mut News,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::pin!(work);
+        loop {
             tokio::select! {
                 biased;
-                Some(word) = stops.words.recv() => self.screen.say(word),
-                _ = ticks.tick() => {
-                    self.look_at_records();
-                    self.screen.tick();
-                }
-                item = feed.next() => {
-                    // The manager has failed for good; what is known is what was told.
-                    let Some(item) = item else {
-                        self.say_why_it_ends();
-                        break;
-                    };
-                    self.take(item);
+                done = &mut work => return Some(done),
+                goes_on = self.take_next(news) => if !goes_on {
+                    return None;
                 }
             }
         }
+    }
+
+    /// Shows what happens until every task has settled.
+    pub(super) async fn follow(&mut self, news: &mut News, doors: &Doors) {
+        loop {
+            tokio::select! {
+                biased;
+                mut are_open = doors.hold(), if self.pending.is_empty() => {
+                    self.welcome_all();
+                    if self.pending.is_empty() {
+                        *are_open = false;
+                        return;
+                    }
+                }
+                goes_on = self.take_next(news) => if !goes_on {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Shows the next of what happens; `false` when there will be nothing more.
+    async fn take_next(&mut self, news: &mut News) -> bool {
+        // What is rare goes first: there may always be another event.
+        tokio::select! {
+            biased;
+            Some(word) = news.stops.words.recv() => self.screen.say(word),
+            _ = news.ticks.tick() => {
+                self.look_at_records();
+                self.screen.tick();
+            }
+            item = news.feed.next() => {
+                // The manager has failed for good; what is known is what was told.
+                let Some(item) = item else {
+                    self.say_why_it_ends();
+                    return false;
+                };
+                self.take(item);
+            }
+        }
+        true
     }
 
     /// Tells when the records cannot be written, as nothing goes on meanwhile.
@@ -174,12 +228,24 @@ impl Show {
         }
     }
 
-    /// A task that was not in the plan has joined.
+    /// A task that was not in the plan has joined, which may be known already.
     fn welcome(&mut self, id: TaskId) {
         let member = self.crew.by_id(id);
-        if let Some(member) = member.filter(|member| !self.crew.is_planned(member)) {
-            self.pending.insert(id);
+        if let Some(member) = member.filter(|member| !self.crew.is_planned(member))
+            && !self.over.contains(&id)
+            && self.pending.insert(id)
+        {
             self.screen.add(member.place, &member.shown());
+        }
+    }
+
+    /// Welcomes all that have joined, also those whose events are still to come or were missed.
+    fn welcome_all(&mut self) {
+        for id in self.crew.joined() {
+            // One that was not accepted yet will be welcomed by its event.
+            if self.manager.get(id).is_some() {
+                self.welcome(id);
+            }
         }
     }
 
@@ -210,23 +276,57 @@ impl Show {
         self.screen.say(&format!("{missed} events were missed"));
         let line = serde_json::json!({ "event": "lagged", "missed": missed });
         self.screen.show_json(&line);
-        let mut page = Some(Page::default());
-        let unsettled = Filter::all().live();
-        while let Some(listing) = page.take().map(|page| self.manager.list(&unsettled, &page)) {
-            listing
-                .records
-                .iter()
-                .for_each(|record| self.welcome(record.id));
-            page = listing.next.map(|next| Page::default().after(next));
-        }
+        self.welcome_all();
         let known: Vec<TaskId> = self.pending.iter().copied().collect();
         for id in known {
             let state = self.manager.get(id).map(|record| record.state);
             // One that is not even kept has ended long ago, nobody knows how.
             let state = state.unwrap_or(State::Interrupted);
             if state.is_terminal() {
+                self.show_end(id, state, "");
                 self.note_end(id, state);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+    use crate::run::crew::Recruit;
+
+    #[tokio::test]
+    async fn what_came_and_went_in_a_gap_is_counted_once_and_known_as_over() {
+        let plan = "[[task]]\nname = \"planned\"\ncommand = [\"true\"]\n";
+        let plan = Plan::parse("PLAN.toml", plan).expect("it is right");
+        let past = Past::default();
+        let crew = Arc::new(Crew::new(&plan, &past, DRAW_PERIOD));
+        let planned = crew.planned("planned").expect("it is in the plan");
+        let joined = crew.take_in(Recruit {
+            task: plan.tasks[0].clone(),
+            unset: Vec::new(),
+            parent: None,
+            listener: None,
+        });
+        let manager = Manager::in_memory();
+        let screen = Screen::for_people(&crew.places());
+        let mut show = Show::new(&manager, (&crew, &past), Throttle::new(), screen);
+
+        let run = async |id| {
+            let task = manager.scope("run").unnamed().id(id);
+            let task = task.spawn(|_| async { Ok(()) });
+            task.await.expect("it completes");
+        };
+        run(planned.id).await;
+        show.take_gap(1);
+        assert!(show.over.is_empty(), "it is not accepted yet");
+        run(joined.id).await;
+        show.take_gap(1);
+        show.take_gap(1);
+        show.welcome(joined.id);
+        assert!(show.pending.is_empty());
+        assert_eq!(show.counts, BTreeMap::from([(State::Completed, 2)]));
+        assert_eq!(show.over, [joined.id]);
     }
 }

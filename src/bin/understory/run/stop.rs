@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. They are heard whatever else goes on, also while nobody reads our output and the screen is
 //!    stuck.
-//! 2. The first asks every task to stop and lets it have its grace. The second kills all processes,
+//! 2. The first asks every task to stop and lets it have its grace; none is accepted after it. The
+//!    second kills all processes,
 //!    and the run is left even if the screen stays stuck.
 //!
 //! *Not here*: stopping one process (`body`).
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use understory::{Cancel, Manager};
 
+use super::doors::Doors;
 use super::{CODE_CANCELLED, LEAVE_PATIENCE};
 use crate::process::Keeper;
 
@@ -35,6 +37,7 @@ const WORDS_MAX: usize = 2;
 pub(super) struct Stopper {
     pub(super) manager: Manager,
     pub(super) keeper: Arc<Keeper>,
+    pub(super) doors: Arc<Doors>,
     /// Removed when the run is left at once.
     pub(super) socket_directory: PathBuf,
 }
@@ -71,8 +74,9 @@ impl Stopper {
         was_asked.store(true, Ordering::Release);
         // The channel has room for both words; without a screen nobody needs them.
         let _ = words.try_send("stopping: all tasks are asked to end; once more kills them");
-        let manager = self.manager.clone();
+        let (manager, doors) = (self.manager.clone(), Arc::clone(&self.doors));
         tokio::spawn(async move {
+            *doors.hold().await = false;
             // What becomes of each task is told by its events.
             drop(
                 manager

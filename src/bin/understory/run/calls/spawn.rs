@@ -45,6 +45,8 @@ impl FrontDesk<'_> {
             Some(target) => Some(reach.get(target)?.id),
             None => self.caller.map(understory::Context::id),
         };
+        let doors = self.executor.doors().enter().await;
+        let doors = doors.ok_or("the run ends and takes no more tasks")?;
         let (listener, mut lines) = mpsc::channel(LINES_MAX);
         let is_waited_for = ask.answer == SpawnAnswer::Settled;
         let (env, unset) = environment(&ask);
@@ -65,6 +67,7 @@ impl FrontDesk<'_> {
                 return Err(refusal(&error));
             }
         };
+        drop(doors);
         if !is_waited_for {
             let (id, path) = (task.id().to_string(), task.path());
             return Ok(json!({ "id": id, "path": path, "code": CODE_DONE }));
