@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. On Linux, once [`adopt`] was called, every process below this one stays below it until it is
 //!    reaped. So a process without children has no descendants at all.
-//! 2. On other systems nobody is adopted, [`children`] is empty, and [`is_below`] cannot tell.
+//! 2. On other systems nobody is adopted, [`children`] is empty, and [`is_below`] and [`branch`]
+//!    cannot tell.
 //!
 //! *Not here*: who is to be killed (`shim::family`, `process::keeper`).
 
@@ -12,7 +13,7 @@ use std::io;
 use rustix::process::Pid;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{adopt, children, is_below};
+pub(crate) use linux::{adopt, branch, children, is_below};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -76,22 +77,34 @@ mod linux {
 
     /// Whether a process is `top` or hangs below it; `None` when nobody can tell.
     pub(crate) fn is_below(process: Pid, top: Pid) -> Option<bool> {
+        Some(way_up(process, top)?.ends_with(&[top]))
+    }
+
+    /// The child of `top` that a process is or hangs below, if it does and somebody can tell.
+    pub(crate) fn branch(process: Pid, top: Pid) -> Option<Pid> {
+        match way_up(process, top)?.as_slice() {
+            [.., child, last] if *last == top => Some(*child),
+            _ => None,
+        }
+    }
+
+    /// A process and those above it, up to `top` or the first process of all.
+    fn way_up(process: Pid, top: Pid) -> Option<Vec<Pid>> {
         // A process on the way up may end, and what is below it hangs higher: then look again.
         (0..LOOKS_MAX).find_map(|_| climb(process, top))
     }
 
-    fn climb(process: Pid, top: Pid) -> Option<bool> {
+    fn climb(process: Pid, top: Pid) -> Option<Vec<Pid>> {
+        let mut way = vec![process];
         let mut at = process;
-        for _ in 0..DEPTH_MAX {
-            if at == top {
-                return Some(true);
-            }
+        while at != top && way.len() < DEPTH_MAX {
             match parent(at)? {
                 Some(parent) => at = parent,
-                None => return Some(false),
+                None => return Some(way),
             }
+            way.push(at);
         }
-        None
+        (at == top).then_some(way)
     }
 
     fn pid(text: &str) -> Option<Pid> {
@@ -116,6 +129,8 @@ mod linux {
             let own = rustix::process::getpid();
             assert_eq!(is_below(pid, own), Some(true));
             assert_eq!(is_below(own, pid), Some(false));
+            assert_eq!(branch(pid, own), Some(pid));
+            assert_eq!((branch(own, own), branch(own, pid)), (None, None));
             drop(child.stdin.take());
             child.wait().expect("it was not reaped before");
 
@@ -132,6 +147,11 @@ pub(crate) fn adopt() -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_below(_process: Pid, _top: Pid) -> Option<bool> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn branch(_process: Pid, _top: Pid) -> Option<Pid> {
     None
 }
 

@@ -5,14 +5,15 @@
 //!    removed when the [`Socket`] is dropped; what understory cannot remove, because it was killed,
 //!    stays.
 //! 2. Who asks is known by its token and by its process (`desk`), never by what it says of itself.
-//! 3. Requests, connections and answers are bounded; a client that is slow, silent or gone harms
-//!    only itself, and its end ends nothing but its own waiting.
+//! 3. Requests (`desk`), connections (`seats`) and answers are bounded; a client that is slow,
+//!    silent or gone harms only itself, and its end ends nothing but its own waiting.
 //!
 //! *Not here*: what a verb does (`run`), the other end (`client`).
 
 pub(crate) mod client;
 mod desk;
 mod protocol;
+mod seats;
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -21,30 +22,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, getpid};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use crate::orphans;
 pub(crate) use desk::{Call, Desk, Reply, Voice};
 use protocol::{Answer, REQUEST_BYTES_MAX, Request};
 pub(crate) use protocol::{
     Counts, Extent, Inbox, ListAsk, ParentEnd, Quorum, Said, Shape, SpawnAnswer, SpawnAsk, Until,
     Verb,
 };
+use seats::Seats;
 
 /// Where a process finds the socket.
 pub(crate) const SOCKET_VARIABLE: &str = "UNDERSTORY_SOCKET";
 /// What proves which task it belongs to.
 pub(crate) const TOKEN_VARIABLE: &str = "UNDERSTORY_TOKEN";
 
-/// Clients that may be saying what they want; others wait for their turn.
-const CONNECTIONS_MAX: usize = 64;
-/// Requests that are under way.
-const TALKS_MAX: u32 = 512;
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the clients may take to hear the last answers of a run.
@@ -62,7 +62,8 @@ const PATH_BYTES_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Socket {
     desk: Desk,
-    talks: Arc<Semaphore>,
+    /// Each request that is being answered has a receiver of it.
+    talks: Arc<watch::Sender<()>>,
     server: AbortHandle,
     directory: Directory,
 }
@@ -75,7 +76,7 @@ impl Socket {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         let desk = Desk::new(path);
-        let talks = Arc::new(Semaphore::new(TALKS_MAX as usize));
+        let talks = Arc::new(watch::Sender::new(()));
         let server = tokio::spawn(serve(listener, desk.clone(), Arc::clone(&talks)));
         Ok(Self {
             desk,
@@ -97,7 +98,7 @@ impl Socket {
 
     /// Lets those who wait for an answer hear it, for a short time.
     pub(crate) async fn say_goodbye(&self) {
-        let _ = timeout(GOODBYE_PATIENCE, self.talks.acquire_many(TALKS_MAX)).await;
+        let _ = timeout(GOODBYE_PATIENCE, self.talks.closed()).await;
     }
 }
 
@@ -134,28 +135,39 @@ impl Drop for Directory {
     }
 }
 
-async fn serve(listener: UnixListener, desk: Desk, talks: Arc<Semaphore>) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn serve(listener: UnixListener, desk: Desk, talks: Arc<watch::Sender<()>>) {
+    let seats = Seats::default();
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
+                let mut seat = seats.take(home(&stream));
                 let (desk, talks) = (desk.clone(), Arc::clone(&talks));
                 tokio::spawn(async move {
                     // A client that is too slow finds its connection closed.
-                    let heard = timeout(PATIENCE, hear(stream, &desk)).await;
+                    let heard = tokio::select! {
+                        biased;
+                        heard = timeout(PATIENCE, hear(stream, &desk)) => heard,
+                        () = seat.lost() => return,
+                    };
                     drop(seat);
                     if let Ok(Ok(heard)) = heard {
+                        let _talk = talks.subscribe();
                         // One that has gone needs no answer.
-                        let _ = heard.answer(&talks).await;
+                        let _ = heard.answer().await;
                     }
                 });
+                // Whoever has spoken already is heard before another one takes a seat.
+                yield_now().await;
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
+}
+
+/// What all processes of the client's task hang below; `None` outside of the run.
+fn home(stream: &UnixStream) -> Option<Pid> {
+    let peer = stream.peer_cred().ok()?.pid()?;
+    orphans::branch(Pid::from_raw(peer)?, getpid())
 }
 
 /// A client that has said what it wants.
@@ -192,16 +204,15 @@ async fn hear(stream: UnixStream, desk: &Desk) -> io::Result<Heard> {
 
 impl Heard {
     /// Has the request carried out and tells what comes of it, for as long as the client listens.
-    async fn answer(mut self, talks: &Semaphore) -> io::Result<()> {
-        let refusal = match (self.request, talks.try_acquire()) {
-            (Ok((caller, verb)), Ok(_talk)) => match caller.call(verb).await {
-                Ok((answers, _permit)) => {
+    async fn answer(mut self) -> io::Result<()> {
+        let refusal = match self.request {
+            Ok((caller, verb)) => match caller.call(verb).await {
+                Ok((answers, _place)) => {
                     return converse(&mut self.reader, &mut self.writer, answers).await;
                 }
                 Err(reason) => reason,
             },
-            (Ok(_), Err(_)) => format!("{TALKS_MAX} requests are under way; try again later"),
-            (Err(reason), _) => reason,
+            Err(reason) => reason,
         };
         timeout(PATIENCE, say(&mut self.writer, Said::Refused(refusal))).await?
     }

@@ -6,7 +6,10 @@
 //!    has read or guessed is worth nothing.
 //! 2. A request without a token counts as one of the user only from a process that is not below
 //!    this run. Only Linux tells; elsewhere such a request is refused.
-//! 3. Each caller has at most [`CALLS_MAX`] requests under way.
+//! 3. Each caller has at most [`CALLS_MAX`] requests under way, and all tasks together
+//!    [`CALLS_OF_TASKS_MAX`]. Beside these each caller has a reserve for what waits for nobody: so
+//!    it can always act, however many wait, its own requests among them.
+//! 4. A request is under way until it is carried out and its answer is heard or nobody hears it.
 //!
 //! *Not here*: what a request may reach (`run`), the stream it comes by (`socket`).
 
@@ -24,8 +27,12 @@ use uuid::Uuid;
 use super::protocol::{Said, Verb};
 use crate::orphans;
 
-/// Requests of one caller that are under way.
+/// Requests of one caller that are under way, beside its reserve.
 pub(super) const CALLS_MAX: usize = 32;
+/// Requests of all tasks that are under way, beside their reserves.
+const CALLS_OF_TASKS_MAX: usize = 512;
+/// Requests of one caller that need no other place if they wait for nobody.
+pub(super) const RESERVE: usize = 4;
 /// Answers of one request that wait to be written.
 const ANSWERS_MAX: usize = 8;
 /// How long a token may be shown before it is known where its process is.
@@ -38,9 +45,12 @@ pub(crate) struct Call {
     pub(crate) reply: Reply,
 }
 
-/// Takes what the caller is told.
+/// Takes what the caller is told. It has its place until the request is carried out.
 #[derive(Debug)]
-pub(crate) struct Reply(mpsc::Sender<Said>);
+pub(crate) struct Reply {
+    said: mpsc::Sender<Said>,
+    _place: Arc<Place>,
+}
 
 /// The caller does not listen any more.
 #[derive(Debug)]
@@ -52,7 +62,7 @@ impl Reply {
     /// # Errors
     /// [`CallerGone`]; nothing more needs to be told.
     pub(crate) async fn item(&self, item: Value) -> Result<(), CallerGone> {
-        let told = self.0.send(Said::Item(item)).await;
+        let told = self.said.send(Said::Item(item)).await;
         told.map_err(|_| CallerGone)
     }
 
@@ -63,12 +73,12 @@ impl Reply {
             Err(reason) => Said::Refused(reason),
         };
         // A caller that has gone needs no answer.
-        let _ = self.0.send(said).await;
+        let _ = self.said.send(said).await;
     }
 
     /// Waits until the caller does not listen any more.
     pub(crate) async fn caller_gone(&self) {
-        self.0.closed().await;
+        self.said.closed().await;
     }
 }
 
@@ -76,9 +86,49 @@ impl Reply {
 #[derive(Clone, Debug)]
 struct Entry {
     calls: mpsc::Sender<Call>,
-    under_way: Arc<Semaphore>,
+    room: Room,
     /// The process that all of the caller's processes are below, once it runs.
     top: watch::Receiver<Option<Pid>>,
+}
+
+/// The places for the requests of one caller.
+#[derive(Clone, Debug)]
+struct Room {
+    reserve: Arc<Semaphore>,
+    own: Arc<Semaphore>,
+    /// That of all tasks; the user has one of its own.
+    common: Arc<Semaphore>,
+}
+
+/// Room for one request.
+type Place = Vec<OwnedSemaphorePermit>;
+
+impl Room {
+    fn new(common: Arc<Semaphore>) -> Self {
+        Self {
+            reserve: Arc::new(Semaphore::new(RESERVE)),
+            own: Arc::new(Semaphore::new(CALLS_MAX)),
+            common,
+        }
+    }
+
+    /// # Errors
+    /// What has to end before.
+    fn place(&self, verb: &Verb) -> Result<Place, String> {
+        let one = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned();
+        if !verb.waits_for_others()
+            && let Ok(place) = one(&self.reserve)
+        {
+            return Ok(vec![place]);
+        }
+        let own = one(&self.own).map_err(|_| {
+            format!("{CALLS_MAX} requests of this caller are under way; let some of them end first")
+        })?;
+        let common = one(&self.common).map_err(|_| {
+            format!("{CALLS_OF_TASKS_MAX} requests of tasks are under way; try again later")
+        })?;
+        Ok(vec![own, common])
+    }
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +142,7 @@ struct Table {
 pub(crate) struct Desk {
     path: PathBuf,
     table: Arc<Mutex<Table>>,
+    room_of_tasks: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -99,6 +150,7 @@ impl Desk {
         Self {
             path,
             table: Arc::default(),
+            room_of_tasks: Arc::new(Semaphore::new(CALLS_OF_TASKS_MAX)),
         }
     }
 
@@ -110,7 +162,7 @@ impl Desk {
     /// Lets one attempt of a task speak, until the [`Voice`] is dropped.
     pub(crate) fn admit(&self) -> Voice {
         let token = Uuid::new_v4().simple().to_string();
-        let (entry, mut voice) = self.open();
+        let (entry, mut voice) = self.open(Room::new(Arc::clone(&self.room_of_tasks)));
         self.table().tasks.insert(token.clone(), entry);
         voice.token = token;
         voice
@@ -118,17 +170,17 @@ impl Desk {
 
     /// Lets the user of the run speak, from outside of it, until the [`Voice`] is dropped.
     pub(crate) fn admit_user(&self) -> Voice {
-        let (entry, voice) = self.open();
+        let (entry, voice) = self.open(Room::new(Arc::new(Semaphore::new(CALLS_MAX))));
         self.table().user = Some(entry);
         voice
     }
 
-    fn open(&self) -> (Entry, Voice) {
+    fn open(&self, room: Room) -> (Entry, Voice) {
         let (sender, calls) = mpsc::channel(CALLS_MAX);
         let (top, top_known) = watch::channel(None);
         let entry = Entry {
             calls: sender,
-            under_way: Arc::new(Semaphore::new(CALLS_MAX)),
+            room,
             top: top_known,
         };
         let voice = Voice {
@@ -154,21 +206,16 @@ impl Desk {
         peer: Option<i32>,
     ) -> Result<Caller, String> {
         let peer = peer.and_then(Pid::from_raw);
-        let entry = if let Some(token) = token {
+        if let Some(token) = token {
             let entry = self.table().tasks.get(token).cloned();
             let entry = entry.ok_or_else(ended)?;
             check_home(&entry, peer).await?;
-            entry
-        } else {
-            check_outside(peer)?;
-            let entry = self.table().user.clone();
-            entry.ok_or_else(|| "this run takes no requests from outside".to_owned())?
-        };
-        let permit = Arc::clone(&entry.under_way).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            format!("{CALLS_MAX} requests of this caller are under way; let some of them end first")
-        })?;
-        Ok(Caller { entry, permit })
+            return Ok(Caller(entry));
+        }
+        check_outside(peer)?;
+        let entry = self.table().user.clone();
+        let entry = entry.ok_or_else(|| "this run takes no requests from outside".to_owned())?;
+        Ok(Caller(entry))
     }
 }
 
@@ -207,24 +254,25 @@ fn check_outside(peer: Option<Pid>) -> Result<(), String> {
     }
 }
 
-/// Somebody who may speak, with one request of its share.
+/// Somebody who may speak.
 #[derive(Debug)]
-pub(super) struct Caller {
-    entry: Entry,
-    permit: OwnedSemaphorePermit,
-}
+pub(super) struct Caller(Entry);
 
 impl Caller {
-    /// Hands the request over; the answers come by the receiver, while the permit is held.
+    /// Hands the request over; the answers come by the receiver, which has its place, too.
     pub(super) async fn call(
         self,
         verb: Verb,
-    ) -> Result<(mpsc::Receiver<Said>, OwnedSemaphorePermit), String> {
-        let (sender, answers) = mpsc::channel(ANSWERS_MAX);
-        let reply = Reply(sender);
-        let sent = self.entry.calls.send(Call { verb, reply }).await;
+    ) -> Result<(mpsc::Receiver<Said>, Arc<Place>), String> {
+        let place = Arc::new(self.0.room.place(&verb)?);
+        let (said, answers) = mpsc::channel(ANSWERS_MAX);
+        let reply = Reply {
+            said,
+            _place: Arc::clone(&place),
+        };
+        let sent = self.0.calls.send(Call { verb, reply }).await;
         sent.map_err(|_| ended())?;
-        Ok((answers, self.permit))
+        Ok((answers, place))
     }
 }
 
@@ -269,3 +317,6 @@ impl Drop for Voice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

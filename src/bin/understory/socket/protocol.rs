@@ -238,12 +238,17 @@ impl Verb {
 
     /// Whether its answer may take as long as tasks do.
     pub(super) fn is_long(&self) -> bool {
+        self.waits_for_others() || matches!(self, Self::Cancel { .. } | Self::Events { .. })
+    }
+
+    /// Whether others say when it ends, and nothing that it asks for.
+    pub(super) fn waits_for_others(&self) -> bool {
         match self {
-            Self::Ask { .. } | Self::Cancel { .. } | Self::Wait { .. } | Self::Events { .. } => {
-                true
-            }
+            Self::Ask { .. } | Self::Wait { .. } => true,
+            Self::Events { until, .. } => *until == Until::End,
             Self::Spawn(ask) => ask.answer == SpawnAnswer::Settled,
-            Self::Send { .. }
+            Self::Cancel { .. }
+            | Self::Send { .. }
             | Self::Progress { .. }
             | Self::Respond { .. }
             | Self::Suspend { .. }

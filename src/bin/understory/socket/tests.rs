@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::MESSAGE_BYTES_MAX;
 
+/// Requests of one caller that wait for nobody.
+const CALLS_OF_ONE: usize = desk::CALLS_MAX + desk::RESERVE;
+
 fn open() -> Socket {
     Socket::open().expect("there is room in the temporary directory")
 }
@@ -189,21 +192,22 @@ async fn request_that_makes_no_sense_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn silent_clients_make_others_wait_but_not_for_ever() {
+async fn client_that_speaks_is_heard_at_once_however_many_are_silent() {
     let socket = open();
     let mut voice = voice(&socket);
     let mut silent = Vec::new();
-    for _ in 0..CONNECTIONS_MAX {
+    for _ in 0..seats::SEATS_MAX {
         silent.push(connect(socket.desk().path()).await);
     }
     let line = send_line(voice.token(), "hello");
     let waiting = ask(socket.desk().path(), &line);
-    tokio::pin!(waiting);
-
-    // All seats are taken; one that gets free is for the client that waits.
-    drop(silent.pop());
     let (said, _) = tokio::join!(waiting, answer(&mut voice, Ok(Value::Null)));
     assert_eq!(said, Said::Done(Value::Null));
+
+    // The first of them had to go.
+    let mut end = Vec::new();
+    let read = silent[0].read_to_end(&mut end).await;
+    assert_eq!(read.expect("it was closed"), 0);
 }
 
 #[tokio::test]
@@ -212,7 +216,7 @@ async fn requests_of_one_caller_are_bounded_and_those_of_others_go_on() {
     let (mut greedy, mut modest) = (voice(&socket), voice(&socket));
     let path = socket.desk().path();
     let (mut clients, mut calls) = (Vec::new(), Vec::new());
-    for _ in 0..desk::CALLS_MAX {
+    for _ in 0..CALLS_OF_ONE {
         let mut client = connect(path).await;
         let line = send_line(greedy.token(), "hello");
         let written = client.write_all(line.as_bytes()).await;
@@ -227,9 +231,13 @@ async fn requests_of_one_caller_are_bounded_and_those_of_others_go_on() {
     let (said, _) = tokio::join!(ask(path, &line), answer(&mut modest, Ok(Value::Null)));
     assert_eq!(said, Said::Done(Value::Null));
 
-    // A client that hangs up is heard, and its place is free.
+    // A client that hangs up is heard, and its place is free when its request is over.
     drop(clients.pop());
-    calls[desk::CALLS_MAX - 1].reply.caller_gone().await;
+    let last = calls.pop().expect("they are under way");
+    last.reply.caller_gone().await;
+    let line = send_line(greedy.token(), "too early");
+    assert!(refused(ask(path, &line).await).contains("32 requests of this caller"));
+    drop(last);
     let line = send_line(greedy.token(), "again");
     let (said, _) = tokio::join!(ask(path, &line), answer(&mut greedy, Ok(Value::Null)));
     assert_eq!(said, Said::Done(Value::Null));

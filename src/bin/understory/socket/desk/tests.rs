@@ -1,0 +1,83 @@
+//! Who has room for a request, whatever others do.
+
+use rustix::process::getppid;
+
+use super::*;
+use crate::socket::protocol::{Counts, Quorum};
+
+/// What is held by one whose request is under way.
+type Held = (mpsc::Receiver<Said>, Arc<Place>);
+
+fn wait() -> Verb {
+    Verb::Wait {
+        targets: vec!["docs".to_owned()],
+        quorum: Quorum::All,
+        counts: Counts::Settled,
+        timeout_ms: None,
+    }
+}
+
+fn show() -> Verb {
+    let target = "docs".to_owned();
+    Verb::Show { target }
+}
+
+/// Asks so as a process of this task, or as the user.
+async fn ask(desk: &Desk, voice: &mut Voice, verb: Verb) -> Result<(Held, Call), String> {
+    let token = Some(voice.token()).filter(|token| !token.is_empty());
+    let peer = if token.is_some() {
+        Some(getpid())
+    } else {
+        getppid()
+    };
+    let peer = peer.map(|pid| pid.as_raw_nonzero().get());
+    let caller = desk.identify(token, peer).await?;
+    let held = caller.call(verb).await?;
+    Ok((held, voice.next().await))
+}
+
+/// As many requests that wait as are taken.
+async fn fill(desk: &Desk, voice: &mut Voice) -> Vec<(Held, Call)> {
+    let mut taken = Vec::new();
+    while let Ok(one) = ask(desk, voice, wait()).await {
+        taken.push(one);
+    }
+    taken
+}
+
+#[tokio::test]
+async fn whoever_waits_for_much_can_still_act() {
+    let desk = Desk::new(PathBuf::new());
+    let (mut task, mut user) = (desk.admit(), desk.admit_user());
+    task.comes_from(Some(getpid()));
+    for voice in [&mut task, &mut user] {
+        let waiting = fill(&desk, voice).await;
+        assert_eq!(waiting.len(), CALLS_MAX);
+        let mut acting = Vec::new();
+        for _ in 0..RESERVE {
+            acting.push(ask(&desk, voice, show()).await.expect("it is reserved"));
+        }
+        let refused = ask(&desk, voice, show()).await.map(drop);
+        assert!(refused.is_err_and(|why| why.contains("32 requests of this caller")));
+    }
+}
+
+#[tokio::test]
+async fn requests_of_tasks_that_wait_keep_nobody_from_acting_nor_the_user_from_waiting() {
+    let desk = Desk::new(PathBuf::new());
+    let (mut waiting, mut voices) = (Vec::new(), Vec::new());
+    while waiting.len() < CALLS_OF_TASKS_MAX {
+        let mut voice = desk.admit();
+        voice.comes_from(Some(getpid()));
+        waiting.extend(fill(&desk, &mut voice).await);
+        voices.push(voice);
+    }
+    let (mut late, mut user) = (desk.admit(), desk.admit_user());
+    late.comes_from(Some(getpid()));
+
+    let refused = ask(&desk, &mut late, wait()).await.map(drop);
+    assert!(refused.is_err_and(|why| why.contains("512 requests of tasks")));
+    assert!(ask(&desk, &mut late, show()).await.is_ok());
+    assert!(ask(&desk, &mut user, wait()).await.is_ok());
+    assert!(ask(&desk, &mut user, show()).await.is_ok());
+}
