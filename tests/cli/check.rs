@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use crate::crew::{Crew, task};
+
 /// Runs the binary outside of any run.
 fn understory(arguments: &[&str]) -> Output {
     command(arguments).output().expect("the binary is built")
@@ -153,4 +155,21 @@ fn examples_are_right_plans() {
         code_and_errors(&understory(&["check", path])),
         (Some(0), String::new())
     );
+}
+
+#[test]
+fn what_cannot_be_said_in_a_request_is_told_and_is_no_matter_of_the_run() {
+    let script = "mkdir \"$(printf 'd\\377')\" gone; \
+                  (cd d*; unset PWD OLDPWD; understory spawn -- true; echo code $?); \
+                  (cd gone; rmdir ../gone; understory spawn -- true; echo code $?); \
+                  printf 'x\\377\\n' | understory send self; echo code $?";
+    let done = Crew::new(&task("lead", script, "inbox = \"open\"")).run(&[]);
+    assert_eq!(done.stdout, "lead | code 2\n".repeat(3), "{done:?}");
+    for why in [
+        "the current directory is not UTF-8",
+        "the current directory cannot be told",
+        "standard input cannot be read",
+    ] {
+        assert!(done.stderr.contains(why), "{why}: {done:?}");
+    }
 }

@@ -14,9 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::plan::parse_duration;
 use crate::records::{Choice, NO_FILE};
 pub(crate) use asks::{Ask, Respond, Resume, Suspend};
-pub(crate) use verbs::{
-    Cancel, Events, ParentEnd, RunChoice, Show, Source, Spawn, Wait, Which, here,
-};
+pub(crate) use verbs::{Cancel, Events, ParentEnd, RunChoice, Show, Source, Spawn, Wait, Which};
 
 /// Supervise a crew of processes as one tree.
 #[derive(Debug, Parser)]
@@ -220,7 +218,8 @@ Examples:
 Exit codes:
   0    every line is in the inbox
   1    the run refused it, for the reason shown
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is no run
+  4    no answer came; what was asked for may still be done";
 
 const PROGRESS_HELP: &str = "\
 Example:
@@ -229,4 +228,5 @@ Example:
 Exit codes:
   0    it was told
   1    the run refused it, for the reason shown
-  2    the command line is wrong, or this process belongs to no run";
+  2    the command line is wrong, or this process belongs to no run
+  4    no answer came; what was asked for may still be done";

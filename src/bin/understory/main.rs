@@ -40,6 +40,8 @@ const CODE_FAILED: u8 = 1;
 const CODE_USAGE: u8 = 2;
 /// The file of the records cannot be used.
 const CODE_RECORDS: u8 = 3;
+/// It was asked rightly, and nobody knows what became of it.
+const CODE_UNANSWERED: u8 = 4;
 
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
@@ -117,6 +119,10 @@ fn code_of(result: Result<u8, ClientError>) -> u8 {
         Err(error) if error.is_usage() => usage_error(&error.to_string()),
         Err(ClientError::NobodyReads) => CODE_FAILED,
         Err(ClientError::Records(error)) => records_error(&error),
+        Err(error @ ClientError::Unanswered(_)) => {
+            complain(&error.to_string());
+            CODE_UNANSWERED
+        }
         Err(error) => {
             complain(&error.to_string());
             CODE_FAILED

@@ -14,6 +14,7 @@ mod source;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,7 +44,7 @@ pub(crate) fn spawn(spawn: cli::Spawn) -> Done {
         .collect();
     let ask = SpawnAsk {
         command: command?,
-        cwd: cli::here()?,
+        cwd: here()?,
         env: environment()?,
         name: spawn.name,
         kind: spawn.kind,
@@ -139,7 +140,12 @@ pub(crate) fn send(send: &cli::Send) -> Done {
     };
     match &send.text {
         Some(text) => ask(text.clone())?,
-        None => io::stdin().lock().lines().try_for_each(|line| ask(line?))?,
+        None => io::stdin().lock().lines().try_for_each(|line| {
+            ask(line.map_err(|error| {
+                let why = format!("standard input cannot be read: {error}; send lines of UTF-8");
+                ClientError::Invalid(why)
+            })?)
+        })?,
     }
     Ok(CODE_DONE)
 }
@@ -257,6 +263,15 @@ pub(crate) fn events(events: &cli::Events) -> Done {
 
 fn peer(choice: &cli::RunChoice) -> Result<Peer, ClientError> {
     Peer::find(choice.run.as_deref())
+}
+
+/// Where this process stands, for what it spawns.
+fn here() -> Result<PathBuf, ClientError> {
+    let here = env::current_dir().map_err(|error| {
+        let why = format!("the current directory cannot be told: {error}; go to another one");
+        ClientError::Invalid(why)
+    })?;
+    text(here.into_os_string(), "the current directory").map(PathBuf::from)
 }
 
 /// What this process was started with, for what it spawns.

@@ -59,7 +59,8 @@ Example:
 Exit codes:
   0    it was answered
   1    the task was asked to stop, or the run refused it
-  2    the command line is wrong, or this process belongs to no run";
+  2    the command line is wrong, or this process belongs to no run
+  4    no answer came; what was asked for may still be done";
 
 const RESPOND_HELP: &str = "\
 `understory show` tells which questions are open. The first answer counts.
@@ -70,7 +71,8 @@ Example:
 Exit codes:
   0    the answer is recorded
   1    there is no such task or question, or it was answered; the reason is shown
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is no run
+  4    no answer came; what was asked for may still be done";
 
 const SUSPEND_HELP: &str = "\
 When the processes of this task have ended, and the command with exit code 0, the task is suspended
@@ -86,7 +88,8 @@ Example:
 Exit codes:
   0    the task will be suspended
   1    the task was asked to stop, or the run refused it
-  2    the command line is wrong, or this process belongs to no run";
+  2    the command line is wrong, or this process belongs to no run
+  4    no answer came; what was asked for may still be done";
 
 const RESUME_HELP: &str = "\
 Its command runs again and finds the text in UNDERSTORY_RESUMED. Of several that resume it one wins.
@@ -95,4 +98,5 @@ When a limit of it is full it waits for its slot.
 Exit codes:
   0    it goes on
   1    there is no such task, or it is not suspended
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is no run
+  4    no answer came; what was asked for may still be done";

@@ -197,11 +197,6 @@ fn state(text: &str) -> Result<String, String> {
     Ok(state.as_str().to_owned())
 }
 
-/// Where this process stands, for what it spawns.
-pub(crate) fn here() -> std::io::Result<PathBuf> {
-    std::env::current_dir()
-}
-
 const SPAWN_HELP: &str = "\
 Examples:
   understory spawn --name docs -- agent \"read the docs\"
@@ -215,6 +210,7 @@ Exit codes:
   0    it was taken; with --wait: it completed
   1    it was refused, for the reason shown
   2    the command line is wrong, or there is no run
+  4    no answer came; what was asked for may still be done
 With --wait, the exit code of the process, and:
   124  it took too long
   127  the program could not be started
@@ -233,7 +229,8 @@ Exit codes:
   0    they are listed, perhaps none
   1    the run refused it, for the reason shown
   2    the command line is wrong, or there is neither a run nor records
-  3    the file of the records cannot be read, for the reason shown";
+  3    the file of the records cannot be read, for the reason shown
+  4    no answer came from the run";
 
 pub(super) const TREE_HELP: &str = "\
 This task and those below it, each below its parent. Of those that match, whatever stands above
@@ -243,14 +240,16 @@ Exit codes:
   0    they are shown, perhaps none
   1    the run refused it, for the reason shown
   2    the command line is wrong, or there is neither a run nor records
-  3    the file of the records cannot be read, for the reason shown";
+  3    the file of the records cannot be read, for the reason shown
+  4    no answer came from the run";
 
 const SHOW_HELP: &str = "\
 Exit codes:
   0    it is shown
   1    there is no such task
   2    the command line is wrong, or there is neither a run nor records
-  3    the file of the records cannot be read, for the reason shown";
+  3    the file of the records cannot be read, for the reason shown
+  4    no answer came from the run";
 
 const CANCEL_HELP: &str = "\
 It asks the task and everything below it to stop, waits until nothing of it runs, and tells what
@@ -259,7 +258,8 @@ became of each.
 Exit codes:
   0    nothing of it runs any more
   1    there is no such task, or something did not end in time
-  2    the command line is wrong, or there is no run";
+  2    the command line is wrong, or there is no run
+  4    no answer came; what was asked for may still be done";
 
 const WAIT_HELP: &str = "\
 It prints a line for each task that has ended, with its state, in the order in which they end.
@@ -270,6 +270,7 @@ Exit codes:
   1    one failed, timed out, was interrupted or cancelled; or there is no such task
   2    the command line is wrong, or there is no run
   3    with --or-stuck: none failed, and one is suspended or asks something
+  4    no answer came from the run
   124  the time ran out";
 
 const EVENTS_HELP: &str = "\
@@ -284,4 +285,5 @@ Exit codes:
   0    they are told
   1    the run refused it, for the reason shown
   2    the command line is wrong, or there is neither a run nor records
-  3    the file of the records cannot be read, for the reason shown";
+  3    the file of the records cannot be read, for the reason shown
+  4    no answer came from the run";

@@ -4,7 +4,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,10 @@ pub(crate) enum ClientError {
     #[error(transparent)]
     Records(#[from] RecordsError),
     #[error("the run cannot be reached, perhaps it has ended: {0}")]
-    Unreachable(#[from] io::Error),
+    Unreachable(io::Error),
+    /// The request was made, and nobody knows what became of it.
+    #[error("no answer came, and what was asked for may still be done: {0}")]
+    Unanswered(String),
     #[error("what answers there is no run that this program understands: {0}")]
     Foreign(String),
     #[error("refused: {0}")]
@@ -48,7 +51,11 @@ impl ClientError {
         match self {
             Self::Invalid(_) | Self::NoRun(_) => true,
             Self::Records(error) => error.is_usage(),
-            Self::Unreachable(_) | Self::Foreign(_) | Self::Refused(_) | Self::NobodyReads => false,
+            Self::Unreachable(_)
+            | Self::Unanswered(_)
+            | Self::Foreign(_)
+            | Self::Refused(_)
+            | Self::NobodyReads => false,
         }
     }
 }
@@ -98,11 +105,8 @@ impl Peer {
                 line.len()
             )));
         }
-        let mut stream = UnixStream::connect(&self.path)?;
-        stream.set_read_timeout(patience)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(line.as_bytes())?;
-        let mut answers = BufReader::new(stream);
+        let stream = self.request(&line, patience);
+        let mut answers = BufReader::new(stream.map_err(ClientError::Unreachable)?);
         loop {
             match next(&mut answers)? {
                 Said::Item(item) => take(item).map_err(|_| ClientError::NobodyReads)?,
@@ -111,16 +115,31 @@ impl Peer {
             }
         }
     }
+
+    /// Makes a request, whose answers come by the stream.
+    fn request(&self, line: &str, patience: Option<Duration>) -> io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.path)?;
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(line.as_bytes())?;
+        Ok(stream)
+    }
 }
 
 fn next(answers: &mut BufReader<UnixStream>) -> Result<Said, ClientError> {
     let mut line = String::new();
     let limit = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
-    answers.take(limit).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-    }
-    Answer::parse(&line).map_err(ClientError::Foreign)
+    let why = match answers.take(limit).read_line(&mut line) {
+        Ok(_) if line.ends_with('\n') || line.len() >= ANSWER_BYTES_MAX => {
+            return Answer::parse(&line).map_err(ClientError::Foreign);
+        }
+        Ok(_) => "the connection has ended".to_owned(),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            format!("the run said nothing for {} s", PATIENCE.as_secs())
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(ClientError::Unanswered(why))
 }
 
 /// The socket that a user means: by its path, its directory or its number.
@@ -178,4 +197,25 @@ fn running(temporary: &Path) -> Vec<PathBuf> {
         .collect();
     running.sort_unstable();
     running
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hears_nothing_does_not_know_whether_it_was_done() {
+        let (client, run) = UnixStream::pair().expect("there are descriptors");
+        let patience = Some(Duration::from_millis(1));
+        client.set_read_timeout(patience).expect("it is not zero");
+        let mut answers = BufReader::new(client);
+        let silent = next(&mut answers);
+        drop(run);
+        let gone = next(&mut answers);
+        for (end, why) in [(silent, "said nothing for 15 s"), (gone, "has ended")] {
+            let error = end.expect_err("there is no answer");
+            assert!(matches!(error, ClientError::Unanswered(_)), "{error}");
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
 }
