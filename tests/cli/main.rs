@@ -6,6 +6,7 @@
 mod asks;
 mod check;
 mod crew;
+mod history;
 mod output;
 mod proc;
 mod reach;

@@ -14,6 +14,7 @@ mod body;
 mod calls;
 mod crew;
 mod doors;
+mod history;
 pub(crate) mod input;
 mod news;
 mod past;
@@ -112,14 +113,15 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     let Stage {
         store,
         file,
+        history,
         past,
         claim: _claim,
     } = stage;
     let crew = Arc::new(Crew::new(&plan, &past, options.grace));
     let doors = Arc::new(Doors::open());
-    let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle, &doors);
+    let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle, &doors, &history);
     let manager = store.manage(&plan).await?;
-    let feed = manager.subscribe(Since::Seq(past.seq)).await?;
+    let feed = history.told_by(manager.subscribe(Since::Seq(past.seq)).await?);
     let stopper = Stopper {
         manager: manager.clone(),
         keeper: Arc::clone(&keeper),

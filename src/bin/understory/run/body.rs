@@ -26,6 +26,7 @@ use super::accept::GRACE_MARGIN;
 use super::calls::FrontDesk;
 use super::crew::{Crew, Member};
 use super::doors::Doors;
+use super::history::History;
 use super::input::Input;
 use super::throttle::Throttle;
 use crate::plan::PlanInbox;
@@ -57,6 +58,7 @@ struct Shared {
     desk: Desk,
     throttle: Throttle,
     doors: Arc<Doors>,
+    history: History,
     /// The directory of our own binary goes first, so that processes find it.
     path: OsString,
 }
@@ -68,6 +70,7 @@ impl ProcessExecutor {
         desk: &Desk,
         throttle: &Throttle,
         doors: &Arc<Doors>,
+        history: &History,
     ) -> Self {
         let shared = Shared {
             crew: Arc::clone(crew),
@@ -75,6 +78,7 @@ impl ProcessExecutor {
             desk: desk.clone(),
             throttle: throttle.clone(),
             doors: Arc::clone(doors),
+            history: history.clone(),
             path: own_directory(),
         };
         Self {
@@ -88,6 +92,10 @@ impl ProcessExecutor {
 
     pub(super) fn doors(&self) -> &Doors {
         &self.shared.doors
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.shared.history
     }
 }
 

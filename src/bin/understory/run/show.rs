@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use understory::{Event, FeedItem, Manager, Record, State, Subscription, TaskId, What};
+use understory::{Event, FeedItem, Manager, Record, State, TaskId, What};
 
 use super::crew::Crew;
 use super::doors::Doors;
+use super::history::Story;
 use super::news;
 use super::past::Past;
 use super::stop::StopRequests;
@@ -28,13 +29,13 @@ const OVER_MAX: usize = 1_000;
 
 /// What is to be shown, as it comes.
 pub(super) struct News {
-    feed: Subscription,
+    feed: Story,
     pub(super) stops: StopRequests,
     ticks: Interval,
 }
 
 impl News {
-    pub(super) fn new(feed: Subscription, stops: StopRequests) -> Self {
+    pub(super) fn new(feed: Story, stops: StopRequests) -> Self {
         let mut ticks = interval(DRAW_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { feed, stops, ticks }

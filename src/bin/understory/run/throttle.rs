@@ -1,8 +1,9 @@
 //! Lets processes write and read only as fast as that is shown.
 //!
 //! # Invariants
-//! 1. At most [`PIECES_MAX`] pieces of output and messages are on their way to the screen. So the
-//!    feed never overruns the screen, and a slow reader slows the writers instead of losing lines.
+//! 1. At most [`PIECES_MAX`] pieces of output and messages are on their way to the screen, so a
+//!    slow reader slows the writers. What else happens is not held up: where it makes the feed pass
+//!    the screen by, a run with a file goes on from that (`history`).
 //!
 //! *Not here*: the bound of one process's output (`process::lines`).
 

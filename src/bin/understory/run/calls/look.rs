@@ -9,9 +9,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use understory::{Event, FeedItem, Filter, Kind, Seq, Since, Subscription, TaskId};
+use understory::{Event, FeedItem, Filter, Kind, Seq, Since, TaskId};
 
 use super::{FrontDesk, while_heard};
+use crate::run::history::Story;
 use crate::run::reach;
 use crate::socket::{ListAsk, Reply, Shape, Until};
 
@@ -75,10 +76,11 @@ impl FrontDesk<'_> {
             (None, Until::End) => newest,
         };
         let feed = self.manager.subscribe_to(Since::Seq(from), Filter::all());
-        let mut feed = feed.await.map_err(|error| error.to_string())?;
+        let feed = feed.await.map_err(|error| error.to_string())?;
+        let mut story = self.executor.history().told_by(feed);
         let last = (until == Until::Now).then_some(newest);
-        while_heard(reply, self.tell(&mut feed, last, reply)).await?;
-        Ok(json!({ "seq": feed.seq().0.max(from.0) }))
+        while_heard(reply, self.tell(&mut story, last, reply)).await?;
+        Ok(json!({ "seq": story.seq().0.max(from.0) }))
     }
 
     /// How far the log is.
@@ -90,12 +92,12 @@ impl FrontDesk<'_> {
 
     async fn tell(
         &self,
-        feed: &mut Subscription,
+        story: &mut Story,
         last: Option<Seq>,
         reply: &Reply,
     ) -> Result<(), String> {
-        while last.is_none_or(|last| feed.seq() < last) {
-            let item = match feed.next().await {
+        while last.is_none_or(|last| story.seq() < last) {
+            let item = match story.next().await {
                 Some(FeedItem::Event(event)) => self.event(&event),
                 Some(FeedItem::Lagged { missed, .. }) => {
                     Some(json!({ "event": "lagged", "missed": missed }))
