@@ -193,3 +193,27 @@ fn wait_ends_with_what_is_stuck_if_that_counts() {
     crew.release("gate");
     assert_eq!(run.finish().code, Some(1));
 }
+
+#[test]
+fn task_with_long_questions_and_answers_is_shown_like_any_other() {
+    let script = "text=$(head -c 65000 /dev/zero | tr '\\0' x); \
+                  for key in $(seq 36); do \
+                    (until understory respond self $key \"$text\"; do :; done 2>&-) & \
+                    understory ask $key \"$text\" > answer; \
+                    wait; \
+                  done; \
+                  echo up; read line < gate";
+    let crew = Crew::new(&task("lead", script, ""));
+    crew.pipe("gate");
+    let mut run = crew.start(&["--json"]);
+    run.line_with("\"text\":\"up\"");
+    let listed = crew.say(&["ls"]);
+    assert_eq!((listed.code, listed.stdout.lines().count()), (Some(0), 1));
+    let shown = crew.say(&["show", "lead", "--json"]);
+    let record: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+    let questions = record["questions"].as_object().expect("it has asked");
+    let bytes: usize = questions.values().map(|it| it.to_string().len()).sum();
+    assert!(questions.len() == 36 && bytes > 4 << 20, "{bytes} bytes");
+    crew.release("gate");
+    assert_eq!(run.finish().code, Some(0));
+}

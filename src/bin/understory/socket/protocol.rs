@@ -23,8 +23,9 @@ pub(super) const VERSION: u64 = 1;
 /// Longest request, in bytes: a command with its whole environment, or a message of which each byte
 /// takes six in JSON.
 pub(super) const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// Longest answer, in bytes: a record with its value, of which each byte takes two in JSON.
-pub(super) const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Longest answer, in bytes: a record with 64 questions and their answers of 64 KiB each, and 8 MiB
+/// for all else that it may hold.
+pub(super) const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -339,7 +340,12 @@ impl Answer {
     }
 
     pub(super) fn line(said: Said) -> String {
-        line_of(&Self { v: VERSION, said })
+        let line = line_of(&Self { v: VERSION, said });
+        if line.len() <= ANSWER_BYTES_MAX {
+            return line;
+        }
+        let why = format!("the answer would have more than {ANSWER_BYTES_MAX} bytes");
+        Self::line(Said::Refused(why))
     }
 }
 

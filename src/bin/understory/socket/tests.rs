@@ -191,6 +191,14 @@ async fn request_that_makes_no_sense_is_refused_with_the_reason() {
     }
 }
 
+#[test]
+fn answer_that_is_too_long_is_refused_instead() {
+    let long = Value::from("x".repeat(protocol::ANSWER_BYTES_MAX));
+    let line = Answer::line(Said::Done(long));
+    let said = Answer::parse(&line).expect("it is an answer");
+    assert!(refused(said).contains("the answer would have more"));
+}
+
 #[tokio::test]
 async fn client_that_speaks_is_heard_at_once_however_many_are_silent() {
     let socket = open();
