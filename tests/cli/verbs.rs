@@ -161,7 +161,7 @@ fn cancel_waits_for_the_grace_that_it_grants_and_no_longer() {
 fn wait_tells_each_end_once_also_of_those_that_ended_before() {
     let plan = task("lead", "echo up; read line < gate", "")
         + &task("quick", "true", "parent = \"lead\"")
-        + &task("bad", "exit 3", "parent = \"lead\"")
+        + &task("bad", "exit 3", "parent = \"lead\"\nafter = [\"quick\"]")
         + &task("slow", "read line < slow", "parent = \"lead\"");
     let crew = Crew::new(&plan);
     crew.pipe("gate");
@@ -176,7 +176,12 @@ fn wait_tells_each_end_once_also_of_those_that_ended_before() {
     assert_eq!(crew.say(&["wait", "bad"]).stdout, "lead/bad failed\n");
     let bad = crew.say(&["wait", "bad", "quick", "bad"]);
     assert_eq!(bad.code, Some(1));
-    assert_eq!(bad.stdout, "lead/bad failed\nlead/quick completed\n");
+    assert_eq!(bad.stdout, "lead/quick completed\nlead/bad failed\n");
+    let first = crew.say(&["wait", "--any", "bad", "quick"]);
+    assert_eq!(
+        (first.code, &*first.stdout),
+        (Some(0), "lead/quick completed\n")
+    );
     let any = crew.say(&["wait", "--any", "slow", "quick"]);
     assert_eq!(
         (any.code, &*any.stdout),

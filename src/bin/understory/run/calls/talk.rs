@@ -160,8 +160,13 @@ impl FrontDesk<'_> {
             }
             let waited = waiting.any().await.map_err(|error| error.to_string())?;
             seq = waited.seq.0;
-            let stuck = waited.suspended.iter().chain(&waited.asking);
-            for record in waited.done.iter().chain(stuck) {
+            let mut told = waited.done;
+            told.sort_by_key(|record| (record.ended_at, record.seq));
+            told.extend(waited.suspended.into_iter().chain(waited.asking));
+            if quorum == Quorum::Any {
+                told.truncate(1);
+            }
+            for record in &told {
                 if !record.state.is_terminal() {
                     // What failed is told rather than what only waits.
                     code = if code == CODE_DONE { CODE_STUCK } else { code };
@@ -172,9 +177,7 @@ impl FrontDesk<'_> {
                     return Ok(json!({}));
                 }
             }
-            let stuck = waited.suspended.iter().chain(&waited.asking);
-            let done = waited.done.iter().chain(stuck).map(|record| record.id);
-            let done: BTreeSet<TaskId> = done.collect();
+            let done: BTreeSet<TaskId> = told.iter().map(|record| record.id).collect();
             tasks.retain(|task| !done.contains(&task.id()));
             if !done.is_empty() && quorum == Quorum::Any {
                 break;
