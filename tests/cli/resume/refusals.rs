@@ -79,7 +79,7 @@ fn task_that_cannot_be_added_leaves_the_run_as_it_is() {
     run.line_with("b | up");
     assert_eq!(crew.say(&["wait", "a"]).stdout, "a completed\n");
     crew.crash(run);
-    let added = task("late", "echo ran > late", "parent = \"a\"");
+    let added = task("x", "true", "") + &task("late", "echo ran > late", "parent = \"a\"");
     let plan = task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE) + &added;
     fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
     fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");

@@ -11,6 +11,7 @@ use understory::{Again, Manager, OnParentEnd, Retry, ScopeRef, TaskBuilder, Task
 use super::RunError;
 use super::crew::{Crew, kind};
 use super::past::Past;
+use super::stage::Store;
 use crate::plan::{Plan, PlanInbox, PlanParentEnd, PlanRetry, PlanTask};
 
 /// The scope of all tasks of a run.
@@ -24,6 +25,18 @@ const AT_ONCE: usize = 256;
 const INBOX_CAPACITY: u32 = 1_024;
 /// The pause before the first retry when the plan names none.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Asks for the tasks that were added to the plan of a run that goes on, of a manager that has its
+/// records and not its file: if one is refused, none of them must be in the file.
+pub(super) async fn rehearse(plan: &Plan, past: &Past, crew: &Crew) -> Result<(), RunError> {
+    let Some(loaded) = past.before_additions() else {
+        return Ok(());
+    };
+    let manager = Store::copy_of(loaded)?.manage(plan).await?;
+    let accepted = accept_all(plan, past, crew, &manager).await;
+    drop(manager.leave().await);
+    accepted
+}
 
 /// Accepts all tasks that an earlier run has not, parents and `after` targets first.
 pub(super) async fn accept_all(

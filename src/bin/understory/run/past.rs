@@ -28,6 +28,8 @@ pub(super) struct Past {
     planned: HashMap<String, (Arc<Record>, Input)>,
     /// What was spawned and has not settled, parents first.
     joined: Vec<(Arc<Record>, Input)>,
+    /// The whole of it, if the plan has more tasks than it.
+    before_additions: Option<Loaded>,
 }
 
 impl Past {
@@ -40,6 +42,7 @@ impl Past {
             seq: loaded.seq,
             ..Self::default()
         };
+        let whole = loaded.clone();
         // It was killed before anything was accepted.
         let records_are_new = loaded.records.is_empty() && loaded.seq == Seq(0);
         let settled = loaded.records.iter();
@@ -70,11 +73,12 @@ impl Past {
             return Err(refuse("no task of a plan is in it".to_owned()));
         }
         compare(&past.planned, plan).map_err(refuse)?;
-        if settled >= SETTLED_KEPT
-            && let Some(task) = plan.tasks.iter().find(|task| past.id(&task.name).is_none())
-        {
-            let why = format!("what became of {:?} is no longer kept", task.name);
-            return Err(refuse(why));
+        if let Some(task) = plan.tasks.iter().find(|task| past.id(&task.name).is_none()) {
+            if settled >= SETTLED_KEPT {
+                let why = format!("what became of {:?} is no longer kept", task.name);
+                return Err(refuse(why));
+            }
+            past.before_additions = Some(whole);
         }
         Ok(past)
     }
@@ -98,6 +102,11 @@ impl Past {
     /// What was spawned and has not settled, parents first.
     pub(super) fn joined(&self) -> &[(Arc<Record>, Input)] {
         &self.joined
+    }
+
+    /// What is recorded of the run, if tasks were added to its plan since.
+    pub(super) fn before_additions(&self) -> Option<&Loaded> {
+        self.before_additions.as_ref()
     }
 
     /// The kinds of all tasks that may run again.

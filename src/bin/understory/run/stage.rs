@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use understory::store::sqlite::{self, SqliteStore};
-use understory::store::{Loaded, MemoryStore, Store as _};
+use understory::store::{Batch, Loaded, MemoryStore, Store as _};
 use understory::{BuildError, Builder, Class, Manager, MissingExecutor};
 
 use super::history::History;
@@ -48,7 +48,7 @@ pub(super) struct Stage {
 #[derive(Debug)]
 pub(super) enum Store {
     File(SqliteStore),
-    Memory,
+    Memory(MemoryStore),
 }
 
 impl Stage {
@@ -60,7 +60,7 @@ impl Stage {
         };
         let Some(file) = file else {
             return Ok(Self {
-                store: Store::Memory,
+                store: Store::Memory(MemoryStore::with_history(events_kept(plan))),
                 file: None,
                 history: History::open(None)?,
                 past: Past::default(),
@@ -106,19 +106,30 @@ fn check_empty(loaded: &Loaded, file: &Path) -> Result<(), String> {
 impl Store {
     /// The manager of the run, with recovery behind it. Its tasks wait for their executors.
     pub(super) async fn manage(self, plan: &Plan) -> Result<Manager, BuildError> {
-        let count = plan.tasks.len();
-        let events_kept = EVENTS_KEPT + count * EVENTS_KEPT_PER_TASK;
         let builder = bounded(plan)
-            .feed_events_max(events_kept)
+            .feed_events_max(events_kept(plan))
             .missing_executor(MissingExecutor::Waits);
         match self {
             Self::File(store) => builder.open_store(store).await,
-            Self::Memory => {
-                let store = MemoryStore::with_history(events_kept);
-                builder.store(store).build()
-            }
+            Self::Memory(store) => builder.store(store).build(),
         }
     }
+
+    /// What a file holds, to see what would become of it.
+    pub(super) fn copy_of(loaded: &Loaded) -> Result<Self, RecordsError> {
+        let store = MemoryStore::default();
+        let kept = store.commit(&Batch {
+            records: loaded.records.clone(),
+            closed: Some(loaded.closed.clone()),
+            ..Batch::default()
+        });
+        kept.map_err(|error| RecordsError::Store(with_causes(&error)))?;
+        Ok(Self::Memory(store))
+    }
+}
+
+fn events_kept(plan: &Plan) -> usize {
+    EVENTS_KEPT + plan.tasks.len() * EVENTS_KEPT_PER_TASK
 }
 
 fn bounded(plan: &Plan) -> Builder {
