@@ -68,7 +68,8 @@ impl TaskRef {
     }
 
     /// Whether it was taken above a full limit of [`WhenFull::Inline`](crate::WhenFull::Inline):
-    /// it runs without a slot of that limit, and its spawn returned after its end.
+    /// it runs without a slot of that limit, and its spawn returned after its end, unless it is
+    /// external.
     pub fn is_inline(&self) -> bool {
         self.record().is_some_and(|record| record.inline)
     }

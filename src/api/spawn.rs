@@ -26,7 +26,7 @@ use super::payload::{DEPTH_MAX, is_too_deep, to_text};
 use crate::actors::{Clock, Shut};
 use crate::engine::{Attempt, Failure, Live, Verdict, Work};
 use crate::inbox::{DeadBounds, DeadLetters, Inbox, Overflow};
-use crate::kernel::{Accepted, Kind, Origin, Payload, Refusal, Scope, Spec, TaskId};
+use crate::kernel::{Accepted, Kind, Origin, Payload, Record, Refusal, Scope, Spec, TaskId};
 
 /// Largest input, value or output piece that is kept, in bytes of JSON.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
@@ -188,7 +188,9 @@ impl<Mode> TaskBuilder<Mode> {
                 let handle = TaskHandle::of_live(core, live, record.as_deref());
                 // The back pressure of a full limit that lets tasks run inline: who asks waits for
                 // the end. How it ended is told by the handle, also when the manager went first.
-                if record.is_some_and(|record| record.inline) {
+                // Of an external task it is who asks that tells the end.
+                let waits = |it: &Arc<Record>| it.inline && it.spec.origin != Origin::External;
+                if record.as_ref().is_some_and(waits) {
                     let _ended = Box::pin(handle.settled()).await.is_ok();
                 }
                 return Ok(handle);

@@ -152,7 +152,8 @@ impl Class {
         }
     }
 
-    /// `size` at once; others run all the same, without a slot, and who asked waits for their end.
+    /// `size` at once; others run all the same, without a slot, and who asked waits for their end,
+    /// unless it is external.
     pub const fn inline(size: u32) -> Self {
         Self {
             size,
@@ -172,6 +173,7 @@ pub enum WhenFull {
     /// It is refused.
     Refuse,
     /// It is taken and runs without a slot, while who asked for it waits for its end: so many more
-    /// run as there are callers, and no caller gets ahead of its work.
+    /// run as there are callers, and no caller gets ahead of its work. Who asked for an external
+    /// task does not wait, as nobody else tells its end: such tasks are not bounded by it.
     Inline,
 }

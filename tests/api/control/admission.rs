@@ -83,6 +83,21 @@ async fn body_that_spawns_inline_counts_as_waiting_and_lends_its_slot() {
 }
 
 #[tokio::test]
+async fn holder_of_an_external_task_does_not_wait_for_the_end_that_it_tells() {
+    let manager = Manager::builder().limit("l", Class::inline(1));
+    let manager = manager.build().unwrap();
+    take_one(&manager).await;
+
+    let build = manager.scope("s").task("build").limit("l");
+    let build = soon(build.external()).await.unwrap();
+
+    assert!(build.is_inline());
+    assert_eq!(build.state(), Some(State::Running));
+    build.complete(7).await.unwrap();
+    assert_eq!(build.state(), Some(State::Completed));
+}
+
+#[tokio::test]
 async fn capacity_is_what_admission_will_say() {
     let manager = Manager::builder()
         .limit("l", Class::queue(1))
