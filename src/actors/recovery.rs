@@ -91,6 +91,9 @@ async fn show(hub: &Arc<Hub>, loaded: &Loaded) {
 fn settle_lives(hub: &Arc<Hub>) {
     hub.lives.retain(|id, live| {
         let record = hub.index.get(*id);
+        if let Some(record) = &record {
+            live.move_to(record.scope());
+        }
         match &record {
             Some(record) if record.state.is_terminal() => {
                 live.done.set(record);

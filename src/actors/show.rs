@@ -14,7 +14,7 @@ use super::hub::Hub;
 use crate::engine::Live;
 #[cfg(feature = "metrics")]
 use crate::kernel::IdHash;
-use crate::kernel::{Record, TaskId, What};
+use crate::kernel::{Event, Record, TaskId, What};
 use crate::store::Batch;
 
 impl Hub {
@@ -29,6 +29,7 @@ impl Hub {
         self.index.apply(&batch.records, &batch.removed, seq);
         self.set_done(&batch.records);
         self.keep_output(batch);
+        self.move_letters(&batch.events);
         for live in observed {
             self.observe(live, before);
         }
@@ -61,6 +62,17 @@ impl Hub {
     pub(super) fn newest(&self, id: TaskId) -> Option<Arc<Record>> {
         let gone = || self.live(id)?.done.get().cloned();
         self.index.get(id).or_else(gone)
+    }
+
+    /// What nobody has read goes with its task to another scope.
+    fn move_letters(&self, events: &[Arc<Event>]) {
+        for event in events {
+            if let What::Transferred { to, .. } = &event.what
+                && let Some(live) = self.live(event.task)
+            {
+                live.move_to(to);
+            }
+        }
     }
 
     /// Keeps what bodies wrote, now that it is durable, for those who read it later.

@@ -25,7 +25,7 @@ use super::signal::Signal;
 use super::unheard::{News, Unheard};
 use super::unwind::dispose;
 use crate::inbox::{DeadLetters, Inbox, Lost, Undelivered};
-use crate::kernel::{Epoch, Spec, TaskId, Wait};
+use crate::kernel::{Epoch, Scope, Spec, TaskId, Wait};
 
 /// One run of a body.
 pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Verdict> + Send>>;
@@ -72,6 +72,8 @@ struct Extras {
     answered: Notify,
     park: Mutex<Park>,
     pace: Mutex<Pace>,
+    /// Its scope, where that is not the one of its spec any more.
+    moved: Mutex<Option<Scope>>,
     /// The hooks that its asker gave it.
     hooks: Mutex<HookSet>,
 }
@@ -296,8 +298,22 @@ impl Live {
         let message = lost.message.clone();
         #[cfg(feature = "metrics")]
         crate::meter::buried(why.as_str());
-        self.dead.keep(self.id, &self.spec, message, why);
+        // Held until it is kept, so that a transfer takes it along or comes before.
+        let moved = lock(&self.extras().moved);
+        let scope = moved.as_ref().unwrap_or(&self.spec.scope).clone();
+        self.dead.keep(self.id, &self.spec, scope, message, why);
+        drop(moved);
         lost.tell(why);
+    }
+
+    /// It is in this scope now, and the letters to it with it.
+    pub(crate) fn move_to(&self, scope: &Scope) {
+        if self.extras.get().is_none() && *scope == self.spec.scope {
+            return;
+        }
+        let mut moved = lock(&self.extras().moved);
+        *moved = Some(scope.clone());
+        self.dead.move_to(self.id, scope);
     }
 
     /// The work for one attempt; [`Work::Spent`] when there is none left.
@@ -350,6 +366,7 @@ impl Default for Extras {
             answered: Notify::const_new(),
             park: Mutex::new(Park::of(FIRST, 0)),
             pace: Mutex::new(Pace::of(FIRST)),
+            moved: Mutex::default(),
             hooks: Mutex::default(),
         }
     }

@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. The newest letters are kept: at most so many, and so many bytes of JSON. How many were not,
 //!    or not any more, is counted.
-//! 2. Letters of one sender to one task stand in the order in which they were sent; a letter that
+//! 2. A letter is in the scope in which its task is, or was at its end.
+//! 3. Letters of one sender to one task stand in the order in which they were sent; a letter that
 //!    was taken out and could not be delivered goes back to its place.
 //!
 //! *Not here*: delivering again (the public face). Letters are not durable: they end with their
@@ -131,12 +132,19 @@ impl DeadLetters {
         }
     }
 
-    /// Keeps a message that nobody will read.
-    pub(crate) fn keep(&self, to: TaskId, spec: &Spec, message: Message, why: Undelivered) {
+    /// Keeps a message that nobody will read, to a task that is in this scope now.
+    pub(crate) fn keep(
+        &self,
+        to: TaskId,
+        spec: &Spec,
+        scope: Scope,
+        message: Message,
+        why: Undelivered,
+    ) {
         let letter = DeadLetter {
             id: message.id,
             to,
-            scope: spec.scope.clone(),
+            scope,
             name: spec.name.clone(),
             number: message.number,
             from: message.from,
@@ -144,6 +152,15 @@ impl DeadLetters {
             why,
         };
         self.put(None, letter);
+    }
+
+    /// A task was moved to this scope, and takes its letters along.
+    pub(crate) fn move_to(&self, task: TaskId, scope: &Scope) {
+        let mut state = self.lock();
+        let letters = state.letters.values_mut().map(|it| &mut it.letter);
+        for letter in letters.filter(|letter| letter.to == task) {
+            letter.scope = scope.clone();
+        }
     }
 
     pub(crate) fn list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {

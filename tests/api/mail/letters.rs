@@ -48,3 +48,36 @@ async fn each_condition_of_a_filter_leaves_out_what_does_not_fit() {
     assert_eq!(manager.clear_dead_letters(&both), 1);
     assert_eq!(meant(all()).len(), 3);
 }
+
+#[tokio::test]
+async fn letters_go_with_their_task_to_another_scope() {
+    let manager = Manager::in_memory();
+    let (old, new) = (manager.scope("old"), manager.scope("new"));
+    let task = old.task("w").inbox_capacity(1);
+    let task = task.inbox_overflow(Overflow::DropOldest);
+    let task = task.spawn(until_cancelled).await.unwrap();
+    let early = task.send("dropped before").await.unwrap().id;
+    task.send("dropped after").await.unwrap();
+    task.transfer("new").await.unwrap();
+    let secret = task.send("secret").await.unwrap().id;
+    task.cancel(Cancel::because("enough")).await.unwrap();
+
+    let of_scope = |scope| manager.dead_letters(&DeadFilter::all().scope(scope)).len();
+    assert_eq!((of_scope("old"), of_scope("new")), (0, 3));
+    let stranger = old.task("w").spawn(until_cancelled).await.unwrap();
+    let refused = manager.replay(early).await;
+    assert_eq!(refused.unwrap_err(), ReplayError::NoReceiver(task.id()));
+    let heir = new.task("w").spawn(reads_all).await.unwrap();
+    reaches(&manager, heir.id(), State::Running).await;
+    for letter in manager.dead_letters(&DeadFilter::all()) {
+        manager.replay(letter.id).await.unwrap();
+    }
+    heir.interrupt("read").await.unwrap();
+    let read = soon(heir).await.unwrap();
+    assert_eq!(read, ["dropped before", "dropped after", "secret"]);
+    assert!(
+        manager.dead_letters(&DeadFilter::all()).is_empty(),
+        "{secret}"
+    );
+    assert_eq!(stranger.state(), Some(State::Running));
+}
