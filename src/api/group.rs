@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 
 use super::manager::Manager;
 use super::subscribe::{Since, SubscribeError};
+use super::wait::park;
 use crate::feed::FeedItem;
 use crate::kernel::{Event, Filter, TaskId, What};
 
 impl Manager {
     /// Waits until no live task of a group is left: at once if there is none. Conditions on states
     /// and events are left out; a task of the group that is spawned meanwhile is waited for, too,
-    /// and one that leaves it, as it is transferred or detached, no longer.
+    /// and one that leaves it, as it is transferred or detached, no longer. Inside a body this
+    /// counts as waiting, as [`TaskRef::settled`](super::TaskRef::settled) does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -51,6 +53,7 @@ impl Manager {
             if live.is_empty() {
                 return Ok(());
             }
+            let _parked = live.iter().find_map(|id| park(&self.task(*id)));
             // What happened since the look is told first.
             let mut feed = self.subscribe_to(Since::Seq(seq), changes.clone()).await?;
             while !live.is_empty() {

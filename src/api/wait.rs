@@ -236,7 +236,7 @@ pub(super) async fn value<T: DeserializeOwned>(task: &TaskRef) -> Result<T, Wait
 }
 
 /// While it lives, the body that made it counts as waiting.
-pub(super) struct Parked(Context);
+pub(crate) struct Parked(Context);
 
 impl Parked {
     /// Parks this body.
@@ -245,8 +245,9 @@ impl Parked {
         Self(here.clone())
     }
 }
+
 /// Parks the current body, if it is another task of the same manager.
-pub(super) fn park(on: &TaskRef) -> Option<Parked> {
+pub(crate) fn park(on: &TaskRef) -> Option<Parked> {
     let here = context::current()?;
     if !Arc::ptr_eq(here.core(), on.core()) || here.id() == on.id() {
         return None;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::texts::continuation;
-use crate::api::{Manager, Since, SubscribeError, current};
+use crate::api::{Manager, Since, SubscribeError, current, park};
 use crate::feed::{FeedItem, Subscription};
 use crate::index::Page;
 use crate::kernel::{Event, Filter, Record, Scope, State, TaskId, What};
@@ -142,6 +142,9 @@ impl UntilIdle {
 
     /// Takes turns until nothing is left to wait for, and says why it came to rest.
     ///
+    /// Inside a body it counts as waiting between two turns: the slots of the body's limits are
+    /// lent to others meanwhile.
+    ///
     /// The outer result is about hearing of tasks, the inner one is the first error of a turn,
     /// which ends the loop.
     ///
@@ -243,6 +246,7 @@ impl<'a> Ears<'a> {
     /// What happened since the last turn, as soon as there is something worth another one.
     async fn news(&mut self) -> News {
         let mut limit = pin!(tokio::time::sleep(self.wishes.idle_max));
+        let mut parked = None;
         loop {
             // All that was decided by now, so that a task of the turn before is known.
             let now = self.manager.seq();
@@ -258,6 +262,9 @@ impl<'a> Ears<'a> {
             if self.live.is_empty() {
                 return News::Rest(Pause::Idle);
             }
+            // A body that waits here lends its slots, as where it awaits one task.
+            let first = self.live.first().map(|id| self.manager.task(*id));
+            parked = parked.or_else(|| first.as_ref().and_then(park));
             tokio::select! {
                 biased;
                 item = self.feed.next() => match item {

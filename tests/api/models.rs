@@ -16,6 +16,7 @@ use understory::{Cancel, Context, Failure, Filter, Manager, Page, Record, State,
 
 use crate::stage::{feed_of, reaches, sees, soon, until_cancelled};
 
+mod ends;
 mod idle;
 
 fn live(manager: &Manager) -> Vec<Arc<Record>> {

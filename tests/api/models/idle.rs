@@ -8,12 +8,16 @@ use understory::{OnParentEnd, Scope, SpawnError};
 use super::*;
 use crate::stage::settle_down;
 
-fn until_idle() -> UntilIdle {
+pub(super) fn until_idle() -> UntilIdle {
     UntilIdle::new(Scope::new("s").unwrap())
 }
 
 /// Runs a loop whose first turn is `first`; gives why it ended, and what each further turn was told.
-async fn run<F, Fut>(manager: &Manager, wishes: UntilIdle, first: F) -> (Pause, Vec<String>)
+pub(super) async fn run<F, Fut>(
+    manager: &Manager,
+    wishes: UntilIdle,
+    first: F,
+) -> (Pause, Vec<String>)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), SpawnError>>,

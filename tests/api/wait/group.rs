@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use understory::{Filter, Manager, OnParentEnd, Scope, Since, State, SubscribeError};
+use understory::{Class, Filter, Manager, OnParentEnd, Scope, Since, State, SubscribeError};
 
 use super::{end, on_word};
 use crate::stage::{reaches, settle_down, soon};
@@ -129,4 +129,18 @@ async fn empty_group_needs_no_subscription() {
         matches!(refused, Err(SubscribeError::TooMany(1))),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn body_that_waits_for_a_group_lends_its_slot() {
+    let manager = Manager::builder().global_limit(Class::queue(1));
+    let manager = manager.build().unwrap();
+    let lead = manager.scope("s").task("lead").spawn(|ctx| async move {
+        let child = ctx.task("child").spawn(|_| async { Ok(7) }).await?;
+        let group = Filter::all().parent(ctx.id());
+        ctx.manager().group_settled(group).await?;
+        Ok(child.await?)
+    });
+
+    assert_eq!(soon(lead.await.unwrap()).await.unwrap(), 7);
 }
