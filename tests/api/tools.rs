@@ -8,6 +8,7 @@ use understory::{Class, Context, Failure, Manager, TaskId};
 
 use crate::stage::soon;
 
+mod bounds;
 mod look;
 mod rights;
 mod talk;

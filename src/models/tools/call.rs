@@ -37,9 +37,13 @@ pub(super) async fn dispatch(name: &str, args: Value, rights: &Rights) -> Result
 /// A task as a model sees it.
 fn row(rights: &Rights, record: &Record) -> Value {
     let shape = record.to_json();
+    // Its own record may be gone.
+    let above = record.parent.map(|id| rights.manager.task(id).path());
+    let segments = above.into_iter().filter(|above| !above.is_empty());
+    let segments = segments.chain([record.spec.segment(record.id)]);
     let mut row = json!({
         "id": record.id.to_string(),
-        "path": rights.manager.task(record.id).path(),
+        "path": segments.collect::<Vec<_>>().join("/"),
         "status": record.state.as_str(),
         "attempt": record.attempt,
         "created_at_us": record.created_at.as_micros(),

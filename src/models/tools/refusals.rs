@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Rights, ToolError};
 use crate::api::{
-    InterruptError, Mismatch, RespondError, ResumeError, SendError, SpawnError, TaskRef,
+    InterruptError, Mismatch, RespondError, ResumeError, SendError, SpawnError, TaskRef, WaitError,
 };
 use crate::kernel::{ClassFull, LimitName, Refusal, State};
 
@@ -41,6 +41,25 @@ pub(super) async fn of_spawn(error: &SpawnError, rights: &Rights) -> ToolError {
                 ..ToolError::new("unavailable", message)
             }
         }
+    }
+}
+
+/// A wait that could not be.
+pub(super) fn of_wait(error: &WaitError, rights: &Rights) -> ToolError {
+    match error {
+        WaitError::Subscribers(_) => ToolError::new(
+            "too_many_waits",
+            "too many wait at once now; task_read shows how a task stands, or try again later",
+        ),
+        WaitError::Gone(task) if rights.manager.get(*task).is_none() => {
+            ToolError::not_found(&task.to_string())
+        }
+        WaitError::Gone(_)
+        | WaitError::Failed { .. }
+        | WaitError::Cancelled { .. }
+        | WaitError::TimedOut { .. }
+        | WaitError::Interrupted { .. }
+        | WaitError::Decode { .. } => unavailable(),
     }
 }
 

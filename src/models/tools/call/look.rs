@@ -59,7 +59,7 @@ pub(super) async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolE
         Mode::Any => wait.any().await,
         Mode::All => wait.all().await,
     };
-    let waited = waited.map_err(|_| refusals::unavailable())?;
+    let waited = waited.map_err(|error| refusals::of_wait(&error, rights))?;
     let rows = |records: &[Arc<Record>]| -> Vec<_> {
         records.iter().map(|record| row(rights, record)).collect()
     };

@@ -1,10 +1,13 @@
 //! Starting tasks.
 //!
+//! # Invariants
+//! 1. A task that was accepted is answered with its id, whatever comes after.
+//!
 //! *Not here*: which kinds there are (the executors of the manager).
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::args::Args;
 use super::super::{Caller, Rights, ToolError, refusals};
@@ -27,6 +30,7 @@ pub(super) async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, Tool
         Ok(handle) => handle,
         Err(error) => return Err(refusals::of_spawn(&error, rights).await),
     };
+    let mut seen = None;
     if let Some(wait) = wait {
         let one = [handle.task()];
         let waited = rights
@@ -37,14 +41,14 @@ pub(super) async fn spawn(mut args: Args, rights: &Rights) -> Result<Value, Tool
             .timeout(wait)
             .any()
             .await;
-        waited.map_err(|_| refusals::unavailable())?;
+        // It is there, also when nobody could wait for it: an error would have it started twice.
+        let waited = waited.unwrap_or_default();
+        let lists = [waited.done, waited.suspended, waited.asking];
+        seen = lists.into_iter().flatten().next();
     }
-    let id = handle.id();
-    let record = rights
-        .manager
-        .get(id)
-        .ok_or_else(|| ToolError::not_found(&id.to_string()))?;
-    Ok(row(rights, &record))
+    let record = seen.or_else(|| handle.record());
+    let id = || json!({ "id": handle.id().to_string() });
+    Ok(record.map_or_else(id, |record| row(rights, &record)))
 }
 
 /// A task to be, below the one that was named, else below the caller.
