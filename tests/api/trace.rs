@@ -138,3 +138,20 @@ async fn text_that_is_no_trace_is_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn task_asked_for_again_by_its_id_in_another_trace_is_the_same() {
+    let manager = Manager::in_memory();
+    let id = understory::TaskId::from_u128(7);
+    let ask = |trace: &str| {
+        let task = manager.scope("s").task("t").id(id).trace(trace, None);
+        task.spawn(|_| async { Ok(7) })
+    };
+    let first = ask(REQUEST).await.unwrap();
+    let again = ask(&REQUEST.replace('4', "5")).await.unwrap();
+
+    assert!(first.is_new() && !again.is_new());
+    assert_eq!(soon(again).await.unwrap(), 7);
+    let kept = first.record().unwrap().to_json()["traceparent"].clone();
+    assert_eq!(kept, REQUEST);
+}

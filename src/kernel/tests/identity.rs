@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bed::{Bed, SECOND, done, id, key, scope};
 use crate::kernel::{
     Accepted, Bounds, Class, Control, Effect, End, Epoch, Flight, Input, Reach, Refusal, Reply,
-    Retry, Reuse, Spec, State, StopPolicy, Timestamp, Wait,
+    Retry, Reuse, Spec, State, StopPolicy, Timestamp, Trace, Wait,
 };
 
 fn bed() -> Bed {
@@ -44,6 +44,18 @@ fn id_asked_for_again_in_the_same_way_is_the_same_task_live_or_settled() {
     let other = answer(&bed.spawn(1, |spec| spec.timeout = Some(SECOND)));
     assert_eq!(other, Err(Refusal::DuplicateId(id(1))));
     assert_eq!(bed.record(1).incarnation, 1);
+}
+
+#[test]
+fn trace_makes_no_other_task_of_an_id() {
+    let mut bed = bed();
+    bed.spawn(1, |_| {});
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = Trace::new(parent, None).expect("it is a header");
+    let again = bed.spawn(1, |spec| spec.trace = Some(trace.clone()));
+
+    assert_eq!(answer(&again), Ok(Accepted::Existing(id(1))));
+    assert_eq!(bed.record(1).spec.trace, None);
 }
 
 #[test]

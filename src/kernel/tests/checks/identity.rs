@@ -150,7 +150,7 @@ impl Checks {
         if let Some(seen) = known
             && !(may_follow && seen.spec().scope == spec.scope)
         {
-            let is_same = seen.spec() == spec && !may_follow;
+            let is_same = seen.spec().difference(spec).is_none() && !may_follow;
             let taken = is_same.then_some(Accepted::Existing(id));
             return Some(taken.ok_or(Refusal::DuplicateId(id)));
         }
