@@ -19,12 +19,11 @@ const SHORT_ID_LEN: usize = 8;
 impl Rights {
     /// The task that a model means by an id or a path, if the caller sees it.
     pub(super) async fn find(&self, text: &str) -> Result<TaskRef, ToolError> {
-        let found = match text.parse::<TaskId>() {
-            Ok(id) => self.seen(id),
-            Err(_) => match self.holder(text) {
-                Some(holder) => Some(holder),
-                None => self.last_at(text).await,
-            },
+        // A name may read as an id.
+        let known = text.parse().ok().and_then(|id| self.seen(id));
+        let found = match known.or_else(|| self.holder(text)) {
+            Some(found) => Some(found),
+            None => self.last_at(text).await,
         };
         let record = found.ok_or_else(|| ToolError::not_found(text))?;
         Ok(self.manager.task(record.id))
