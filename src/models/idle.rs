@@ -20,7 +20,9 @@ use super::texts::continuation;
 use crate::api::{Manager, Since, SubscribeError, current, park};
 use crate::feed::{FeedItem, Subscription};
 use crate::index::Page;
-use crate::kernel::{Event, Filter, Record, Scope, State, TaskId, What};
+use crate::kernel::{
+    Body, Epoch, Event, Filter, Outcome, Rarely, Record, Scope, State, TaskId, What,
+};
 
 /// What a turn is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,9 @@ pub struct Turn {
     pub number: u32,
     /// What to tell the model; `None` in the first turn.
     pub continuation: Option<String>,
-    /// The tasks that have ended or were suspended since the turn before.
+    /// The tasks that have ended or were suspended since the turn before. Of a life whose record
+    /// was gone by then, pruned or followed by the next life of its id, here is what the event of
+    /// its end said: not why it was stopped nor its progress, and every date is that of the end.
     pub news: Vec<Arc<Record>>,
 }
 
@@ -210,13 +214,16 @@ enum News {
     Rest(Pause),
 }
 
+/// A life of a task: its id, and which one it is.
+type Life = (TaskId, u32);
+
 /// What the loop hears of its tasks.
 struct Ears<'a> {
     manager: &'a Manager,
     wishes: &'a UntilIdle,
     feed: Subscription,
     live: BTreeSet<TaskId>,
-    ends: BTreeMap<TaskId, Arc<Record>>,
+    ends: BTreeMap<Life, Arc<Record>>,
     /// The task whose body runs the loop, and those above it: they are not waited for.
     above: BTreeSet<TaskId>,
 }
@@ -285,7 +292,9 @@ impl<'a> Ears<'a> {
     fn hear(&mut self, item: FeedItem) {
         match item {
             FeedItem::Snapshot { records, .. } => {
-                let meant = records.iter().filter(|record| self.is_meant(record));
+                let is_meant =
+                    |record: &&Arc<Record>| self.is_meant(record.id, record.scope(), record.parent);
+                let meant = records.iter().filter(is_meant);
                 self.live = meant.map(|record| record.id).collect();
             }
             FeedItem::Event(event) => self.note(&event),
@@ -303,25 +312,34 @@ impl<'a> Ears<'a> {
             self.sort_out(event);
             return;
         }
-        let record = self.manager.get(task);
-        let was_live = self.live.contains(&task);
-        let is_meant = was_live
-            || record
-                .as_deref()
-                .is_some_and(|record| self.is_meant(record));
-        if !is_meant {
+        // The index is ahead of what is heard: it may show the next life of the id, or nothing.
+        let is_its = |record: &Arc<Record>| record.incarnation == event.incarnation;
+        let record = self.manager.get(task).filter(is_its);
+        if !self.live.contains(&task) && !self.concerns(event, record.as_deref()) {
             return;
         }
+        let life = (task, event.incarnation);
         if matches!(event.what, What::Accepted(_)) {
             self.live.insert(task);
         } else if matches!(event.what, What::Resumed) {
-            self.ends.remove(&task);
-        } else {
-            if event.state.is_terminal() {
-                self.live.remove(&task);
-            }
-            self.ends.extend(record.map(|record| (task, record)));
+            self.ends.remove(&life);
+        } else if let What::Settled { outcome, .. } = &event.what {
+            self.live.remove(&task);
+            let end = record.unwrap_or_else(|| Arc::new(told_by(event, outcome)));
+            self.ends.insert(life, end);
+        } else if let Some(record) = record.filter(|record| record.state == State::Suspended) {
+            self.ends.insert(life, record);
         }
+    }
+
+    /// Whether an event is of a task that the loop is about; where its record is gone, an event of
+    /// its beginning says so.
+    fn concerns(&self, event: &Event, record: Option<&Record>) -> bool {
+        if let Some(record) = record {
+            return self.is_meant(record.id, record.scope(), record.parent);
+        }
+        let is_first = matches!(event.what, What::Accepted(_));
+        is_first && self.is_meant(event.task, &event.spec.scope, event.spec.parent)
     }
 
     /// Where a task belongs has changed, and with it that of all below it.
@@ -330,25 +348,27 @@ impl<'a> Ears<'a> {
             self.live.insert(event.task);
         }
         let (mut live, mut ends) = (mem::take(&mut self.live), mem::take(&mut self.ends));
+        // Of another one whose record is gone the end is still to be told.
         let is_ours = |id: &TaskId| {
-            let record = self.manager.get(*id);
-            record.is_some_and(|record| self.is_meant(&record))
+            self.manager.get(*id).map_or(*id != event.task, |record| {
+                self.is_meant(record.id, record.scope(), record.parent)
+            })
         };
         live.retain(is_ours);
-        ends.retain(|id, end| end.state.is_terminal() || is_ours(id));
+        ends.retain(|(id, _), end| end.state.is_terminal() || is_ours(id));
         self.live = live;
         self.ends = ends;
     }
 
-    /// Whether a task is one that the loop is about.
-    fn is_meant(&self, record: &Record) -> bool {
-        if self.above.contains(&record.id) || *record.scope() != self.wishes.scope {
+    /// Whether a task of this scope and parent is one that the loop is about.
+    fn is_meant(&self, id: TaskId, scope: &Scope, parent: Option<TaskId>) -> bool {
+        if self.above.contains(&id) || *scope != self.wishes.scope {
             return false;
         }
         let Some(top) = self.wishes.below else {
             return true;
         };
-        let mut above = record.parent;
+        let mut above = parent;
         while let Some(id) = above {
             if id == top {
                 return true;
@@ -368,14 +388,14 @@ impl<'a> Ears<'a> {
             let listing = self.manager.list(&filter, &page);
             for record in listing.records {
                 let is_over = record.state.is_terminal();
-                if !self.is_meant(&record) {
+                if !self.is_meant(record.id, record.scope(), record.parent) {
                     continue;
                 }
                 if !is_over {
                     self.live.insert(record.id);
                 }
                 if record.seq.0 > heard && (is_over || record.state == State::Suspended) {
-                    self.ends.insert(record.id, record);
+                    self.ends.insert((record.id, record.incarnation), record);
                 }
             }
             match listing.next {
@@ -383,5 +403,38 @@ impl<'a> Ears<'a> {
                 None => return,
             }
         }
+    }
+}
+
+/// What the event of an end says of its task.
+fn told_by(event: &Event, outcome: &Arc<Outcome>) -> Record {
+    let spec = Arc::clone(&event.spec);
+    Record {
+        id: event.task,
+        parent: spec.parent,
+        spawned_by: spec.parent,
+        spec,
+        root: event.root,
+        depth: 0,
+        state: event.state,
+        wait: None,
+        incarnation: event.incarnation,
+        epoch: Epoch::default(),
+        attempt: event.attempt,
+        restarts: 0,
+        body: Body::Absent,
+        inline: false,
+        stop: None,
+        conclusion: None,
+        outcome: Some(Arc::clone(outcome)),
+        progress: None,
+        undelivered: 0,
+        created_at: event.at,
+        started_at: None,
+        waits_since: None,
+        ended_at: Some(event.at),
+        events: event.task_seq,
+        seq: event.seq,
+        facts: Rarely::not(),
     }
 }
