@@ -23,7 +23,8 @@ pub(super) type Heard = BTreeSet<(TaskId, u32)>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HiddenError {
-    /// These failed, ran out of time or were interrupted; none is left out.
+    /// These failed, ran out of time or were interrupted; none is left out that was waited for or
+    /// whose record is kept.
     #[error("{}", describe(.0))]
     Failed(Vec<Arc<Record>>),
     /// The scope's name is not valid.
@@ -75,7 +76,8 @@ impl ScopeRef {
     ///
     /// # Errors
     /// [`HiddenError::Failed`] has every hidden task that ended badly since this was last asked of
-    /// the scope; those that were cancelled are not among them.
+    /// the scope, but for those whose records went before anybody waited; those that were cancelled
+    /// are not among them.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped: the failures are told the next time.
@@ -88,19 +90,22 @@ impl ScopeRef {
         if !self.core.hub.recovered().await {
             return Err(HiddenError::Gone);
         }
+        // Their records may be gone when all have ended.
+        let mut ended = Vec::new();
         loop {
             let waited = self.live_hidden(&scope, &above);
             if waited.is_empty() {
                 break;
             }
-            for id in waited {
-                let task = TaskRef::new(Arc::clone(&self.core), id);
-                if task.settled().await.is_err() && task.record().is_some() {
-                    return Err(HiddenError::Gone);
+            for task in waited {
+                match task.settled().await {
+                    Ok(record) => ended.push(record),
+                    Err(_) if task.record().is_some() => return Err(HiddenError::Gone),
+                    Err(_) => {}
                 }
             }
         }
-        let failed = self.failed_hidden(&scope, &heard);
+        let failed = self.failed_hidden(&scope, &heard, ended);
         if failed.is_empty() {
             Ok(())
         } else {
@@ -119,37 +124,46 @@ impl ScopeRef {
         above
     }
 
-    fn live_hidden(&self, scope: &Scope, except: &BTreeSet<TaskId>) -> Vec<TaskId> {
+    fn live_hidden(&self, scope: &Scope, except: &BTreeSet<TaskId>) -> Vec<TaskRef> {
         let filter = Filter::all().scope(scope.clone()).hidden();
         let (_, records) = self.core.hub.index.snapshot(&filter);
         let ids = records.iter().map(|record| record.id);
-        ids.filter(|id| !except.contains(id)).collect()
+        let waited = ids.filter(|id| !except.contains(id));
+        // All at once: each holds on to how its task ends.
+        waited
+            .map(|id| TaskRef::new(Arc::clone(&self.core), id))
+            .collect()
     }
 
-    /// The hidden tasks that ended badly, of which nobody has `heard`, in the order in which they
-    /// were made.
-    fn failed_hidden(&self, scope: &Scope, heard: &Heard) -> Vec<Arc<Record>> {
+    /// The hidden tasks that ended badly, of which nobody has `heard`, those that were waited for
+    /// among them, in the order in which they were made.
+    fn failed_hidden(
+        &self,
+        scope: &Scope,
+        heard: &Heard,
+        mut ended: Vec<Arc<Record>>,
+    ) -> Vec<Arc<Record>> {
         let filter = Filter::all().scope(scope.clone()).hidden();
         let bad = [State::Failed, State::TimedOut, State::Interrupted];
+        ended.retain(|record| bad.contains(&record.state));
         let filter = bad.into_iter().fold(filter, Filter::state);
         let mut page = Page::first(PAGE_MAX).oldest_first();
-        let (mut failed, mut told) = (Vec::new(), Heard::new());
+        let mut told = Heard::new();
+        let life = |record: &Arc<Record>| (record.id, record.incarnation);
         loop {
             let listing = self.core.hub.index.list(&filter, &page);
-            for record in listing.records {
-                let life = (record.id, record.incarnation);
-                told.insert(life);
-                if !heard.contains(&life) {
-                    failed.push(record);
-                }
-            }
+            told.extend(listing.records.iter().map(life));
+            ended.extend(listing.records);
             match listing.next {
                 Some(next) => page = page.after(next),
                 None => break,
             }
         }
         self.note_heard(scope, told);
-        failed
+        ended.retain(|record| !heard.contains(&life(record)));
+        ended.sort_by_key(life);
+        ended.dedup_by_key(|record| life(record));
+        ended
     }
 
     /// These were told, beside what another round has told meanwhile; of what is kept no more

@@ -7,7 +7,7 @@ use understory::{
     Class, Context, Failure, FeedItem, Filter, HiddenError, Manager, Page, Since, State, What,
 };
 
-use crate::stage::{feed_of, sees, soon, until_cancelled};
+use crate::stage::{feed_of, sees, settle_down, soon, until, until_cancelled};
 
 async fn until_told(ctx: Context) -> Result<(), Failure> {
     match ctx.recv().await {
@@ -231,5 +231,34 @@ async fn failure_is_told_once_also_when_its_body_stops_later() {
     tell.send(()).unwrap();
     sees(&mut feed, |event| event.what == What::BodyStopped).await;
     assert!(!deaf.record().unwrap().is_abandoned());
+    soon(scope.await_hidden()).await.unwrap();
+}
+
+#[tokio::test]
+async fn failures_are_told_though_their_records_are_gone() {
+    let manager = Manager::builder().retain(State::Failed, Duration::ZERO);
+    let manager = manager.build().unwrap();
+    let scope = manager.scope("s");
+    let mut tasks = Vec::new();
+    for name in ["one", "two"] {
+        let task = scope.task(name).hidden().spawn(until_told).await.unwrap();
+        tasks.push(task);
+    }
+    let waits = tokio::spawn({
+        let scope = scope.clone();
+        async move { scope.await_hidden().await }
+    });
+    settle_down().await;
+    for task in tasks.iter().rev() {
+        task.send("fail").await.unwrap();
+        soon(task.settled()).await.unwrap();
+        until(|| task.record().is_none()).await;
+    }
+
+    let Err(HiddenError::Failed(failed)) = soon(waits).await.unwrap() else {
+        panic!("both have failed")
+    };
+    let ids: Vec<_> = failed.iter().map(|record| record.id).collect();
+    assert_eq!(ids, [tasks[0].id(), tasks[1].id()]);
     soon(scope.await_hidden()).await.unwrap();
 }
