@@ -184,6 +184,13 @@ impl Listing {
     }
 }
 
+impl Cursor {
+    /// Behind this task, in a list that is ordered by no date.
+    pub(crate) const fn behind(id: TaskId) -> Self {
+        Self { id, at: None }
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {

@@ -19,7 +19,7 @@ pub(super) async fn dispatch(name: &str, args: Value, rights: &Rights) -> Result
         "task_spawn" => start::spawn(args, rights).await,
         "task_send" => talk::send(args, rights).await,
         "task_wait" => look::wait(args, rights).await,
-        "task_list" => look::list(args, rights),
+        "task_list" => look::list(args, rights).await,
         "task_read" => look::read(args, rights).await,
         "task_respond" => talk::respond(args, rights).await,
         "task_interrupt" => talk::interrupt(args, rights).await,

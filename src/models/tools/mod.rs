@@ -15,12 +15,16 @@ mod refusals;
 mod schemas;
 mod target;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 pub use schemas::{Tool, definitions};
 
 use crate::api::{Context, Manager, ScopeRef};
-use crate::kernel::{Record, Scope, TaskId};
+use crate::index::Page;
+use crate::kernel::{Filter, Record, Scope, TaskId};
 
 /// Who calls a tool: what it may see and touch.
 #[derive(Clone, Debug)]
@@ -77,13 +81,10 @@ impl Rights {
         self.manager.scope(self.scope().as_str())
     }
 
-    /// Whether the task is of the scope and below the caller.
+    /// Whether the task is below the caller, or of the scope of one that is no task.
     fn sees(&self, record: &Record) -> bool {
-        if *record.scope() != self.scope() {
-            return false;
-        }
         let Some(caller) = self.caller_id() else {
-            return true;
+            return *record.scope() == self.scope();
         };
         let mut above = record.parent;
         while let Some(id) = above {
@@ -93,6 +94,25 @@ impl Rights {
             above = self.manager.get(id).and_then(|record| record.parent);
         }
         false
+    }
+
+    /// All tasks below a caller that is a task, oldest first. Those that had ended when it was
+    /// moved are of its scope before, so they are found by who is above them.
+    async fn below(&self, caller: TaskId) -> BTreeMap<TaskId, Arc<Record>> {
+        let first = Page::default().oldest_first();
+        let (mut found, mut open) = (BTreeMap::new(), vec![(caller, first)]);
+        while let Some((parent, page)) = open.pop() {
+            let listing = self.manager.list(&Filter::all().parent(parent), &page);
+            open.extend(listing.next.map(|next| (parent, first.after(next))));
+            // A detached one is below it no more.
+            let is_below = |record: &Arc<Record>| record.parent == Some(parent);
+            for record in listing.records.into_iter().filter(is_below) {
+                open.push((record.id, first));
+                found.insert(record.id, record);
+            }
+            tokio::task::yield_now().await;
+        }
+        found
     }
 }
 

@@ -53,13 +53,16 @@ impl Rights {
     }
 
     async fn newest(&self, filter: Filter, path: &str) -> Option<Arc<Record>> {
+        let fits = |record: &Arc<Record>| self.has_path(record, path);
+        if let Some(caller) = self.caller_id() {
+            let below = self.below(caller).await.into_values().rev();
+            return below.filter(|it| filter.matches(it)).find(fits);
+        }
         let filter = filter.scope(self.scope());
         let mut page = Page::default();
         loop {
             let listing = self.manager.list(&filter, &page);
-            let mut records = listing.records.into_iter();
-            let fits = |record: &Arc<Record>| self.has_path(record, path) && self.sees(record);
-            if let Some(record) = records.find(fits) {
+            if let Some(record) = listing.records.into_iter().find(fits) {
                 return Some(record);
             }
             page = Page::default().after(listing.next?);

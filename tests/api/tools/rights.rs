@@ -141,6 +141,10 @@ async fn ids_from_a_model_are_checked_like_any_text() {
 async fn rights_go_with_their_task_to_another_scope() {
     let manager = manager();
     let (lead, rights) = caller(&manager, "lead").await;
+    let ended = spawn(&rights, "ended").await;
+    let id: TaskId = ended["id"].as_str().unwrap().parse().unwrap();
+    manager.send(id, "end").await.unwrap();
+    soon(manager.task(id).settled()).await.unwrap();
     let before = spawn(&rights, "before").await;
 
     soon(lead.transfer("new")).await.unwrap();
@@ -148,8 +152,15 @@ async fn rights_go_with_their_task_to_another_scope() {
     let after = spawn(&rights, "after").await;
     assert_eq!(after["path"], "lead/after");
     let listed = soon(tools::call("task_list", json!({}), &rights)).await;
-    let ids: Vec<_> = [0, 1].map(|at| listed["tasks"][at]["id"].clone()).into();
-    assert_eq!(ids, [before["id"].clone(), after["id"].clone()]);
+    let ids: Vec<_> = [0, 1, 2].map(|at| listed["tasks"][at]["id"].clone()).into();
+    assert_eq!(
+        ids,
+        [&ended, &before, &after].map(|task| task["id"].clone())
+    );
+    for of in [ended["id"].clone(), json!("ended"), json!("lead/ended")] {
+        let read = soon(tools::call("task_read", json!({ "id": of }), &rights)).await;
+        assert_eq!(read["outcome"]["value"], "end", "{of}: {read}");
+    }
     let id: TaskId = after["id"].as_str().unwrap().parse().unwrap();
     let record = manager.get(id).unwrap();
     assert_eq!(record.scope().as_str(), "new");

@@ -3,6 +3,7 @@
 //! # Invariants
 //! 1. Only tasks that the caller sees are shown, counted or waited for.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub(super) async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolE
             }
             found
         }
-        None => everything(rights, after),
+        None => everything(rights, after).await,
     };
     let wait = rights.manager.wait(&tasks).or_suspended().or_asking();
     let mut wait = wait.timeout(timeout);
@@ -74,7 +75,7 @@ pub(super) async fn wait(mut args: Args, rights: &Rights) -> Result<Value, ToolE
 }
 
 /// The live tasks that the caller sees, and with a number also those that ended after it.
-fn everything(rights: &Rights, after: Option<Seq>) -> Vec<TaskRef> {
+async fn everything(rights: &Rights, after: Option<Seq>) -> Vec<TaskRef> {
     let mut tasks = Vec::new();
     let filter = match after {
         Some(_) => Filter::all(),
@@ -86,33 +87,41 @@ fn everything(rights: &Rights, after: Option<Seq>) -> Vec<TaskRef> {
             tasks.push(rights.manager.task(record.id));
         }
         true
-    });
+    })
+    .await;
     tasks
 }
 
 /// Shows each matching task that the caller sees, oldest first, until `show` has enough; tells
 /// where to go on if there may be more.
-fn walk(
+async fn walk(
     rights: &Rights,
     filter: Filter,
-    after: Option<Cursor>,
+    after: Option<TaskId>,
     mut show: impl FnMut(&Arc<Record>) -> bool,
 ) -> Option<TaskId> {
+    if let Some(caller) = rights.caller_id() {
+        let below = rights.below(caller).await;
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = below.range((start, Bound::Unbounded));
+        let mut matching = rest.filter(|(_, record)| filter.matches(record));
+        return matching
+            .find(|(_, record)| !show(record))
+            .map(|(id, _)| *id);
+    }
     let filter = filter.scope(rights.scope());
     let first = Page::default().oldest_first();
-    let mut page = after.map_or(first, |after| first.after(after));
+    let mut page = after.map_or(first, |after| first.after(Cursor::behind(after)));
     loop {
         let listing = rights.manager.list(&filter, &page);
-        for record in &listing.records {
-            if rights.sees(record) && !show(record) {
-                return Some(record.id);
-            }
+        if let Some(last) = listing.records.iter().find(|record| !show(record)) {
+            return Some(last.id);
         }
         page = first.after(listing.next?);
     }
 }
 
-pub(super) fn list(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
+pub(super) async fn list(mut args: Args, rights: &Rights) -> Result<Value, ToolError> {
     let prefix = args.text("prefix")?;
     let mut filter = Filter::all();
     if let Some(status) = args.text("status")? {
@@ -133,7 +142,7 @@ pub(super) fn list(mut args: Args, rights: &Rights) -> Result<Value, ToolError> 
     let limit = args.number("limit")?.unwrap_or(PAGE_DEFAULT).clamp(1, 500);
     let cursor = args
         .text("cursor")?
-        .map(|cursor| cursor.parse::<Cursor>())
+        .map(|cursor| cursor.parse::<TaskId>())
         .transpose();
     let cursor = cursor.map_err(|error| ToolError::invalid(error.to_string()))?;
     args.end()?;
@@ -148,7 +157,8 @@ pub(super) fn list(mut args: Args, rights: &Rights) -> Result<Value, ToolError> 
             rows.push(row(rights, record));
         }
         (rows.len() as u64) < limit
-    });
+    })
+    .await;
     Ok(json!({ "tasks": rows, "cursor": next.map(|id| id.to_string()) }))
 }
 
