@@ -412,6 +412,28 @@ impl TaskRef {
     }
 }
 
+impl TaskRef {
+    /// Cancels for whoever cannot wait for the end: when this returns, the request is let through
+    /// and stands.
+    pub(crate) async fn cancel_unwaited(
+        &self,
+        target: Target,
+        cancel: Cancel,
+    ) -> Result<(), CancelError> {
+        let (core, stop) = (Arc::clone(self.core()), cancel.ask());
+        if core.hooks.judges_cancels() && !core.allows(&target, &stop).await {
+            return Err(CancelError::Denied(target.task()));
+        }
+        tokio::spawn(async move {
+            let asked = insist(|| carry_out(&core, target.clone(), stop.clone())).await;
+            if let Err(error) = asked {
+                tracing::warn!(?target, %error, "it could not be cancelled");
+            }
+        });
+        Ok(())
+    }
+}
+
 /// A foreign token was cancelled.
 pub(super) async fn for_token(core: &Arc<Core>, id: TaskId) {
     let reason = "the token it was linked to was cancelled".into();

@@ -106,6 +106,37 @@ async fn task_speaks_to_its_parent_and_root_and_cancels_itself() {
 }
 
 #[tokio::test]
+async fn task_that_cancels_itself_alone_leaves_what_may_go_on() {
+    let manager = manager();
+    let (lead, rights) = caller(&manager, "lead").await;
+    let args = json!({ "kind": "echo", "input": 0, "name": "errand",
+        "on_parent_close": "detach" });
+    let errand = soon(tools::call("task_spawn", args, &rights)).await;
+    let errand: TaskId = errand["id"].as_str().unwrap().parse().unwrap();
+
+    let end = json!({ "id": "self", "scope": "task", "reason": "enough" });
+    let asked = soon(tools::call("task_cancel", end, &rights)).await;
+
+    assert_eq!(asked["requested"], json!([lead.id().to_string()]));
+    let record = soon(lead.settled()).await.unwrap();
+    assert_eq!(record.state, State::Cancelled);
+    assert_eq!(manager.task(errand).state(), Some(State::Running));
+}
+
+#[tokio::test]
+async fn task_that_may_not_cancel_itself_is_told_so() {
+    let builder = Manager::builder().allow_cancel(|_| async { false });
+    let manager = builder.build().unwrap();
+    let (lead, rights) = caller(&manager, "lead").await;
+
+    let end = json!({ "id": "self", "reason": "enough" });
+    let refused = soon(tools::call("task_cancel", end, &rights)).await;
+
+    assert_eq!(refused["error"]["code"], "refused", "{refused}");
+    assert_eq!(lead.state(), Some(State::Running));
+}
+
+#[tokio::test]
 async fn detached_task_is_no_longer_seen_by_the_one_that_was_above_it() {
     let manager = manager();
     let (_lead, rights) = caller(&manager, "lead").await;
