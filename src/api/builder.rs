@@ -106,6 +106,11 @@ impl<Mode> TaskBuilder<Mode> {
     /// Lets it take a slot of this limit class while it runs. The class must be known to the
     /// builder of the manager; a task takes a slot of each of its classes, all at once or none.
     ///
+    /// It keeps no slot free for itself while another of its classes is full: others take it. So a
+    /// task of several classes starts when all have room at the same moment, ahead of those of its
+    /// scope that come after it; while others keep each class busy by turns it waits, whatever its
+    /// priority. [`TaskBuilder::queue_timeout`] bounds that.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

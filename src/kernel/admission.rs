@@ -10,7 +10,8 @@
 //! 1. A lane with tasks is parked at exactly one class, and that class is full, but for those that
 //!    [`Admission::fill`] has not seen yet.
 //! 2. Within a lane nobody overtakes but by priority; between scopes at a class the turn goes
-//!    round, whatever the priorities.
+//!    round, whatever the priorities. A lane that needs another class, too, which is full at its
+//!    turn, is parked there and keeps nothing free: no slot is idle while somebody could use it.
 //! 3. `in_use` counts held slots; a slot that comes back from a parked body may raise it above the
 //!    size, and then nobody is admitted until it is below again.
 //!

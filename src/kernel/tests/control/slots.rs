@@ -69,6 +69,39 @@ fn hidden_task_takes_no_slot_of_all_of_its_kind_or_of_its_scope() {
 }
 
 #[test]
+fn task_of_two_limits_starts_first_when_both_have_room_and_keeps_neither_idle() {
+    let mut bed = bed(&[("a", Class::queue(1)), ("b", Class::queue(1))]);
+    bed.spawn(1, limited(&["a"]));
+    bed.spawn(2, limited(&["b"]));
+    bed.spawn(3, |spec| {
+        limited(&["a", "b"])(spec);
+        spec.priority = 9;
+    });
+    bed.spawn(4, limited(&["a"]));
+    bed.spawn(5, limited(&["b"]));
+
+    // One of both is free each time: who needs no more than that takes it.
+    bed.end(1, done());
+    bed.end(2, done());
+    let running = [State::Pending, State::Running, State::Running];
+    assert_eq!([3, 4, 5].map(|number| bed.state(number)), running);
+    bed.end(4, done());
+    bed.spawn(6, limited(&["a"]));
+    bed.spawn(7, limited(&["a"]));
+    bed.end(5, done());
+    assert_eq!(
+        [3, 6].map(|number| bed.state(number)),
+        [State::Pending, State::Running]
+    );
+
+    bed.end(6, done());
+    assert_eq!(
+        [3, 7].map(|number| bed.state(number)),
+        [State::Running, State::Pending]
+    );
+}
+
+#[test]
 fn limit_that_is_named_twice_takes_one_slot() {
     let mut bed = bed(&[("l", Class::queue(2))]);
     for (number, wanted) in [
