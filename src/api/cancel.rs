@@ -13,6 +13,7 @@ use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
 use super::scope::ScopeRef;
+use super::wait::heard;
 use crate::actors::Shut;
 use crate::engine::cut;
 use crate::kernel::{CancelReport, InvalidText, Reply, Requester, StopAsk, Target, TaskId};
@@ -289,10 +290,26 @@ impl Manager {
     }
 }
 
-/// Asks for a stop, if the host's policy lets the request through.
-///
-/// With a policy it goes on in a task of its own: whoever drops the future has asked all the same.
+/// Asks for a stop, if the host's policy lets the request through. A body that asks hears of the
+/// ends.
 pub(super) async fn ask(
+    core: &Arc<Core>,
+    target: Target,
+    ask: StopAsk,
+) -> Result<CancelReport, CancelError> {
+    let report = judged(core, target, ask).await?;
+    if core.hub.hears_wakes() {
+        for list in [&report.cancelled, &report.already_ended, &report.abandoned] {
+            for id in list {
+                heard(&TaskRef::new(Arc::clone(core), *id));
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// With a policy it goes on in a task of its own: whoever drops the future has asked all the same.
+async fn judged(
     core: &Arc<Core>,
     target: Target,
     ask: StopAsk,

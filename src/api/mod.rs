@@ -109,6 +109,6 @@ pub use suspend::ResumeError;
 pub use task_hooks::{Notice, Settling, TaskHooks};
 pub use transfer::TransferError;
 pub use wait::WaitError;
-pub(crate) use wait::park;
+pub(crate) use wait::{heard, park};
 pub use waiting::{WaitTick, Waited, Waiting};
 pub use wake::Wake;

@@ -8,7 +8,6 @@ use std::task::Poll;
 use serde::de::DeserializeOwned;
 
 use super::context::{self, Context};
-use super::core::Core;
 use super::handle::TaskRef;
 use super::manager::Manager;
 use crate::kernel::{Fault, Limit, Outcome, Record, Stop, TaskId, Wait};
@@ -125,7 +124,7 @@ impl Manager {
             Poll::Pending
         });
         let (place, record) = first.await?;
-        heard(&self.core, record.id);
+        heard(&tasks[place]);
         Ok(Some((place, record)))
     }
 
@@ -172,17 +171,17 @@ pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
             settled_here(task).await?
         }
     };
-    heard(task.core(), task.id());
+    heard(task);
     Ok(record)
 }
 
 /// The body that runs here has heard of the end of this task.
-pub(super) fn heard(core: &Core, id: TaskId) {
-    if core.hub.hears_wakes()
+pub(crate) fn heard(task: &TaskRef) {
+    if task.core().hub.hears_wakes()
         && let Some(here) = context::current()
         && let Some(mut unheard) = here.attempt.live.unheard()
     {
-        unheard.hear_end(id);
+        unheard.hear_end(task.id());
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::texts::continuation;
-use crate::api::{Manager, Since, SubscribeError, current, park};
+use crate::api::{Manager, Since, SubscribeError, current, heard, park};
 use crate::feed::{FeedItem, Subscription};
 use crate::index::Page;
 use crate::kernel::{
@@ -264,7 +264,10 @@ impl<'a> Ears<'a> {
                 self.hear(item);
             }
             if self.are_worth_a_turn() {
-                return News::Ends(mem::take(&mut self.ends).into_values().collect());
+                let ends: Vec<_> = mem::take(&mut self.ends).into_values().collect();
+                ends.iter()
+                    .for_each(|end| heard(&self.manager.task(end.id)));
+                return News::Ends(ends);
             }
             if self.live.is_empty() {
                 return News::Rest(Pause::Idle);

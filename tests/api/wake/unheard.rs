@@ -1,6 +1,7 @@
 //! What a body has heard wakes it no more, and what it has not heard does, also in the next process.
 
 use understory::Retry;
+use understory::models::{Pause, UntilIdle};
 use understory::store::MemoryStore;
 
 use super::*;
@@ -50,6 +51,25 @@ async fn child_that_its_body_has_awaited_does_not_wake_it() {
         let child = ctx.task("child").spawn(|_| async { Ok(1) }).await?;
         let manager = ctx.manager();
         manager.wait(&[child.task()]).all().await.unwrap();
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn child_that_its_body_has_cancelled_or_was_told_of_in_a_turn_does_not_wake_it() {
+    stays_asleep(|ctx| async move {
+        let child = ctx.task("child").spawn(until_cancelled).await?;
+        let report = child.cancel(Cancel::because("enough")).await.unwrap();
+        assert_eq!(report.len(), 1);
+        Ok(())
+    })
+    .await;
+    stays_asleep(|ctx| async move {
+        ctx.task("child").spawn(|_| async { Ok(1) }).await?;
+        let turns = UntilIdle::new(ctx.scope()).below(ctx.id());
+        let turn = |_| async { Ok::<_, Failure>(()) };
+        assert_eq!(turns.run(&ctx.manager(), turn).await??, Pause::Idle);
         Ok(())
     })
     .await;
