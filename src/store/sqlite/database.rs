@@ -246,6 +246,11 @@ impl Rows<'_> {
         Ok(self.0.last_insert_rowid())
     }
 
+    pub(super) fn spec(&self, id: i64) -> Result<Option<SpecRow>, Trouble> {
+        let sql = "SELECT id, task, body, checksum FROM spec WHERE id = ?";
+        self.first(sql, params![id], |row| spec_row(row, 0))
+    }
+
     /// The newest spec of a task.
     pub(super) fn newest_spec(&self, task: &str) -> Result<Option<SpecRow>, Trouble> {
         let sql = "SELECT id, task, body, checksum FROM spec
@@ -403,12 +408,8 @@ impl Rows<'_> {
         Ok(oldest.zip(newest))
     }
 
-    pub(super) fn events_after(
-        &self,
-        after: i64,
-        limit: i64,
-    ) -> Result<Vec<(EventRow, SpecRow)>, Trouble> {
-        let sql = format!("{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?");
+    pub(super) fn events_after(&self, after: i64, limit: i64) -> Result<Vec<EventRow>, Trouble> {
+        let sql = format!("{EVENTS} WHERE seq > ? ORDER BY seq LIMIT ?");
         self.all(&sql, params![after, limit], event_row)
     }
 
@@ -417,8 +418,8 @@ impl Rows<'_> {
         task: &str,
         after: i64,
         limit: i64,
-    ) -> Result<Vec<(EventRow, SpecRow)>, Trouble> {
-        let sql = format!("{EVENTS} WHERE e.task = ? AND e.seq > ? ORDER BY e.seq LIMIT ?");
+    ) -> Result<Vec<EventRow>, Trouble> {
+        let sql = format!("{EVENTS} WHERE task = ? AND seq > ? ORDER BY seq LIMIT ?");
         self.all(&sql, params![task, after, limit], event_row)
     }
 
@@ -461,8 +462,7 @@ impl Rows<'_> {
 const TASKS: &str = "SELECT t.id, t.spec, t.scope, t.state, t.parent, t.created, t.body,
     t.checksum, s.id, s.task, s.body, s.checksum FROM task t LEFT JOIN spec s ON s.id = t.spec";
 
-const EVENTS: &str = "SELECT e.seq, e.at, e.task, e.spec, e.type, e.body, e.checksum,
-    s.id, s.task, s.body, s.checksum FROM event e LEFT JOIN spec s ON s.id = e.spec";
+const EVENTS: &str = "SELECT seq, at, task, spec, type, body, checksum FROM event";
 
 /// Reads the columns from a number on, in the order of the fields.
 macro_rules! columns {
@@ -480,11 +480,10 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, SpecRow)> {
     Ok((task, spec_row(row, 8)?))
 }
 
-fn event_row(row: &Row<'_>) -> rusqlite::Result<(EventRow, SpecRow)> {
-    let event = columns!(row from 0_usize => EventRow {
+fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    Ok(columns!(row from 0_usize => EventRow {
         seq at task spec kind body checksum
-    });
-    Ok((event, spec_row(row, 7)?))
+    }))
 }
 
 fn spec_row(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecRow> {

@@ -5,11 +5,13 @@
 //! 1. Records come in the order of their rows; of several rows that are wrong, the first one is
 //!    told.
 //! 2. No more than some hundreds of rows wait to be checked.
-//! 3. Specs that were written alike are one in memory, as far as they are found near each other.
+//! 3. Specs that were written alike are one in memory, as far as they are short and found near each
+//!    other; that of a task's events is read once a page.
 //!
 //! *Not here*: what else is compared at an opening (`pen`), what a row means (`codec`).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -174,25 +176,51 @@ pub(super) fn record(row: &TaskRow, spec: SpecRow, specs: &mut Specs) -> Result<
     }
 }
 
-/// The events of rows; events of one task share their spec, with what is `known` of the task, too.
+/// The events of rows; those of one task share their spec, with what is `known` of the task, too.
 pub(super) fn events(
-    rows: Vec<(EventRow, SpecRow)>,
+    rows: &Rows<'_>,
+    found: Vec<EventRow>,
     known: impl Fn(&str, i64) -> Option<Arc<Spec>>,
 ) -> Result<Vec<Arc<Event>>, ReadError> {
     let mut specs = Specs::default();
-    let mut events = Vec::with_capacity(rows.len());
-    for (row, spec) in rows {
-        if row.task != spec.task {
-            let why = format!("its spec is one of {}", spec.task);
-            return Err(Damage::new("event", &row.seq, &why).into());
-        }
-        let spec = match known(&row.task, spec.id) {
-            Some(known) => known,
-            None => specs.read(spec)?,
+    // However long they are: a task has many events, and one or two specs.
+    let mut by_number = HashMap::new();
+    let mut events = Vec::with_capacity(found.len());
+    for row in found {
+        let spec = match by_number.entry(row.spec) {
+            Entry::Occupied(read) => {
+                let (task, spec): &(String, Arc<Spec>) = read.into_mut();
+                check_owner(&row, task)?;
+                Arc::clone(spec)
+            }
+            Entry::Vacant(unread) => {
+                let spec = match known(&row.task, row.spec) {
+                    Some(known) => known,
+                    None => its_spec(rows, &row, &mut specs)?,
+                };
+                let (_, spec) = unread.insert((row.task.clone(), spec));
+                Arc::clone(spec)
+            }
         };
         events.push(Arc::new(row.read(spec)?));
     }
     Ok(events)
+}
+
+fn its_spec(rows: &Rows<'_>, row: &EventRow, specs: &mut Specs) -> Result<Arc<Spec>, ReadError> {
+    let Some(spec) = rows.spec(row.spec)? else {
+        return Err(Damage::new("event", &row.seq, &"its spec is missing").into());
+    };
+    check_owner(row, &spec.task)?;
+    Ok(specs.read(spec)?)
+}
+
+fn check_owner(row: &EventRow, task: &str) -> Result<(), Damage> {
+    if row.task == task {
+        return Ok(());
+    }
+    let why = format!("its spec is one of {task}");
+    Err(Damage::new("event", &row.seq, &why))
 }
 
 /// Specs that were read, by their texts: those of one program are often the same.

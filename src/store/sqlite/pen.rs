@@ -419,7 +419,7 @@ pub(super) fn events(
 ) -> Result<Vec<Arc<Event>>, ReadError> {
     // Numbers beyond those of SQLite have no events.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-    let events = load::events(rows.events_after(after, page(limit))?, known)?;
+    let events = load::events(rows, rows.events_after(after, page(limit))?, known)?;
     let (oldest, _) = rows.log_ends()?.unwrap_or((1, 0));
     // Only what is before the oldest one may be missing.
     let mut wanted = Seq(after.cast_unsigned().max(oldest.cast_unsigned() - 1)).next();

@@ -138,8 +138,8 @@ impl Reader {
     ) -> Result<Vec<Arc<Event>>, StoreError> {
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);
         let events = self.database().read(|rows| {
-            let rows = rows.events_of(&task.to_string(), after, pen::page(limit))?;
-            load::events(rows, |_, _| None)
+            let found = rows.events_of(&task.to_string(), after, pen::page(limit))?;
+            load::events(rows, found, |_, _| None)
         });
         Ok(events?)
     }

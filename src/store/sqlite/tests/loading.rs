@@ -43,6 +43,41 @@ fn specs_that_were_written_alike_are_few_in_memory() {
 }
 
 #[test]
+fn events_of_a_settled_task_share_its_spec_however_long_that_is() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let mut spec = sample::spec("store");
+    spec.input = Some(Payload::from_json(format!("\"{}\"", "x".repeat(8_192))));
+    let spec = Arc::new(spec);
+    for (seq, state) in [
+        (1, State::Pending),
+        (2, State::Running),
+        (3, State::Completed),
+    ] {
+        let record = sample::record(sample::id(1), &spec, state, seq);
+        let batch = Batch {
+            events: vec![sample::event(seq, &record)],
+            records: vec![record],
+            ..Batch::default()
+        };
+        store.commit(&batch).expect("there is room");
+    }
+    drop(store);
+
+    let reader = Reader::open(&folder).expect("it is whole");
+    let of_one = reader.events_of(sample::id(1), Seq(0), 3);
+    for events in [folder.open().events(Seq(0), 3), of_one] {
+        let events = events.expect("it is whole");
+        assert_eq!((events.len(), &events[0].spec), (3, &spec));
+        assert!(
+            events
+                .iter()
+                .all(|it| Arc::ptr_eq(&it.spec, &events[0].spec))
+        );
+    }
+}
+
+#[test]
 fn first_one_of_several_wrong_rows_is_told() {
     for wrong in [[2, 700, 2_000], [700, 701, 2_900], [2_998, 2_999, 3_000]] {
         let (folder, _) = large();

@@ -95,7 +95,7 @@ fn event_with_a_name_of_tomorrow_is_newer_and_not_damaged() {
     let batch = change(1, State::Running, 1);
     store.commit(&batch).expect("there is room");
     let written = store.pen().database.atomically(|rows| {
-        let (mut event, _) = rows.events_after(0, 1)?.remove(0);
+        let mut event = rows.events_after(0, 1)?.remove(0);
         event.body = event.body.replacen('{', "{\"tomorrow\":1,", 1);
         rows.forget_events(1)?;
         rows.put_event(&event.sealed())
