@@ -472,7 +472,8 @@ impl Checksum {
     }
 
     fn text(mut self, text: &str) -> Self {
-        self.0.update(&text.len().to_le_bytes());
+        // As long on every machine.
+        self.0.update(&(text.len() as u64).to_le_bytes());
         self.0.update(text.as_bytes());
         self
     }
