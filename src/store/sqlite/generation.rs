@@ -31,7 +31,8 @@ pub(super) fn check(place: &mut Place) -> Result<(), OpenError> {
         // It is noted after it is in the file.
         Some(found) if found != noted && found != noted + 1 => Err(OpenError::damaged(
             place.path(),
-            "its log (-wal) belongs to another copy of it; to use this copy, remove -wal and -shm",
+            "its log (-wal) may belong to another copy of it; if it came with this one, remove \
+             .lock, else remove -wal and -shm",
         )),
         Some(_) | None => Ok(()),
     }

@@ -152,8 +152,8 @@ pub enum OpenError {
     },
     /// It is not what was written. Nothing was changed.
     #[error(
-        "{} is damaged: put a copy in its place and remove what lies beside it (-wal and -shm, \
-         unless the copy has its own), or begin with a new file",
+        "{} is damaged: put a copy in its place and remove what lies beside it (-wal, unless the \
+         copy has its own, -shm and .lock), or begin with a new file",
         path.display()
     )]
     Damaged {

@@ -266,3 +266,31 @@ fn older_copy_beside_a_newer_log_is_refused() {
     put(&image, &copy);
     assert_eq!(image.open().load().expect("it is whole").seq, Seq(1));
 }
+
+#[test]
+fn older_copy_with_its_own_log_opens_with_all_of_it_when_it_is_done_as_told() {
+    let folder = Folder::new();
+    let image = Folder::new();
+    let of = |folder: &Folder, suffix: &str| beside(folder.as_ref(), suffix);
+    let store = folder.open();
+    store
+        .commit(&change(1, State::Running, 1))
+        .expect("there is room");
+    for suffix in ["", "-wal"] {
+        fs::copy(of(&folder, suffix), of(&image, suffix)).expect("there is room");
+    }
+    drop(store);
+    for _ in 0..2 {
+        drop(folder.open());
+    }
+    fs::copy(of(&folder, ".lock"), of(&image, ".lock")).expect("there is room");
+
+    let error = SqliteStore::open(&image, Options::default()).expect_err("it may be a mixture");
+
+    let source = std::error::Error::source(&error).expect("it has a cause");
+    for told in [error.to_string(), source.to_string()] {
+        assert!(told.contains(".lock"), "{told}");
+    }
+    fs::remove_file(of(&image, ".lock")).expect("it is there");
+    assert_eq!(image.open().load().expect("it is whole").seq, Seq(1));
+}
