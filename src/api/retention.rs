@@ -58,15 +58,15 @@ impl Manager {
         let mut page = Page::first(PAGE_MAX).oldest_first();
         loop {
             let listing = self.list(filter, &page);
-            let mut ids = Vec::new();
+            let mut chosen = Vec::new();
             for record in &listing.records {
                 let is_old = record.ended_at.is_some_and(|ended| ended < before);
                 if is_old && record.seq <= up_to && record.grants.is_none() {
-                    ids.push(record.id);
+                    chosen.push((record.id, record.seq));
                 }
             }
-            if !ids.is_empty() {
-                add(&mut all, self.ask_removed(Control::Remove(ids)).await?);
+            if !chosen.is_empty() {
+                add(&mut all, self.ask_removed(Control::Remove(chosen)).await?);
             }
             let Some(next) = listing.next else {
                 return Ok(all);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::admission::Capacity;
 use super::super::budget::{ChargeRefusal, Remaining};
-use super::super::id::{Counter, Epoch, Scope, TaskId};
+use super::super::id::{Counter, Epoch, Scope, Seq, TaskId};
 use super::super::record::Requester;
 use super::Supervisor;
 use super::abandon::AbandonRefusal;
@@ -62,8 +62,9 @@ pub enum Control {
     },
     /// Remove records whose time is over, some at a time.
     Sweep,
-    /// Remove the records of these tasks that are settled and stopped.
-    Remove(Vec<TaskId>),
+    /// Remove the records of these tasks that are settled and stopped, and as they were when they
+    /// were chosen: with this number.
+    Remove(Vec<(TaskId, Seq)>),
     /// Somebody opens a closed scope again.
     Reopen(Scope),
     /// Somebody moves tasks to another scope, all or none.
@@ -121,7 +122,7 @@ impl Supervisor {
                 None => return,
             },
             Control::Sweep => Controlled::Removed(self.sweep()),
-            Control::Remove(ids) => Controlled::Removed(self.remove_all(&ids)),
+            Control::Remove(chosen) => Controlled::Removed(self.remove_all(&chosen)),
             Control::Reopen(scope) => Controlled::Reopened(self.reopen_scope(&scope)),
             Control::Transfer { ids, to } => {
                 Controlled::Transferred(self.transfer(&ids, &to).map(Box::new))

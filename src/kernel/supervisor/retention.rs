@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::id::TaskId;
+use super::super::id::{Seq, TaskId};
 use super::super::record::Record;
 use super::super::state::State;
 use super::super::time::Timestamp;
@@ -74,11 +74,15 @@ impl Supervisor {
         removed
     }
 
-    /// Removes these records, but for those of tasks that are live or unknown.
-    pub(super) fn remove_all(&mut self, ids: &[TaskId]) -> Removed {
+    /// Removes these records, but for those of tasks that are live or unknown, and for those that
+    /// have changed.
+    pub(super) fn remove_all(&mut self, chosen: &[(TaskId, Seq)]) -> Removed {
         let mut removed = Removed::new();
-        for id in ids {
-            self.remove_settled(*id, &mut removed);
+        for (id, seq) in chosen {
+            let settled = self.settled.get(*id);
+            if settled.is_some_and(|settled| settled.seq == *seq) {
+                self.remove_settled(*id, &mut removed);
+            }
         }
         removed
     }

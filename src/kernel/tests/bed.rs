@@ -168,6 +168,11 @@ impl Bed {
         })
     }
 
+    /// A task as one would choose it now, to remove its record.
+    pub(super) fn chosen(&self, number: u32) -> (TaskId, Seq) {
+        (id(number), self.records[&id(number)].seq)
+    }
+
     /// Spawns an executor's task in the place of a settled one.
     pub(super) fn reuse(&mut self, number: u32) -> Vec<Effect> {
         let mut spec = Spec::new(scope("s"));

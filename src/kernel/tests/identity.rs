@@ -349,7 +349,7 @@ fn what_a_removed_task_came_after_is_nothing_to_the_next_one_of_its_id() {
         bed.spawn(3, |spec| spec.after = vec![id(1)]);
         bed.cancel_one(3);
         let ticket = bed.ticket();
-        let ask = Control::Remove(vec![id(3)]);
+        let ask = Control::Remove(vec![bed.chosen(3)]);
         bed.step(Input::Control { ticket, ask });
         bed.spawn(3, |spec| spec.after = vec![id(2)]);
 

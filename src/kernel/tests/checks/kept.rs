@@ -7,7 +7,7 @@ use super::Checks;
 use super::replies::{Asked, ensure};
 use super::view::Seen;
 use crate::kernel::{
-    AbandonRefusal, Control, Controlled, Input, Record, State, Step, Target, TaskId, Timestamp,
+    AbandonRefusal, Control, Controlled, Input, Record, Seq, State, Step, Target, TaskId, Timestamp,
 };
 
 type Verdict = Result<(), String>;
@@ -21,6 +21,12 @@ impl Checks {
         let tasks = self.view.tasks.iter();
         let stopping = tasks.filter(|(_, seen)| seen.state == State::CancelRequested);
         stopping.map(|(id, _)| *id).collect()
+    }
+
+    /// A task as one would choose it now, to remove its record.
+    pub(in crate::kernel_tests) fn chosen(&self, id: TaskId) -> (TaskId, Seq) {
+        let seen = self.view.tasks.get(&id);
+        (id, seen.map_or(Seq(0), |seen| seen.record.seq))
     }
 
     /// Notes what a request about scopes, records or limits must lead to.
@@ -89,7 +95,8 @@ impl Checks {
             };
             let is_named = matches!(
                 input,
-                Some(Input::Control { ask: Control::Remove(ids), .. }) if ids.contains(id)
+                Some(Input::Control { ask: Control::Remove(chosen), .. })
+                    if chosen.contains(&(*id, seen.record.seq))
             );
             let is_due = self.kept_until(seen).is_some_and(|at| at <= self.now);
             ensure(is_named || is_due || left > self.bounds.settled_max, || {

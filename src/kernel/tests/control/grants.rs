@@ -124,7 +124,8 @@ fn grants_go_with_the_record_and_with_the_next_life_of_the_id() {
         give(&mut bed, number, "t", Grant::See).expect("it lives");
         bed.end(number, done());
     }
-    ask(&mut bed, Control::Remove(vec![id(1)]));
+    let chosen = bed.chosen(1);
+    ask(&mut bed, Control::Remove(vec![chosen]));
     assert_eq!(take(&mut bed, 1, "t"), Err(GrantRefusal::Unknown(id(1))));
     bed.reuse(2);
     assert_eq!(bed.record(2).grants, None);

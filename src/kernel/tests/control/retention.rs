@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::bed::{Bed, SECOND, answers, done, fault, id, key, scope};
 use crate::kernel::{
-    Bounds, Control, Controlled, Epoch, FaultKind, Input, Removed, Reply, Reuse, Spec, State,
+    Bounds, Control, Controlled, Epoch, FaultKind, Input, Removed, Reply, Reuse, Seq, Spec, State,
     StopPolicy, Supervisor, Ticket, Timestamp,
 };
 
@@ -90,7 +90,8 @@ fn abandoned_body_holds_its_record_until_it_has_stopped() {
     bed.pass(Duration::from_mins(1));
     bed.pass(SECOND);
     assert!(is_kept(&bed, 1));
-    assert!(removed(&mut bed, Control::Remove(vec![id(1)])).is_empty());
+    let chosen = bed.chosen(1);
+    assert!(removed(&mut bed, Control::Remove(vec![chosen])).is_empty());
 
     bed.end(1, done());
     bed.pass(Duration::ZERO);
@@ -105,7 +106,8 @@ fn host_removes_what_is_settled_and_nothing_else() {
     bed.spawn(2, |_| {});
     bed.end(1, done());
 
-    let counts = removed(&mut bed, Control::Remove(vec![id(1), id(2), id(9)]));
+    let chosen = vec![bed.chosen(1), bed.chosen(2), (id(9), Seq(1))];
+    let counts = removed(&mut bed, Control::Remove(chosen));
 
     assert_eq!(counts, BTreeMap::from([(State::Completed, 1)]));
     assert_eq!((is_kept(&bed, 1), is_kept(&bed, 2)), (false, true));
@@ -115,12 +117,25 @@ fn host_removes_what_is_settled_and_nothing_else() {
 }
 
 #[test]
+fn next_life_of_an_id_is_not_removed_in_the_place_of_the_one_that_was_chosen() {
+    let mut bed = Bed::new(Bounds::default());
+    bed.spawn(1, |_| {});
+    bed.end(1, done());
+    let chosen = bed.chosen(1);
+    bed.reuse(1);
+    bed.end(1, done());
+
+    assert!(removed(&mut bed, Control::Remove(vec![chosen])).is_empty());
+    assert!(is_kept(&bed, 1));
+}
+
+#[test]
 fn removed_id_that_is_used_again_has_one_place_among_the_settled() {
     let mut kernel = Supervisor::new(Bounds::default(), 1);
     for _ in 0..3 {
         let (ticket, id, epoch) = (Ticket(1), id(1), Epoch(1));
         let now = Timestamp::from_micros(1);
-        let inputs = [
+        let lives = [
             Input::Spawn {
                 ticket,
                 id,
@@ -134,15 +149,17 @@ fn removed_id_that_is_used_again_has_one_place_among_the_settled() {
                 end: done(),
                 undelivered: 0,
             },
-            Input::Control {
-                ticket,
-                ask: Control::Remove(vec![id]),
-            },
         ];
-        for input in inputs {
-            let _step = kernel.step(now, input);
+        let mut newest = Seq(0);
+        for input in lives {
+            let step = kernel.step(now, input);
+            newest = step.records.last().expect("it changed").seq;
             kernel.audit().expect("one place for each settled task");
         }
+        let ask = Control::Remove(vec![(id, newest)]);
+        let step = kernel.step(now, Input::Control { ticket, ask });
+        assert_eq!(step.removed, [id]);
+        kernel.audit().expect("one place for each settled task");
     }
 }
 

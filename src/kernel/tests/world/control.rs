@@ -3,7 +3,7 @@
 use super::super::bed::ask;
 use super::World;
 use super::rates::scope;
-use crate::kernel::{Control, Input, Requester, StopAsk, Target, TaskId};
+use crate::kernel::{Control, Input, Requester, StopAsk, Target};
 
 const RUNS: [&str; 3] = ["r1", "r2", "r3"];
 
@@ -67,8 +67,14 @@ impl World {
         match self.dice.below(8) {
             0..=4 => self.give_up(),
             5 => {
-                let ids: Vec<TaskId> = (0..4).filter_map(|_| self.any_known()).collect();
-                self.control(Control::Remove(ids))
+                let known: Vec<_> = (0..4).filter_map(|_| self.any_known()).collect();
+                let chosen = known.iter().map(|id| self.checks.chosen(*id));
+                let mut chosen: Vec<_> = chosen.collect();
+                // One that has changed since, or never was so.
+                if let [.., (_, seq), _] = &mut chosen[..] {
+                    seq.0 = seq.0.saturating_sub(1);
+                }
+                self.control(Control::Remove(chosen))
             }
             6 if self.dice.percent(50) => {
                 let at = scope(self.dice.below(3));
