@@ -20,7 +20,7 @@ use crate::kernel::{Scope, TaskId};
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
     /// Who has which place (see `place`).
-    pub(super) places: DashMap<Seat, CancellationToken>,
+    pub(super) places: DashMap<Seat, Arc<CancellationToken>>,
     pub(super) executors: Executors,
     pub(super) checks: AllChecks,
     pub(super) hooks: Hooks,

@@ -19,14 +19,14 @@ pub(crate) type Seat = (Scope, Option<TaskId>);
 pub(crate) struct Place {
     core: Arc<Core>,
     seat: Seat,
-    taken: CancellationToken,
+    taken: Arc<CancellationToken>,
 }
 
 impl Manager {
     /// Takes a place from whoever has it.
     pub(crate) fn take_place(&self, seat: Seat) -> Place {
-        let taken = CancellationToken::new();
-        let before = self.core.places.insert(seat.clone(), taken.clone());
+        let taken = Arc::new(CancellationToken::new());
+        let before = (self.core.places).insert(seat.clone(), Arc::clone(&taken));
         if let Some(before) = before {
             before.cancel();
         }
@@ -47,8 +47,25 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // One that was cancelled was replaced: the place is another one's.
+        // It may be another one's by now, who is about to say so.
         let places = &self.core.places;
-        places.remove_if(&self.seat, |_, _| !self.taken.is_cancelled());
+        places.remove_if(&self.seat, |_, taken| Arc::ptr_eq(taken, &self.taken));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn place_stays_with_who_is_about_to_tell_the_one_before() {
+        let manager = Manager::in_memory();
+        let seat = (Scope::new("s").expect("it is valid"), None);
+        let before = manager.take_place(seat.clone());
+        (manager.core.places).insert(seat.clone(), Arc::default());
+
+        drop(before);
+
+        assert!(manager.core.places.contains_key(&seat));
     }
 }
