@@ -192,6 +192,13 @@ impl Inbox {
         wake(waker);
     }
 
+    /// The run that got a durable message is done with it for ever.
+    pub(crate) fn acknowledged(&self, message: MessageId) {
+        if let Some(held) = self.lock().known() {
+            held.handed.remove(&message);
+        }
+    }
+
     /// A new run begins: of these durable messages it gets again those that no longer wait.
     pub(crate) fn hand_again(&self, parcels: impl DoubleEndedIterator<Item = Parcel>) {
         let mut state = self.lock();

@@ -151,7 +151,11 @@ impl Context {
             message,
         });
         match asked.await {
-            Ok(Reply::Acknowledged(Ok(()))) => Ok(()),
+            Ok(Reply::Acknowledged(Ok(()))) => {
+                // Whatever delivers it was carried out before it could be acknowledged.
+                self.attempt.live.inbox.acknowledged(message);
+                Ok(())
+            }
             Err(Shut::Restarted) => Err(AcknowledgeError::Unknown),
             Ok(_) | Err(_) => Err(AcknowledgeError::Over),
         }

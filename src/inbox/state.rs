@@ -36,7 +36,7 @@ pub(super) struct Held {
     /// How many were dropped for newer ones.
     pub(super) dropped: u32,
     pub(super) waiters: Waiters,
-    /// Durable ones that the newest run got, or will get, from the queue.
+    /// Durable ones that the newest run got, or will get, from the queue, and has not acknowledged.
     pub(super) handed: BTreeSet<MessageId>,
 }
 

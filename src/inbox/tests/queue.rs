@@ -214,3 +214,14 @@ proptest! {
         model.close();
     }
 }
+
+#[test]
+fn acknowledged_messages_take_no_room() {
+    let inbox = inbox(CAPACITY);
+    for body in 0..1_000 {
+        inbox.hand(handed(body));
+        let message = inbox.try_recv().expect("it is there");
+        inbox.acknowledged(message.id);
+    }
+    assert_eq!(inbox.lock().held().handed.len(), 0);
+}
