@@ -17,7 +17,7 @@ use crate::kernel::TaskId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// There is no dead letter of this id.
+    /// There is no dead letter of this id, or it is on its way already.
     #[error("no dead letter {0} is kept")]
     Unknown(MessageId),
     /// An older one of the same sender to the same task is dead, too, and goes first.
@@ -100,10 +100,11 @@ impl Manager {
         let (task, accepted) = match offer(&self.core, &letter) {
             Ok(placed) => placed,
             Err(error) => {
-                dead.put_back(place, letter);
+                dead.put_back(place);
                 return Err(error);
             }
         };
+        dead.delivered(place);
         self.core.hub.touch(&task);
         if let Some(dropped) = accepted.dropped {
             task.bury(*dropped, Undelivered::Dropped);

@@ -4,15 +4,15 @@
 //! 1. The newest letters are kept: at most so many, and so many bytes of JSON. How many were not,
 //!    or not any more, is counted.
 //! 2. A letter is in the scope in which its task is, or was at its end.
-//! 3. Letters of one sender to one task stand in the order in which they were sent; a letter that
-//!    was taken out and could not be delivered goes back to its place.
+//! 3. Letters of one sender to one task stand in the order in which they were sent; one that is on
+//!    its way to its task has its place until it is delivered, and does not count meanwhile.
 //!
 //! *Not here*: delivering again (the public face). Letters are not durable: they end with their
 //! manager.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -113,15 +113,19 @@ pub(crate) struct DeadLetters {
 struct State {
     /// By the order in which they were kept.
     letters: BTreeMap<u64, Weighed>,
-    /// Of all of them.
+    /// How many of them are on their way.
+    taken: usize,
+    /// Of the others.
     bytes: usize,
     newest: u64,
     forgotten: u64,
 }
 
 struct Weighed {
-    letter: DeadLetter,
+    letter: Arc<DeadLetter>,
     bytes: usize,
+    /// Whether it is on its way to its task.
+    is_taken: bool,
 }
 
 impl DeadLetters {
@@ -151,7 +155,7 @@ impl DeadLetters {
             body: message.body,
             why,
         };
-        self.put(None, letter);
+        self.put(letter);
     }
 
     /// A task was moved to this scope, and takes its letters along.
@@ -159,14 +163,15 @@ impl DeadLetters {
         let mut state = self.lock();
         let letters = state.letters.values_mut().map(|it| &mut it.letter);
         for letter in letters.filter(|letter| letter.to == task) {
-            letter.scope = scope.clone();
+            Arc::make_mut(letter).scope = scope.clone();
         }
     }
 
     pub(crate) fn list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
         let state = self.lock();
-        let letters = state.letters.values().map(|it| &it.letter);
-        letters.filter(|it| filter.fits(it)).cloned().collect()
+        let letters = state.letters.values().filter(|it| !it.is_taken);
+        let meant = letters.filter(|it| filter.fits(&it.letter));
+        meant.map(|it| DeadLetter::clone(&it.letter)).collect()
     }
 
     /// How many letters were too large, or went for newer ones.
@@ -174,41 +179,67 @@ impl DeadLetters {
         self.lock().forgotten
     }
 
-    /// Takes a letter out, to deliver it again. `Err` names an older one of the same sender to the
-    /// same task, which has to go first.
-    pub(crate) fn take(&self, id: MessageId) -> Option<Result<(u64, DeadLetter), MessageId>> {
+    /// Takes a letter, to deliver it again, with its place. `Err` names an older one of the same
+    /// sender to the same task, which has to go first.
+    pub(crate) fn take(&self, id: MessageId) -> Option<Result<(u64, Arc<DeadLetter>), MessageId>> {
         let mut state = self.lock();
-        let mut all = state.letters.iter().map(|(place, it)| (*place, &it.letter));
-        let (place, wanted) = all.find(|(_, letter)| letter.id == id)?;
-        let is_older = |letter: &&DeadLetter| {
-            (letter.to, letter.from) == (wanted.to, wanted.from) && letter.number < wanted.number
+        let mut free = state.letters.iter().filter(|(_, it)| !it.is_taken);
+        let (place, wanted) = free.find(|(_, it)| it.letter.id == id)?;
+        let (place, letter, bytes) = (*place, Arc::clone(&wanted.letter), wanted.bytes);
+        let is_older = |it: &&Arc<DeadLetter>| {
+            (it.to, it.from) == (letter.to, letter.from) && it.number < letter.number
         };
         let mut letters = state.letters.values().map(|it| &it.letter);
         if let Some(older) = letters.find(is_older) {
             return Some(Err(older.id));
         }
-        let taken = state.letters.remove(&place)?;
-        state.bytes -= taken.bytes;
-        Some(Ok((place, taken.letter)))
+        state.letters.get_mut(&place)?.is_taken = true;
+        state.taken += 1;
+        state.bytes -= bytes;
+        Some(Ok((place, letter)))
     }
 
-    /// Puts a letter back that could not be delivered.
-    pub(crate) fn put_back(&self, place: u64, letter: DeadLetter) {
-        self.put(Some(place), letter);
+    /// A letter that was taken is delivered.
+    pub(crate) fn delivered(&self, place: u64) {
+        let mut state = self.lock();
+        let gone = state.letters.remove(&place);
+        state.taken -= usize::from(gone.is_some());
+        drop(state);
+        drop(gone);
     }
 
-    /// Keeps a letter at its place, or behind all others. What goes for it is dropped outside of
-    /// the lock.
-    fn put(&self, place: Option<u64>, letter: DeadLetter) {
+    /// A letter that was taken could not be delivered, and is kept; others may go for it.
+    pub(crate) fn put_back(&self, place: u64) {
+        let mut state = self.lock();
+        let Some(letter) = state.letters.get_mut(&place) else {
+            return;
+        };
+        letter.is_taken = false;
+        state.bytes += letter.bytes;
+        state.taken -= 1;
+        let gone = state.trim(self.bounds, Some(place));
+        drop(state);
+        drop(gone);
+    }
+
+    /// Keeps a letter behind all others. What goes for it is dropped outside of the lock.
+    fn put(&self, letter: DeadLetter) {
         let size = size_of(&letter.body, self.bounds.bytes_max);
         let mut state = self.lock();
         let Some(bytes) = size else {
             state.forgotten += 1;
             return;
         };
-        let place = place.unwrap_or(state.newest + 1);
-        state.newest = state.newest.max(place);
-        let gone = state.put(place, Weighed { letter, bytes }, self.bounds);
+        state.newest += 1;
+        state.bytes += bytes;
+        let place = state.newest;
+        let letter = Weighed {
+            letter: Arc::new(letter),
+            bytes,
+            is_taken: false,
+        };
+        state.letters.insert(place, letter);
+        let gone = state.trim(self.bounds, None);
         drop(state);
         drop(gone);
     }
@@ -216,9 +247,8 @@ impl DeadLetters {
     /// Drops the letters that are meant, and tells how many those were.
     pub(crate) fn clear(&self, filter: &DeadFilter) -> usize {
         let mut state = self.lock();
-        let dropped = state
-            .letters
-            .extract_if(.., |_, it| filter.fits(&it.letter));
+        let is_meant = |it: &Weighed| !it.is_taken && filter.fits(&it.letter);
+        let dropped = state.letters.extract_if(.., |_, it| is_meant(it));
         let dropped: Vec<Weighed> = dropped.map(|(_, it)| it).collect();
         state.bytes -= dropped.iter().map(|it| it.bytes).sum::<usize>();
         drop(state);
@@ -231,18 +261,21 @@ impl DeadLetters {
 }
 
 impl State {
-    /// Keeps a letter; gives those that went for it.
-    fn put(&mut self, place: u64, letter: Weighed, bounds: DeadBounds) -> Vec<Weighed> {
-        self.bytes += letter.bytes;
-        self.letters.insert(place, letter);
+    /// Takes out the oldest letters, but for this one, until the others are within their bounds.
+    fn trim(&mut self, bounds: DeadBounds, but: Option<u64>) -> Vec<Weighed> {
         let mut gone = Vec::new();
-        while self.letters.len() > bounds.letters_max || self.bytes > bounds.bytes_max {
-            let Some((_, oldest)) = self.letters.pop_first() else {
+        while self.letters.len() - self.taken > bounds.letters_max || self.bytes > bounds.bytes_max
+        {
+            let may_go = |(place, it): &(&u64, &Weighed)| !it.is_taken && Some(**place) != but;
+            let Some((place, _)) = self.letters.iter().find(may_go) else {
                 break;
             };
-            self.forgotten += 1;
-            self.bytes -= oldest.bytes;
-            gone.push(oldest);
+            let place = *place;
+            if let Some(oldest) = self.letters.remove(&place) {
+                self.forgotten += 1;
+                self.bytes -= oldest.bytes;
+                gone.push(oldest);
+            }
         }
         gone
     }
@@ -253,6 +286,7 @@ impl fmt::Debug for DeadLetters {
         let state = self.lock();
         f.debug_struct("DeadLetters")
             .field("kept", &state.letters.len())
+            .field("taken", &state.taken)
             .field("bytes", &state.bytes)
             .field("forgotten", &state.forgotten)
             .finish_non_exhaustive()

@@ -10,8 +10,9 @@ use std::thread;
 use serde_json::json;
 
 use super::*;
-use crate::kernel::TaskId;
+use crate::kernel::{Spec, TaskId};
 
+mod dead;
 mod queue;
 mod receipts;
 mod waiters;
