@@ -125,7 +125,8 @@ pub enum SendError {
         message: Value,
     },
     /// The manager was started anew before it answered: the message may or may not have been taken.
-    /// [`Record::unacknowledged`](crate::Record::unacknowledged) tells. Of durable ones only.
+    /// The event [`What::MessageKept`](crate::What::MessageKept) of this id tells that it was, also
+    /// when it is acknowledged by now. Of durable ones only.
     #[error("the manager was started anew; whether the message was taken is unknown")]
     Unknown {
         /// The identity that it has if it was taken.
