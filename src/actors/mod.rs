@@ -21,6 +21,7 @@
 //! *Not here*: the law (`kernel`), running user code (`engine`), what users hold (`api`).
 
 mod askers;
+mod blocking;
 mod carry;
 mod clock;
 mod elsewhere;

@@ -11,8 +11,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::task::{JoinError, spawn_blocking};
-
+use super::blocking::{Blocking, Undone};
 use super::clock::Clock;
 use super::guard::GOODBYE_MAX;
 use super::hub::Hub;
@@ -28,10 +27,7 @@ const EVENTS_PER_READ: usize = 256;
 /// Shows what was loaded, and lets the kernel decide what it means for this process.
 ///
 /// The error is a panic of the kernel, on a thread of its own.
-pub(super) async fn recover(
-    hub: &Arc<Hub>,
-    loaded: Loaded,
-) -> Result<(Supervisor, Step), JoinError> {
+pub(super) async fn recover(hub: &Arc<Hub>, loaded: Loaded) -> Result<(Supervisor, Step), Undone> {
     hub.next_incarnation();
     let closed = hub.closed_at_start(&loaded.closed);
     let is_news = closed != loaded.closed;
@@ -48,16 +44,12 @@ pub(super) async fn recover(
 }
 
 /// Many records are decided on while they are shown.
-async fn decide(
-    hub: &Hub,
-    bounds: Bounds,
-    loaded: &Loaded,
-) -> Result<(Supervisor, Step), JoinError> {
+async fn decide(hub: &Hub, bounds: Bounds, loaded: &Loaded) -> Result<(Supervisor, Step), Undone> {
     let (now, seq, records) = (hub.clock.now(), loaded.seq, loaded.records.clone());
     let is_long = records.len() > DECIDED_AT_ONCE;
     let decide = move || Supervisor::recover(bounds, Clock::dice(), now, seq, records);
     if is_long {
-        spawn_blocking(decide).await
+        Blocking::default().run(decide).await
     } else {
         Ok(decide())
     }

@@ -4,23 +4,26 @@
 //! # Invariants
 //! 1. A commit whose writer has failed is over, one way or the other, before the store is read
 //!    again: what is loaded then is what the next writer goes on from.
-//! 2. Only commits wait without end for a call that does not come back.
+//! 2. Only commits wait without end for a call that does not come back, and in the background who
+//!    closes the store.
 //!
 //! *Not here*: when a call that failed is made again (the writer, the guard).
 
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::task::spawn_blocking;
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
+use super::blocking::Blocking;
 use super::clock::Clock;
 use crate::kernel::{Event, Seq, Timestamp};
 use crate::store::{Batch, Holder, Latency, Lease, LeaseAsk, Loaded, Store, StoreError, Tenancy};
 
 /// How long a reader waits for a call that is under way.
 const TURN_MAX: Duration = Duration::from_secs(1);
+/// How long the end waits for that.
+const LAST_TURN_MAX: Duration = Duration::from_secs(5);
 /// How long the end waits for the store to let go of its place, as it may write what is left.
 const CLOSE_MAX: Duration = Duration::from_secs(30);
 /// After this time a call hangs.
@@ -39,6 +42,7 @@ struct Closed;
 #[derive(Debug)]
 pub(super) struct Storage {
     store: RwLock<Option<Arc<dyn Store>>>,
+    blocking: Arc<Blocking>,
     turn: Arc<Mutex<()>>,
     begun: Begun,
     clock: Clock,
@@ -76,6 +80,7 @@ impl Storage {
         let is_shared = store.tenancy() == Tenancy::Shared;
         Self {
             store: RwLock::new(Some(store)),
+            blocking: Arc::default(),
             turn: Arc::default(),
             begun: Arc::default(),
             clock,
@@ -85,21 +90,26 @@ impl Storage {
     }
 
     /// Lets go of the store and of its lease when the call that is under way has ended, so that
-    /// others may open it: handles of the manager may stay for long.
+    /// others may open it: handles of the manager may stay for long. It does not wait for ever.
     pub(super) async fn close(&self, holder: Option<Holder>) {
         let newest = self.store.write();
-        let store = newest.unwrap_or_else(PoisonError::into_inner).take();
-        let turn = self.turn_soon().await;
-        if let Some(store) = store
-            && turn.is_ok()
-        {
+        let Some(store) = newest.unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let (turn, blocking) = (Arc::clone(&self.turn), Arc::clone(&self.blocking));
+        let (is_its_turn, waits) = oneshot::channel();
+        let closed = tokio::spawn(async move {
+            let _turn = turn.lock_owned().await;
+            let _is_waited_for = is_its_turn.send(()).is_ok();
             match store.latency() {
                 Latency::Instant => release(&*store, holder),
                 Latency::Blocking => {
-                    let work = move || release(&*store, holder);
-                    let _is_late = timeout(CLOSE_MAX, spawn_blocking(work)).await.is_err();
+                    let _is_done = blocking.run(move || release(&*store, holder)).await.is_ok();
                 }
             }
+        });
+        if timeout(LAST_TURN_MAX, waits).await.is_ok() {
+            let _is_late = timeout(CLOSE_MAX, closed).await.is_err();
         }
     }
 
@@ -196,9 +206,9 @@ impl Storage {
                     drop(held);
                     result
                 };
-                let done = spawn_blocking(work).await;
+                let done = self.blocking.run(work).await;
                 // Whatever a store that panicked had kept, its next call tells.
-                done.unwrap_or_else(|panic| Err(unavailable(panic)))
+                done.unwrap_or_else(|undone| Err(unavailable(undone)))
             }
         }
     }

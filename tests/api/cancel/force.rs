@@ -174,3 +174,39 @@ async fn who_ended_before_the_grace_was_over_is_heard_before_it_counts() {
 
     assert_eq!((report.abandoned.len(), report.cancelled.len()), (0, 601));
 }
+
+/// With the default, 512 bodies that compute until they are cancelled fill the pool.
+#[cfg(feature = "testing")]
+#[test]
+fn bodies_that_fill_the_pool_of_threads_can_be_cancelled() {
+    use understory::store::{FaultyStore, MemoryStore};
+
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(1);
+    let runtime = runtime.build().unwrap();
+    let test = Arc::new(());
+    let (tell, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    runtime.block_on(async {
+        let store = FaultyStore::new(MemoryStore::new());
+        let manager = Manager::builder().store(store).build().unwrap();
+        let goes_on = Arc::downgrade(&test);
+        let task = manager.scope("s").task("t").spawn(|ctx| async move {
+            let token = ctx.token();
+            let computing = tokio::task::spawn_blocking(move || {
+                tell.send(()).unwrap();
+                while !token.is_cancelled() && goes_on.upgrade().is_some() {
+                    std::thread::yield_now();
+                }
+            });
+            Ok(computing.await?)
+        });
+        let task = soon(task).await.unwrap();
+        soon(begun.recv()).await.unwrap();
+
+        let report = soon(task.cancel_tree(enough().grace(seconds(60)))).await;
+        drop(test);
+
+        assert_eq!(report.unwrap().cancelled, [task.id()]);
+        assert_eq!(task.state(), Some(State::Cancelled));
+    });
+}

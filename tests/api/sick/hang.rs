@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, advance};
-use understory::store::{FaultyStore, MemoryStore};
+use tokio::time::{Instant, advance, sleep};
+use understory::store::{FaultyStore, Lease, LeaseAsk, MemoryStore, Store};
 use understory::{Cancel, CancelError, Manager, Part, ShutdownError, SpawnError, TaskId};
 
 use super::{nothing, over};
@@ -110,4 +110,35 @@ async fn p19_manager_that_is_opened_over_a_store_that_hangs_can_be_shut_down() {
         soon(store.until_held(1)).await;
         comes_back(&manager, is_shutdown).await;
     }
+}
+
+/// The lease of a store as it is now.
+fn lease(store: &FaultyStore) -> Lease {
+    store.lease(&LeaseAsk::Look).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn leave_waits_some_seconds_for_a_commit_and_the_store_is_free_then() {
+    let store = hanging();
+    let manager = over_hanging(&store).await;
+    let leaving = tokio::spawn(async move { manager.leave().await });
+    within(Duration::from_mins(1), sleep(Duration::from_secs(4))).await;
+    assert!(!leaving.is_finished() && lease(&store).owner.is_some());
+
+    store.release();
+
+    soon(leaving).await.unwrap().unwrap();
+    assert_eq!(lease(&store).owner, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_is_free_when_a_commit_comes_back_after_its_manager_has_left() {
+    let store = hanging();
+    let manager = over_hanging(&store).await;
+    comes_back(&manager, false).await;
+    assert!(lease(&store).owner.is_some());
+
+    store.release();
+
+    until(|| lease(&store).owner.is_none()).await;
 }
