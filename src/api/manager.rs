@@ -78,8 +78,10 @@ impl Manager {
     /// Makes an actor of this manager panic after its actors have passed so many of the points at
     /// which [`Manager::break_part`] breaks them on the way of a request: before a turn and before
     /// a commit, after these, and after each effect. Then again, after as many more as the next
-    /// number says. With 0, 1, 2 and so on a program is tested against a failure at each point; all were
-    /// tried when [`Manager::incarnation`] stays 1. What was asked before is forgotten.
+    /// number says.
+    ///
+    /// With 0, 1, 2 and so on a program is tested against a failure at each point; all were tried
+    /// when [`Manager::incarnation`] stays 1. What was asked before is forgotten.
     #[cfg(feature = "testing")]
     pub fn break_after(&self, points: impl IntoIterator<Item = u64>) {
         self.core.hub.break_after(points);

@@ -164,12 +164,11 @@ impl Manager {
 /// Waits until a task has settled; inside a body the body counts as waiting meanwhile.
 pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
     let done = task.live().and_then(|live| live.done.get().cloned());
-    let record = match done {
-        Some(record) => record,
-        None => {
-            let _parked = park(task);
-            settled_here(task).await?
-        }
+    let record = if let Some(record) = done {
+        record
+    } else {
+        let _parked = park(task);
+        settled_here(task).await?
     };
     heard(task);
     Ok(record)

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn what_was_heard_is_told_no_more() {
-        let (mut unheard, key) = (Unheard::default(), Key::new("k").unwrap());
+        let key = Key::new("k").expect("it is valid");
+        let mut unheard = Unheard::default();
         unheard.note(ended(1));
         unheard.note(News::Answered(key.clone()));
         assert_eq!(unheard.any(), Some(News::Answered(key.clone())));

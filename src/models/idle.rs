@@ -265,8 +265,9 @@ impl<'a> Ears<'a> {
             }
             if self.are_worth_a_turn() {
                 let ends: Vec<_> = mem::take(&mut self.ends).into_values().collect();
-                ends.iter()
-                    .for_each(|end| heard(&self.manager.task(end.id)));
+                for end in &ends {
+                    heard(&self.manager.task(end.id));
+                }
                 return News::Ends(ends);
             }
             if self.live.is_empty() {

@@ -16,7 +16,13 @@ fn keep(letters: &DeadLetters, bodies: &[u64]) {
     let spec = Spec::new(Scope::new("s").expect("it is valid"));
     for body in bodies {
         let message = message(*body, *body);
-        letters.keep(TaskId::from_u128(1), &spec, message, Undelivered::Ended);
+        letters.keep(
+            TaskId::from_u128(1),
+            &spec,
+            spec.scope.clone(),
+            message,
+            Undelivered::Ended,
+        );
     }
 }
 

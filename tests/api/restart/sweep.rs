@@ -34,9 +34,10 @@ async fn at_each_point<T>(stage: impl Fn() -> (Builder, T), story: impl AsyncFn(
             assert!(point < POINTS_MAX, "the story ends");
             let _note = Note(is_instant, point, second);
             let (builder, props) = stage();
-            let builder = match is_instant {
-                true => builder,
-                false => builder.store(FaultyStore::new(MemoryStore::default())),
+            let builder = if is_instant {
+                builder
+            } else {
+                builder.store(FaultyStore::new(MemoryStore::default()))
             };
             let manager = builder.build().unwrap();
             soon(manager.cleanup()).await.unwrap();
@@ -60,6 +61,7 @@ async fn at_each_point<T>(stage: impl Fn() -> (Builder, T), story: impl AsyncFn(
 /// Says at which points a telling failed.
 struct Note(bool, u64, &'static [u64]);
 
+#[expect(clippy::print_stderr, reason = "a failed test says how to repeat it")]
 impl Drop for Note {
     fn drop(&mut self) {
         let Self(is_instant, point, second) = self;

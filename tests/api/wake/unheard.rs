@@ -116,17 +116,16 @@ async fn answer_that_comes_as_its_body_suspends_wakes_it() {
     let store = Arc::new(FaultyStore::new(MemoryStore::default()));
     let (builder, mut wakes) = tells();
     let manager = builder.store(Arc::clone(&store)).build().unwrap();
-    let (give_up, given_up) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let give_up = Arc::new(Notify::new());
     let signal = Arc::clone(&give_up);
     let task = manager.scope("s").task("t").resumable();
     let task = task.spawn(move |ctx| {
-        let (signal, given_up) = (Arc::clone(&signal), Arc::clone(&given_up));
+        let signal = Arc::clone(&signal);
         async move {
             tokio::select! {
                 answer = ctx.ask("k", "may I?") => drop(answer?),
                 () = signal.notified() => {}
             }
-            given_up.notify_one();
             Err::<(), _>(ctx.suspend("until somebody answers"))
         }
     });
