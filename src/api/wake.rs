@@ -36,6 +36,11 @@ impl Builder {
     /// [`Trigger`](crate::SendMode::Trigger) or [`Interrupt`](crate::SendMode::Interrupt), the end
     /// of a task below it or that it spawned, or an answer to its question.
     ///
+    /// What came while the body still ran, and it had not heard when it suspended, wakes the task
+    /// then: messages that it had not received, answers that [`Context::ask`](crate::Context::ask)
+    /// had not given it, ends that it had not awaited. As a manager begins on a store, so do
+    /// durable messages that are not acknowledged, and answers and ends that came in its sleep.
+    ///
     /// The hook may resume the task, or start what goes on instead. It is called once until the
     /// task runs again or the wake is [acknowledged](Wake::acknowledge); for a task that has
     /// settled, once for each arrival. A hook that panics or takes more than five seconds is given
