@@ -54,7 +54,8 @@ struct GuardActor;
 struct Watchman {
     hub: Arc<Hub>,
     /// What the hub was given to call holds on to it weakly, and nobody else may have a handle.
-    _face: Face,
+    /// Until the manager gives up: from then on nothing is called.
+    face: Option<Face>,
     crew: Vec<ActorCell>,
     /// What the crew writes with.
     pen: Option<Arc<Mutex<Pen>>>,
@@ -106,7 +107,7 @@ impl Actor for GuardActor {
         let (crew, failures) = (Vec::new(), VecDeque::new());
         Ok(Box::new(Watchman {
             hub,
-            _face: face,
+            face: Some(face),
             crew,
             pen: None,
             team: None,
@@ -231,6 +232,9 @@ impl Watchman {
         tracing::error!(why, "the manager gives up");
         self.hub.gate.close(Shut::Dead);
         self.hub.feed.close();
+        let face = self.face.take();
+        // With it executors and hooks may go: that is user code.
+        tokio::spawn(async move { drop(face) });
     }
 
     /// Ends what is left of the three, without ceremony.

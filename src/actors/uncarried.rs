@@ -127,9 +127,11 @@ impl Hub {
             return;
         };
         if let Effect::Signal { stop, .. } = effect {
-            live.signal().ask(Arc::clone(stop));
-            self.call_back(&live, *epoch, stop);
-        } else {
+            if live.is_current(*epoch) {
+                live.signal().ask(Arc::clone(stop));
+                self.call_back(&live, *epoch, stop);
+            }
+        } else if live.epoch() < *epoch {
             live.begin(*epoch, self.clock.now().as_micros());
         }
     }

@@ -5,7 +5,8 @@
 //! 2. No wake is lost between a body's last look and its end: what came meanwhile, and was not
 //!    heard, is looked at when the suspension is shown.
 //! 3. What came for a task that is suspended, and stands in the store, wakes it when a process
-//!    begins: nobody knows whether the one before told its host.
+//!    begins: nobody knows whether the one before told its host. What its body had not heard when
+//!    it suspended is not in the store: if the process goes in that moment, it does not wake.
 //! 4. Whoever is told runs elsewhere: here it is only begun.
 //!
 //! *Not here*: the host's hook (the public face).
@@ -97,7 +98,7 @@ impl Hub {
         };
         for record in batch.records.iter().filter(|record| ended(record)) {
             if let Some(live) = owner(record).and_then(|owner| self.live(owner)) {
-                live.note_news(News::Ended(record.id));
+                live.note_news(News::Ended((record.id, record.incarnation)));
             }
         }
         for event in &batch.events {
@@ -143,7 +144,7 @@ impl Hub {
         }
         let news = live.unheard().and_then(|unheard| unheard.any());
         match news {
-            Some(News::Ended(child)) => self.wake(id, WakeCause::Ended(child)),
+            Some(News::Ended((child, _))) => self.wake(id, WakeCause::Ended(child)),
             Some(News::Answered(key)) => self.wake(id, WakeCause::Answered(key)),
             None => {}
         }
@@ -171,7 +172,8 @@ impl Hub {
         let Some(owner) = owner.filter(|owner| owner.state == State::Suspended) else {
             return;
         };
-        if ended.ended_at >= owner.suspended_at {
+        // By its number, too, as clocks go back.
+        if ended.seq > owner.seq || ended.ended_at >= owner.suspended_at {
             self.wake(owner.id, WakeCause::Ended(ended.id));
         }
     }

@@ -298,10 +298,14 @@ pub(super) async fn ask(
     ask: StopAsk,
 ) -> Result<CancelReport, CancelError> {
     let report = judged(core, target, ask).await?;
-    if core.hub.hears_wakes() {
+    if core.hub.hears_wakes() && context::current_id().is_some() {
         for list in [&report.cancelled, &report.already_ended, &report.abandoned] {
             for id in list {
-                heard(&TaskRef::new(Arc::clone(core), *id));
+                let task = TaskRef::new(Arc::clone(core), *id);
+                let end = task.record().filter(|record| record.state.is_terminal());
+                if let Some(end) = end {
+                    heard(&task, &end);
+                }
             }
         }
     }

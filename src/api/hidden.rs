@@ -80,7 +80,8 @@ impl ScopeRef {
     /// are not among them.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped: the failures are told the next time.
+    /// When it is dropped, the failures are told the next time, but for those whose records went
+    /// meanwhile.
     pub async fn await_hidden(&self) -> Result<(), HiddenError> {
         let scope = self.scope.clone()?;
         let heard = self.core.hidden_heard.get(&scope);

@@ -124,7 +124,7 @@ impl Manager {
             Poll::Pending
         });
         let (place, record) = first.await?;
-        heard(&tasks[place]);
+        heard(&tasks[place], &record);
         Ok(Some((place, record)))
     }
 
@@ -170,17 +170,17 @@ pub(super) async fn settled(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
         let _parked = park(task);
         settled_here(task).await?
     };
-    heard(task);
+    heard(task, &record);
     Ok(record)
 }
 
-/// The body that runs here has heard of the end of this task.
-pub(crate) fn heard(task: &TaskRef) {
+/// The body that runs here has heard of this end of the task.
+pub(crate) fn heard(task: &TaskRef, end: &Record) {
     if task.core().hub.hears_wakes()
         && let Some(here) = context::current()
         && let Some(mut unheard) = here.attempt.live.unheard()
     {
-        unheard.hear_end(task.id());
+        unheard.hear_end((end.id, end.incarnation));
     }
 }
 

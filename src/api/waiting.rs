@@ -229,7 +229,7 @@ impl Waiting {
     /// The body that waits hears of these ends.
     fn told(&self, waited: Waited) -> Waited {
         for record in &waited.done {
-            heard(&TaskRef::new(Arc::clone(&self.core), record.id));
+            heard(&TaskRef::new(Arc::clone(&self.core), record.id), record);
         }
         waited
     }

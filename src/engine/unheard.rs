@@ -6,25 +6,28 @@
 //!
 //! *Not here*: when a body hears (the public face), who is woken (`actors/wake.rs`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use crate::kernel::{IdHash, Key, TaskId};
+use crate::kernel::{Key, TaskId};
 
 /// Most ends that are noted one by one.
 const ENDS_MAX: usize = 1_024;
 
+/// A task, and which of the lives of its id.
+pub(crate) type Life = (TaskId, u32);
+
 #[derive(Debug, Default)]
 pub(crate) struct Unheard {
-    ends: HashSet<TaskId, IdHash>,
+    ends: BTreeSet<Life>,
     /// One of those that came when there was no room for more.
-    beyond: Option<TaskId>,
+    beyond: Option<Life>,
     answers: BTreeSet<Key>,
 }
 
 /// Something that a body has not heard of.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    Ended(TaskId),
+    Ended(Life),
     Answered(Key),
 }
 
@@ -32,13 +35,13 @@ impl Unheard {
     pub(crate) fn note(&mut self, news: News) {
         match news {
             News::Answered(key) => drop(self.answers.insert(key)),
-            News::Ended(id) if self.ends.len() < ENDS_MAX => drop(self.ends.insert(id)),
-            News::Ended(id) => self.beyond = Some(id),
+            News::Ended(life) if self.ends.len() < ENDS_MAX => drop(self.ends.insert(life)),
+            News::Ended(life) => self.beyond = Some(life),
         }
     }
 
-    pub(crate) fn hear_end(&mut self, id: TaskId) {
-        self.ends.remove(&id);
+    pub(crate) fn hear_end(&mut self, life: Life) {
+        self.ends.remove(&life);
     }
 
     pub(crate) fn hear_answer(&mut self, key: &Key) {
@@ -48,7 +51,7 @@ impl Unheard {
     /// One of what is left.
     pub(crate) fn any(&self) -> Option<News> {
         let answer = self.answers.first().cloned().map(News::Answered);
-        let end = || self.ends.iter().next().copied().or(self.beyond);
+        let end = || self.ends.first().copied().or(self.beyond);
         answer.or_else(|| end().map(News::Ended))
     }
 }
@@ -57,33 +60,42 @@ impl Unheard {
 mod tests {
     use super::*;
 
-    fn ended(number: usize) -> News {
-        News::Ended(TaskId::from_u128(number as u128))
+    fn life(number: usize) -> Life {
+        (TaskId::from_u128(number as u128), 1)
     }
 
     #[test]
     fn what_was_heard_is_told_no_more() {
         let key = Key::new("k").expect("it is valid");
         let mut unheard = Unheard::default();
-        unheard.note(ended(1));
+        unheard.note(News::Ended(life(1)));
         unheard.note(News::Answered(key.clone()));
         assert_eq!(unheard.any(), Some(News::Answered(key.clone())));
         unheard.hear_answer(&key);
-        assert_eq!(unheard.any(), Some(ended(1)));
-        unheard.hear_end(TaskId::from_u128(1));
+        assert_eq!(unheard.any(), Some(News::Ended(life(1))));
+        unheard.hear_end(life(1));
         assert_eq!(unheard.any(), None);
+    }
+
+    #[test]
+    fn end_of_one_life_of_an_id_is_not_that_of_the_next() {
+        let mut unheard = Unheard::default();
+        let (id, _) = life(1);
+        unheard.note(News::Ended((id, 2)));
+        unheard.hear_end((id, 1));
+        assert_eq!(unheard.any(), Some(News::Ended((id, 2))));
     }
 
     #[test]
     fn one_end_stands_for_those_that_there_is_no_room_for() {
         let mut unheard = Unheard::default();
         for number in 0..ENDS_MAX + 10 {
-            unheard.note(ended(number));
+            unheard.note(News::Ended(life(number)));
         }
         assert_eq!(unheard.ends.len(), ENDS_MAX);
         for number in 0..ENDS_MAX {
-            unheard.hear_end(TaskId::from_u128(number as u128));
+            unheard.hear_end(life(number));
         }
-        assert_eq!(unheard.any(), Some(ended(ENDS_MAX + 9)));
+        assert_eq!(unheard.any(), Some(News::Ended(life(ENDS_MAX + 9))));
     }
 }

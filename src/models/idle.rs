@@ -266,7 +266,7 @@ impl<'a> Ears<'a> {
             if self.are_worth_a_turn() {
                 let ends: Vec<_> = mem::take(&mut self.ends).into_values().collect();
                 for end in &ends {
-                    heard(&self.manager.task(end.id));
+                    heard(&self.manager.task(end.id), end);
                 }
                 return News::Ends(ends);
             }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::panicking;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use understory::{
 
 use crate::stage::{reaches, soon, until};
 
-/// More points than any story passes.
-const POINTS_MAX: u64 = 2_000;
+/// Each story passes more points than the first and fewer than the second.
+const POINTS: Range<u64> = 10..2_000;
 /// How many points after the first failure a second one comes, if one comes.
 const SECONDS: [&[u64]; 4] = [&[], &[0], &[3], &[10]];
 
@@ -29,9 +30,10 @@ const SECONDS: [&[u64]; 4] = [&[], &[0], &[3], &[10]];
 /// gives what each telling needs.
 async fn at_each_point<T>(stage: impl Fn() -> (Builder, T), story: impl AsyncFn(&Manager, T)) {
     let tellings = [true, false].map(|is_instant| SECONDS.map(|second| (is_instant, second)));
+    let mut most = 0;
     for (is_instant, second) in tellings.into_iter().flatten() {
         for point in 0.. {
-            assert!(point < POINTS_MAX, "the story ends");
+            assert!(point < POINTS.end, "the story ends");
             let _note = Note(is_instant, point, second);
             let (builder, props) = stage();
             let builder = if is_instant {
@@ -47,15 +49,18 @@ async fn at_each_point<T>(stage: impl Fn() -> (Builder, T), story: impl AsyncFn(
             story(&manager, props).await;
             manager.break_after([]);
 
-            let is_over = manager.incarnation() == 1;
+            let begun = manager.incarnation();
+            most = most.max(begun);
             soon(manager.shutdown(Duration::ZERO)).await.unwrap();
             assert_eq!(manager.live(), 0);
             tells_all(feed).await;
-            if is_over {
+            if begun == 1 {
+                assert!(point > POINTS.start, "the story passes points");
                 break;
             }
         }
     }
+    assert_eq!(most, 3, "a second failure came, too");
 }
 
 /// Says at which points a telling failed.
