@@ -1,5 +1,7 @@
 //! What happened and was not read at once: it is told all the same.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::crew::{Crew, task};
@@ -48,4 +50,26 @@ fn screen_that_nobody_reads_misses_nothing_however_much_happens() {
 
     assert!(told.len() > 3_000, "{} events", told.len());
     assert!((1..).zip(&told).all(|(due, number)| due == *number));
+}
+
+#[test]
+fn file_alone_tells_all_of_a_run_that_has_ended_though_it_was_read_meanwhile() {
+    let crew = Crew::new(&task("a", "seq 3000; echo up; read line < gate", ""));
+    crew.pipe("gate");
+    let mut run = crew.start(&["--db", "crew.db"]);
+    run.line_with("a | up");
+    let told = numbers(&crew.say(&["events", "--since", "0", "--json"]).stdout);
+    assert!(told.len() > 3_000, "{} events", told.len());
+    crew.release("gate");
+    assert_eq!(run.finish().code, Some(0));
+
+    assert!(!crew.file("crew.db-wal").exists(), "its log is in it");
+    fs::copy(crew.file("crew.db"), crew.file("copy.db")).expect("the directory is ours");
+    let kept = numbers(&crew.say(&["events", "--db", "copy.db", "--json"]).stdout);
+    assert!(
+        kept.starts_with(&told) && kept.len() > told.len(),
+        "{kept:?}"
+    );
+    let listed = crew.say(&["ls", "--db", "copy.db"]);
+    assert!(listed.stdout.contains("completed"), "{listed:?}");
 }

@@ -6,6 +6,8 @@
 //! 2. It returns when every task has settled and no process is left.
 //! 3. What is in a file is looked at, and no process of an earlier run is left, before recovery
 //!    decides anything on it. A run that cannot go on leaves its file as it was.
+//! 4. When it returns, what was recorded is in the file itself and not in its log, unless another
+//!    process has the file open.
 //!
 //! *Not here*: the life of one process (`body`), what people see (`draw`).
 
@@ -25,6 +27,7 @@ mod stop;
 mod throttle;
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +45,7 @@ use calls::FrontDesk;
 pub(crate) use calls::filter;
 use crew::Crew;
 use doors::Doors;
+use history::History;
 use show::{News, Show};
 use stage::Stage;
 use stop::{Signals, Stopper};
@@ -113,12 +117,12 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     let Stage {
         store,
         file,
-        history,
         past,
         claim: _claim,
     } = stage;
     let crew = Arc::new(Crew::new(&plan, &past, options.grace));
     let doors = Arc::new(Doors::open());
+    let history = History::of(file.as_deref());
     let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle, &doors, &history);
     accept::rehearse(&plan, &past, &crew).await?;
     let manager = store.manage(&plan).await?;
@@ -132,20 +136,13 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     // A stop that is asked for now stops all of the plan, once it is accepted.
     let entered = doors.enter().await;
     let mut news = News::new(feed, stopper.listen(signals));
-    let mut screen = if options.is_json {
-        Screen::json()
-    } else {
-        Screen::for_people(&crew.places())
-    };
-    if let Some(file) = &file {
-        screen.say(&format!("records in {}", file.display()));
-    }
+    let screen = screen(&options, &crew, file.as_deref());
     let mut show = Show::new(&manager, (&crew, &past), throttle, screen);
     let accepting = accept::accept_all(&plan, &past, &crew, &manager);
     let accepted = show.meanwhile(&mut news, accepting).await;
     drop(entered);
     if let Some(Err(error)) = accepted {
-        give_up(&manager, options.beginning).await;
+        give_up(&manager, &history, options.beginning).await;
         return Err(error);
     }
     let user_desk = attend_user(&executor, &manager, &socket);
@@ -157,7 +154,7 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
         }
         show.follow(&mut news, &doors).await;
     }
-    drop(manager.shutdown(Duration::ZERO).await);
+    end(&manager, &history).await;
     socket.say_goodbye().await;
     user_desk.abort();
     // Bodies that were abandoned hold processes that did not die of SIGKILL yet.
@@ -174,14 +171,34 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     })
 }
 
+/// What the run is shown on, with where its records are.
+fn screen(options: &Options, crew: &Crew, file: Option<&Path>) -> Screen {
+    let mut screen = if options.is_json {
+        Screen::json()
+    } else {
+        Screen::for_people(&crew.places())
+    };
+    if let Some(file) = file {
+        screen.say(&format!("records in {}", file.display()));
+    }
+    screen
+}
+
 /// Ends a run whose tasks were not all accepted.
-async fn give_up(manager: &Manager, beginning: Beginning) {
+async fn give_up(manager: &Manager, history: &History, beginning: Beginning) {
     if beginning == Beginning::Resumed {
         // It may go on with another plan.
+        let _held = history.hold().await;
         drop(manager.leave().await);
     } else {
-        drop(manager.shutdown(Duration::ZERO).await);
+        end(manager, history).await;
     }
+}
+
+/// Ends the manager, while nobody has the file open beside it.
+async fn end(manager: &Manager, history: &History) {
+    let _held = history.hold().await;
+    drop(manager.shutdown(Duration::ZERO).await);
 }
 
 /// Serves whoever started the run, until it is aborted.

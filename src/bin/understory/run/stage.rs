@@ -11,7 +11,6 @@ use understory::store::sqlite::{self, SqliteStore};
 use understory::store::{Batch, Loaded, MemoryStore, Store as _};
 use understory::{BuildError, Builder, Class, Manager, MissingExecutor};
 
-use super::history::History;
 use super::past::Past;
 use super::{Options, SETTLED_KEPT};
 use crate::plan::{DEPTH_MAX, Plan};
@@ -38,7 +37,6 @@ pub(super) struct Stage {
     pub(super) store: Store,
     /// Where the records are, if anywhere.
     pub(super) file: Option<PathBuf>,
-    pub(super) history: History,
     pub(super) past: Past,
     /// Held until this process ends.
     pub(super) claim: Option<Claim>,
@@ -62,7 +60,6 @@ impl Stage {
             return Ok(Self {
                 store: Store::Memory(MemoryStore::with_history(events_kept(plan))),
                 file: None,
-                history: History::open(None)?,
                 past: Past::default(),
                 claim: None,
             });
@@ -79,7 +76,6 @@ impl Stage {
         Ok(Self {
             claim: Some(Claim::take(&file)?),
             store: Store::File(store),
-            history: History::open(Some(&file))?,
             file: Some(file),
             past,
         })
