@@ -117,14 +117,14 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     let Stage {
         store,
         file,
-        past,
+        mut past,
         claim: _claim,
     } = stage;
     let crew = Arc::new(Crew::new(&plan, &past, options.grace));
     let doors = Arc::new(Doors::open());
     let history = History::of(file.as_deref());
     let executor = ProcessExecutor::new(&crew, &keeper, socket.desk(), &throttle, &doors, &history);
-    accept::rehearse(&plan, &past, &crew).await?;
+    accept::rehearse(&plan, &mut past, &crew).await?;
     let manager = store.manage(&plan).await?;
     let feed = history.told_by(manager.subscribe(Since::Seq(past.seq)).await?);
     let stopper = Stopper {

@@ -28,11 +28,11 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Asks for the tasks that were added to the plan of a run that goes on, of a manager that has its
 /// records and not its file: if one is refused, none of them must be in the file.
-pub(super) async fn rehearse(plan: &Plan, past: &Past, crew: &Crew) -> Result<(), RunError> {
-    let Some(loaded) = past.before_additions() else {
+pub(super) async fn rehearse(plan: &Plan, past: &mut Past, crew: &Crew) -> Result<(), RunError> {
+    let Some(loaded) = past.take_before_additions() else {
         return Ok(());
     };
-    let manager = Store::copy_of(loaded)?.manage(plan).await?;
+    let manager = Store::copy_of(&loaded)?.manage(plan).await?;
     let accepted = accept_all(plan, past, crew, &manager).await;
     drop(manager.leave().await);
     accepted

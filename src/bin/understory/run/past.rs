@@ -105,8 +105,8 @@ impl Past {
     }
 
     /// What is recorded of the run, if tasks were added to its plan since.
-    pub(super) fn before_additions(&self) -> Option<&Loaded> {
-        self.before_additions.as_ref()
+    pub(super) fn take_before_additions(&mut self) -> Option<Loaded> {
+        self.before_additions.take()
     }
 
     /// The kinds of all tasks that may run again.
