@@ -145,7 +145,7 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
         give_up(&manager, &history, options.beginning).await;
         return Err(error);
     }
-    let user_desk = attend_user(&executor, &manager, &socket);
+    let user_desk = attend_user(&executor, &manager, &socket, file.as_deref());
     if accepted.is_some() {
         let kinds = crew.kinds().into_iter().chain(past.kinds());
         // What was stopped before it began is not begun.
@@ -206,8 +206,9 @@ fn attend_user(
     executor: &ProcessExecutor,
     manager: &Manager,
     socket: &Socket,
+    file: Option<&Path>,
 ) -> JoinHandle<Infallible> {
     let (executor, manager) = (executor.clone(), manager.clone());
-    let voice = socket.desk().admit_user();
+    let voice = socket.desk().admit_user(file);
     tokio::spawn(async move { FrontDesk::of_user(&executor, &manager).attend(voice).await })
 }

@@ -206,12 +206,15 @@ impl Heard {
     /// Has the request carried out and tells what comes of it, for as long as the client listens.
     async fn answer(mut self) -> io::Result<()> {
         let refusal = match self.request {
-            Ok((caller, verb)) => match caller.call(verb).await {
-                Ok((answers, _place)) => {
-                    return converse(&mut self.reader, &mut self.writer, answers).await;
+            Ok((caller, verb)) => {
+                let over = caller.over();
+                match caller.call(verb).await {
+                    Ok((answers, _place)) => {
+                        return converse(&mut self.reader, &mut self.writer, answers, &over).await;
+                    }
+                    Err(reason) => reason,
                 }
-                Err(reason) => reason,
-            },
+            }
             Err(reason) => reason,
         };
         timeout(PATIENCE, say(&mut self.writer, Said::Refused(refusal))).await?
@@ -222,6 +225,7 @@ async fn converse(
     reader: &mut BufReader<OwnedReadHalf>,
     writer: &mut OwnedWriteHalf,
     mut answers: mpsc::Receiver<Said>,
+    over: &str,
 ) -> io::Result<()> {
     let mut byte = [0];
     loop {
@@ -231,7 +235,7 @@ async fn converse(
             said = answers.recv() => match said {
                 Some(said @ Said::Item(_)) => say(writer, said).await?,
                 Some(last @ (Said::Done(_) | Said::Refused(_))) => return say(writer, last).await,
-                None => return say(writer, Said::Refused(desk::ended())).await,
+                None => return say(writer, Said::Refused(over.to_owned())).await,
             },
             // It hung up, or it speaks out of turn.
             _ = reader.read(&mut byte) => return Ok(()),

@@ -8,7 +8,9 @@
 //!    this run. Only Linux tells; elsewhere such a request is refused.
 //! 3. Each caller has at most [`CALLS_MAX`] requests under way, and all tasks together
 //!    [`CALLS_OF_TASKS_MAX`]. Beside these each caller has a reserve for what waits for nobody: so
-//!    it can always act, however many wait, its own requests among them.
+//!    it can act however many wait, its own requests among them. Only what it began itself can fill
+//!    its reserve: a cancel is under way for the grace of others, and each request until its
+//!    answer is read.
 //! 4. A request is under way until it is carried out and its answer is heard or nobody hears it.
 //!
 //! *Not here*: what a request may reach (`run`), the stream it comes by (`socket`).
@@ -35,6 +37,8 @@ const CALLS_OF_TASKS_MAX: usize = 512;
 pub(super) const RESERVE: usize = 4;
 /// Answers of one request that wait to be written.
 const ANSWERS_MAX: usize = 8;
+/// The task behind a token is not there, for whatever reason.
+const TASK_ENDED: &str = "the task that this process belongs to does not run any more";
 /// How long a token may be shown before it is known where its process is.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -87,6 +91,8 @@ impl Reply {
 struct Entry {
     calls: mpsc::Sender<Call>,
     room: Room,
+    /// What is told of a request that is not answered, as nobody is there to do so.
+    over: Arc<str>,
     /// The process that all of the caller's processes are below, once it runs.
     top: watch::Receiver<Option<Pid>>,
 }
@@ -162,25 +168,35 @@ impl Desk {
     /// Lets one attempt of a task speak, until the [`Voice`] is dropped.
     pub(crate) fn admit(&self) -> Voice {
         let token = Uuid::new_v4().simple().to_string();
-        let (entry, mut voice) = self.open(Room::new(Arc::clone(&self.room_of_tasks)));
+        let room = Room::new(Arc::clone(&self.room_of_tasks));
+        let (entry, mut voice) = self.open(room, TASK_ENDED);
         self.table().tasks.insert(token.clone(), entry);
         voice.token = token;
         voice
     }
 
-    /// Lets the user of the run speak, from outside of it, until the [`Voice`] is dropped.
-    pub(crate) fn admit_user(&self) -> Voice {
-        let (entry, voice) = self.open(Room::new(Arc::new(Semaphore::new(CALLS_MAX))));
+    /// Lets the user of the run with this file speak, from outside of it, until the [`Voice`] is
+    /// dropped.
+    pub(crate) fn admit_user(&self, file: Option<&Path>) -> Voice {
+        let over = file.map_or_else(
+            || "the run has ended".to_owned(),
+            |file| {
+                let file = file.display();
+                format!("the run has ended; `understory events --db {file}` tells what happened")
+            },
+        );
+        let (entry, voice) = self.open(Room::new(Arc::new(Semaphore::new(CALLS_MAX))), &over);
         self.table().user = Some(entry);
         voice
     }
 
-    fn open(&self, room: Room) -> (Entry, Voice) {
+    fn open(&self, room: Room, over: &str) -> (Entry, Voice) {
         let (sender, calls) = mpsc::channel(CALLS_MAX);
         let (top, top_known) = watch::channel(None);
         let entry = Entry {
             calls: sender,
             room,
+            over: over.into(),
             top: top_known,
         };
         let voice = Voice {
@@ -208,7 +224,7 @@ impl Desk {
         let peer = peer.and_then(Pid::from_raw);
         if let Some(token) = token {
             let entry = self.table().tasks.get(token).cloned();
-            let entry = entry.ok_or_else(ended)?;
+            let entry = entry.ok_or(TASK_ENDED)?;
             check_home(&entry, peer).await?;
             return Ok(Caller(entry));
         }
@@ -217,11 +233,6 @@ impl Desk {
         let entry = entry.ok_or_else(|| "this run takes no requests from outside".to_owned())?;
         Ok(Caller(entry))
     }
-}
-
-/// The task behind a token is not there, for whatever reason.
-pub(super) fn ended() -> String {
-    "the task that this process belongs to does not run any more".to_owned()
 }
 
 /// The process must be below the shim of the attempt whose token it shows.
@@ -259,6 +270,11 @@ fn check_outside(peer: Option<Pid>) -> Result<(), String> {
 pub(super) struct Caller(Entry);
 
 impl Caller {
+    /// What is told when a request is not answered.
+    pub(super) fn over(&self) -> Arc<str> {
+        Arc::clone(&self.0.over)
+    }
+
     /// Hands the request over; the answers come by the receiver, which has its place, too.
     pub(super) async fn call(
         self,
@@ -271,7 +287,7 @@ impl Caller {
             _place: Arc::clone(&place),
         };
         let sent = self.0.calls.send(Call { verb, reply }).await;
-        sent.map_err(|_| ended())?;
+        sent.map_err(|_| self.0.over.to_string())?;
         Ok((answers, place))
     }
 }

@@ -151,7 +151,7 @@ async fn token_is_worth_nothing_to_a_process_of_another_task() {
 #[tokio::test]
 async fn process_of_the_run_without_a_token_is_not_its_user() {
     let socket = open();
-    let _user = socket.desk().admit_user();
+    let _user = socket.desk().admit_user(None);
     let target = "lead".to_owned();
     let line = Request::new(None, Verb::Show { target }).to_line();
 

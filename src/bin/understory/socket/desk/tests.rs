@@ -48,7 +48,7 @@ async fn fill(desk: &Desk, voice: &mut Voice) -> Vec<(Held, Call)> {
 #[tokio::test]
 async fn whoever_waits_for_much_can_still_act() {
     let desk = Desk::new(PathBuf::new());
-    let (mut task, mut user) = (desk.admit(), desk.admit_user());
+    let (mut task, mut user) = (desk.admit(), desk.admit_user(None));
     task.comes_from(Some(getpid()));
     for voice in [&mut task, &mut user] {
         let waiting = fill(&desk, voice).await;
@@ -72,7 +72,7 @@ async fn requests_of_tasks_that_wait_keep_nobody_from_acting_nor_the_user_from_w
         waiting.extend(fill(&desk, &mut voice).await);
         voices.push(voice);
     }
-    let (mut late, mut user) = (desk.admit(), desk.admit_user());
+    let (mut late, mut user) = (desk.admit(), desk.admit_user(None));
     late.comes_from(Some(getpid()));
 
     let refused = ask(&desk, &mut late, wait()).await.map(drop);
@@ -80,4 +80,23 @@ async fn requests_of_tasks_that_wait_keep_nobody_from_acting_nor_the_user_from_w
     assert!(ask(&desk, &mut late, show()).await.is_ok());
     assert!(ask(&desk, &mut user, wait()).await.is_ok());
     assert!(ask(&desk, &mut user, show()).await.is_ok());
+}
+
+#[tokio::test]
+async fn user_who_is_not_answered_is_told_that_the_run_has_ended_and_what_tells_of_it() {
+    let desk = Desk::new(PathBuf::new());
+    for (file, told) in [
+        (None, "the run has ended"),
+        (
+            Some(Path::new("run.db")),
+            "the run has ended; `understory events --db run.db` tells what happened",
+        ),
+    ] {
+        let user = desk.admit_user(file);
+        let peer = getppid().map(|pid| pid.as_raw_nonzero().get());
+        let caller = desk.identify(None, peer).await.expect("it is the user");
+        assert_eq!(&*caller.over(), told);
+        drop(user);
+        assert_eq!(caller.call(show()).await.err().as_deref(), Some(told));
+    }
 }
