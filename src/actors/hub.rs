@@ -191,6 +191,12 @@ impl Hub {
         }
     }
 
+    /// Whether that is so now.
+    #[inline]
+    pub(crate) fn has_recovered(&self) -> bool {
+        self.recovered.initialized()
+    }
+
     /// A step is durable and shown: the first one is that of recovery.
     pub(super) fn set_recovered(&self) {
         let _is_first = self.recovered.set(()).is_ok();

@@ -85,6 +85,18 @@ impl Future for Sending {
 
 /// Places a message in the inbox of the task at this address; `scope` guards it, if given.
 pub(super) fn deliver(core: &Arc<Core>, scope: Option<&Scope>, to: Address, mail: Mail) -> Sending {
+    if core.hub.has_recovered() {
+        return deliver_now(core, scope, to, mail);
+    }
+    // A task of before may not be shown yet.
+    let (core, scope) = (Arc::clone(core), scope.cloned());
+    Sending::rest(async move {
+        let _has_begun = core.hub.recovered().await;
+        deliver_now(&core, scope.as_ref(), to, mail).await
+    })
+}
+
+fn deliver_now(core: &Arc<Core>, scope: Option<&Scope>, to: Address, mail: Mail) -> Sending {
     match receiver(core, scope, to, mail) {
         Ok((live, mail)) => place(core, &live, mail),
         Err(error) => Sending::failed(error),

@@ -168,6 +168,8 @@ async fn deliver(
     to: Address,
     mail: Mail,
 ) -> Result<MessageId, SendError> {
+    // A task of before may not be shown yet.
+    let _has_begun = core.hub.recovered().await;
     let (live, mail) = receiver(core, scope, to, mail)?;
     let id = MessageId::new(Clock::new_id());
     keep(core, &live, id, mail).await?;

@@ -121,9 +121,10 @@ impl ScopeRef {
     /// [`CancelError::Denied`] for one that it may see and not cancel.
     ///
     /// # Cancel safety
-    /// Dropping the returned future stops the waiting, not the cancelling.
+    /// Dropping the returned future stops the waiting, not the cancelling, once the manager has
+    /// begun.
     pub async fn cancel(&self, id: TaskId, cancel: Cancel) -> Result<CancelReport, CancelError> {
-        let scope = self.may_cancel(id)?;
+        let scope = self.may_cancel(id).await?;
         cancel::ask(&self.core, Target::OneFor(scope, id), cancel.ask()).await
     }
 
@@ -134,18 +135,25 @@ impl ScopeRef {
     /// As for [`ScopeRef::cancel`].
     ///
     /// # Cancel safety
-    /// Dropping the returned future stops the waiting, not the cancelling.
+    /// Dropping the returned future stops the waiting, not the cancelling, once the manager has
+    /// begun.
     pub async fn cancel_tree(
         &self,
         id: TaskId,
         cancel: Cancel,
     ) -> Result<CancelReport, CancelError> {
-        let scope = self.may_cancel(id)?;
+        let scope = self.may_cancel(id).await?;
         cancel::ask(&self.core, Target::TreeFor(scope, id), cancel.ask()).await
     }
 
-    fn may_cancel(&self, id: TaskId) -> Result<Scope, CancelError> {
-        match (self.may(id), &self.scope) {
+    /// The same when tasks of before are shown.
+    async fn may_now(&self, id: TaskId) -> Option<Grant> {
+        let _has_begun = self.core.hub.recovered().await;
+        self.may(id)
+    }
+
+    async fn may_cancel(&self, id: TaskId) -> Result<Scope, CancelError> {
+        match (self.may_now(id).await, &self.scope) {
             (Some(Grant::Cancel), Ok(scope)) => Ok(scope.clone()),
             (Some(_), _) => Err(CancelError::Denied(Some(id))),
             (None, _) => Err(CancelError::Unknown(id)),
@@ -161,7 +169,7 @@ impl ScopeRef {
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn wait(&self, id: TaskId) -> Result<Arc<Record>, WaitError> {
-        self.may(id).ok_or(WaitError::Gone(id))?;
+        self.may_now(id).await.ok_or(WaitError::Gone(id))?;
         TaskRef::new(Arc::clone(&self.core), id).settled().await
     }
 
@@ -175,7 +183,7 @@ impl ScopeRef {
     /// # Cancel safety
     /// When it is dropped, the task may or may not be resumed.
     pub async fn resume(&self, id: TaskId, data: impl Serialize) -> Result<(), ResumeError> {
-        match self.may(id) {
+        match self.may_now(id).await {
             None => Err(ResumeError::Unknown(id)),
             Some(Grant::See) => Err(ResumeError::Denied(id)),
             Some(Grant::Talk | Grant::Cancel) => {

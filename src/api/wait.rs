@@ -191,7 +191,13 @@ pub(super) fn is_settled(task: &TaskRef) -> bool {
 
 /// The end of a task, of which the body that runs here has not heard yet.
 pub(super) async fn settled_here(task: &TaskRef) -> Result<Arc<Record>, WaitError> {
-    let Some(live) = task.live() else {
+    let mut live = task.live();
+    if live.is_none() {
+        // A task of before may not be shown yet.
+        let _has_begun = task.core().hub.recovered().await;
+        live = task.live();
+    }
+    let Some(live) = live else {
         let record = task.record().filter(|record| record.state.is_terminal());
         return record.ok_or(WaitError::Gone(task.id()));
     };

@@ -198,10 +198,19 @@ impl Waiting {
 
     async fn run(mut self, quorum: Quorum) -> Result<Waited, WaitError> {
         let began = self.core.hub.clock.now();
-        let mut news = self.news()?;
         let mut limit = self.timeout.map(|limit| Box::pin(sleep(limit)));
         let mut bell = self.tick.as_ref().map(|(every, _)| Box::pin(sleep(*every)));
         let mut parked: Option<Parked> = None;
+        // Tasks of before may not be shown yet.
+        tokio::select! {
+            biased;
+            _has_begun = self.core.hub.recovered() => {}
+            () = rung(&mut limit) => {
+                let pending = self.tasks.iter().map(TaskRef::id).collect();
+                return Ok(Waited { pending, timed_out: true, ..Waited::default() });
+            }
+        }
+        let mut news = self.news()?;
         loop {
             let (waited, places) = self.look()?;
             if waited.is_enough(quorum) {

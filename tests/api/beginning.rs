@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use understory::store::{MemoryStore, Store};
 use understory::{
-    Builder, Context, Event, External, Failure, FeedItem, Filter, Liveness, Manager, Mode, Probe,
-    Since, State, TaskId, Wake,
+    Builder, Cancel, Context, Event, External, Failure, FeedItem, Filter, Liveness, Manager, Mode,
+    Probe, Since, State, TaskId, Wake,
 };
 
 use crate::stage::{OnRead, for_ever, settle_down, soon, until};
@@ -139,6 +139,49 @@ async fn group_of_before_is_waited_for() {
     let next = over(&store).build().unwrap();
     soon(next.group_settled(Filter::all())).await.unwrap();
     assert_eq!(next.task(id).state(), Some(State::Completed));
+}
+
+#[tokio::test]
+async fn end_of_a_task_of_before_is_awaited() {
+    let (store, id) = left_pending().await;
+    let next = over(&store).build().unwrap();
+    let record = soon(next.task(id).settled()).await.unwrap();
+    assert_eq!(record.state, State::Completed);
+
+    let (store, id) = left_pending().await;
+    let next = over(&store).build().unwrap();
+    let first = soon(next.wait_any(&[next.task(id)])).await.unwrap();
+    assert_eq!(first.map(|(_, record)| record.id), Some(id));
+
+    let (store, id) = left_pending().await;
+    let next = over(&store).build().unwrap();
+    let waited = soon(next.wait(&[next.task(id)]).all()).await.unwrap();
+    assert_eq!(waited.done.len(), 1);
+}
+
+#[tokio::test]
+async fn task_of_before_is_sent_to_and_cancelled() {
+    let again = |store: &Arc<MemoryStore>| over(store).executor("double", never).build().unwrap();
+    let (store, id) = left_pending().await;
+    let next = again(&store);
+    soon(next.task(id).send("hello")).await.unwrap();
+    soon(next.shutdown(Duration::ZERO)).await.unwrap();
+
+    let (store, _) = left_pending().await;
+    let next = again(&store);
+    soon(next.scope("s").send("t", "hello")).await.unwrap();
+    soon(next.shutdown(Duration::ZERO)).await.unwrap();
+
+    let (store, id) = left_pending().await;
+    let next = again(&store);
+    soon(next.task(id).send_durable("hello")).await.unwrap();
+    soon(next.shutdown(Duration::ZERO)).await.unwrap();
+
+    let (store, id) = left_pending().await;
+    let next = again(&store);
+    let scope = next.scope("s");
+    let asked = scope.cancel(id, Cancel::because("enough"));
+    assert_eq!(soon(asked).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
