@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
@@ -171,6 +172,7 @@ impl Drop for Watchman {
             self.hub.gate.close(Shut::Dead);
             self.hub.feed.close();
         }
+        self.let_go_of_face();
         self.hub.hooks.clear();
         self.hub.observers.give_up();
         drop(self.hub.uncarried.close());
@@ -232,9 +234,15 @@ impl Watchman {
         tracing::error!(why, "the manager gives up");
         self.hub.gate.close(Shut::Dead);
         self.hub.feed.close();
+        self.let_go_of_face();
+    }
+
+    /// With it executors and hooks may go: that is user code, which is not to end an actor of ours.
+    fn let_go_of_face(&mut self) {
         let face = self.face.take();
-        // With it executors and hooks may go: that is user code.
-        tokio::spawn(async move { drop(face) });
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { drop(face) });
+        }
     }
 
     /// Ends what is left of the three, without ceremony.

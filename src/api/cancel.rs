@@ -431,9 +431,7 @@ impl TaskRef {
             }
         });
     }
-}
 
-impl TaskRef {
     /// Cancels for whoever cannot wait for the end: when this returns, the request is let through
     /// and stands.
     pub(crate) async fn cancel_unwaited(

@@ -200,8 +200,8 @@ impl Builder {
     /// registered when it could start waits for it.
     ///
     /// What is in the store is read after [`Builder::build`] has returned: until then reads show
-    /// nothing of it, while requests, subscriptions and a drain wait for that. Whoever opens a file
-    /// (`Builder::open`) has it at once.
+    /// nothing of it, while requests, messages, waits and subscriptions wait for that. Whoever
+    /// opens a file (`Builder::open`) has it at once.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
         self

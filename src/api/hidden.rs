@@ -13,11 +13,12 @@ use super::builder::TaskBuilder;
 use super::context;
 use super::handle::TaskRef;
 use super::scope::ScopeRef;
+use crate::engine::Life;
 use crate::index::{PAGE_MAX, Page};
 use crate::kernel::{Filter, InvalidText, Record, Scope, State, TaskId, Visibility};
 
 /// Lives of tasks, each with the id.
-pub(super) type Heard = BTreeSet<(TaskId, u32)>;
+pub(super) type Heard = BTreeSet<Life>;
 
 /// What waiting for hidden tasks brought to light.
 #[derive(Debug, thiserror::Error)]

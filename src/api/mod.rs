@@ -69,6 +69,7 @@ mod wait;
 mod waiting;
 mod wake;
 
+pub(crate) use crate::engine::Life;
 pub use abandon::AbandonError;
 pub use adopt::AdoptError;
 pub use ask::{AskError, RespondError};

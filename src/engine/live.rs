@@ -312,6 +312,9 @@ impl Live {
             return;
         }
         let mut moved = lock(&self.extras().moved);
+        if moved.as_ref().unwrap_or(&self.spec.scope) == scope {
+            return;
+        }
         *moved = Some(scope.clone());
         self.dead.move_to(self.id, scope);
     }

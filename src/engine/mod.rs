@@ -30,5 +30,5 @@ pub(crate) use hook::{Hears, Hook, HookSet, Proposal};
 pub(crate) use judge::Classifier;
 pub(crate) use live::{BodyFuture, Live, Work};
 pub(crate) use pace::{Due, Pace};
-pub(crate) use unheard::News;
+pub(crate) use unheard::{Life, News};
 pub(crate) use unwind::{catch, catch_call, dispose};

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::texts::continuation;
-use crate::api::{Manager, Since, SubscribeError, current, heard, park};
+use crate::api::{Life, Manager, Since, SubscribeError, current, heard, park};
 use crate::feed::{FeedItem, Subscription};
 use crate::index::Page;
 use crate::kernel::{
@@ -213,9 +213,6 @@ enum News {
     Ends(Vec<Arc<Record>>),
     Rest(Pause),
 }
-
-/// A life of a task: its id, and which one it is.
-type Life = (TaskId, u32);
 
 /// What the loop hears of its tasks.
 struct Ears<'a> {

@@ -245,18 +245,24 @@ async fn bad_observers_are_told_of_and_hold_back_no_other() {
 }
 
 /// The feed keeps eight events, the store all.
-#[tokio::test(start_paused = true)]
-async fn observer_that_falls_behind_the_feed_misses_nothing() {
-    let heard = Heard::default();
-    let slow = heard.slowly(Duration::from_secs(1));
-    let builder = Manager::builder().feed_events_max(8).subscribers_max(1);
-    let manager = builder.task_hooks(slow).build().unwrap();
+/// One task after the other, until it has ended.
+async fn forty_that_end(manager: &Manager) -> Vec<TaskId> {
     let mut ids = Vec::new();
     for _ in 0..40 {
         let task = manager.scope("s").unnamed().spawn(nothing).await.unwrap();
         ids.push(task.id());
         task.await.unwrap();
     }
+    ids
+}
+
+#[tokio::test(start_paused = true)]
+async fn observer_that_falls_behind_the_feed_misses_nothing() {
+    let heard = Heard::default();
+    let slow = heard.slowly(Duration::from_secs(1));
+    let builder = Manager::builder().feed_events_max(8).subscribers_max(1);
+    let manager = builder.task_hooks(slow).build().unwrap();
+    let ids = forty_that_end(&manager).await;
     assert!(heard.len() < 2);
     until_paused(|| heard.len() >= 40).await;
     assert_eq!(heard.tasks(), ids);
@@ -278,12 +284,7 @@ async fn behind(heard: &Heard, failures: u32) -> (Manager, Vec<TaskId>) {
     let builder = Manager::builder().feed_events_max(8).store(store);
     let slow = heard.slowly(Duration::from_secs(1));
     let manager = builder.task_hooks(slow).build().unwrap();
-    let mut ids = Vec::new();
-    for _ in 0..40 {
-        let task = manager.scope("s").unnamed().spawn(nothing).await.unwrap();
-        ids.push(task.id());
-        task.await.unwrap();
-    }
+    let ids = forty_that_end(&manager).await;
     (manager, ids)
 }
 

@@ -2,32 +2,38 @@
 
 use rustix::process::{Pid, Signal, getsid};
 
-use crate::crew::{Crew, task};
+use crate::crew::{Crew, Run, task};
+
+/// A plan of one task that does not fit into a small file.
+fn large(command: &str) -> String {
+    let message = format!("\"{}\"", "x".repeat(60_000));
+    let messages = format!("messages = [{}]", vec![message; 10].join(", "));
+    task("a", command, &messages)
+}
+
+/// A run whose file is full before its plan is written down, and that was asked to stop.
+fn stopped_while_stuck(crew: &Crew) -> Run {
+    let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
+    run.error_with("the records cannot be written");
+    run.signal(Signal::INT);
+    run.error_with("stopping");
+    run
+}
 
 #[test]
 fn run_that_cannot_write_its_plan_down_says_so_and_can_be_stopped() {
-    let message = format!("\"{}\"", "x".repeat(60_000));
-    let messages = format!("messages = [{}]", vec![message; 10].join(", "));
-    let crew = Crew::new(&task("a", "true", &messages));
-    let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
-    run.error_with("the records cannot be written");
+    let crew = Crew::new(&large("true"));
+    let run = stopped_while_stuck(&crew);
 
-    run.signal(Signal::INT);
-    run.error_with("stopping");
     run.signal(Signal::INT);
     assert_eq!(run.finish().code, Some(130));
 }
 
 #[test]
 fn run_that_is_stopped_while_its_plan_is_written_down_starts_nothing() {
-    let message = format!("\"{}\"", "x".repeat(60_000));
-    let messages = format!("messages = [{}]", vec![message; 10].join(", "));
-    let crew = Crew::new(&task("a", "echo ran", &messages));
-    let mut run = crew.start_with_file_limit(300, &["--db", "crew.db"]);
-    run.error_with("the records cannot be written");
+    let crew = Crew::new(&large("echo ran"));
+    let run = stopped_while_stuck(&crew);
 
-    run.signal(Signal::INT);
-    run.error_with("stopping");
     run.lift_limit();
     let done = run.finish();
     assert_eq!(

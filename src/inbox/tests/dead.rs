@@ -35,15 +35,18 @@ fn kept(letters: &DeadLetters) -> Vec<u64> {
     letters.iter().map(|letter| letter.number).collect()
 }
 
+/// Takes the letter that was kept first, and gives its place.
+fn take_first(letters: &DeadLetters) -> u64 {
+    let taken = letters.take(id(0)).expect("it is kept");
+    taken.expect("it is first").0
+}
+
 #[test]
 fn letter_that_was_not_delivered_is_kept_although_others_came_meanwhile() {
     for bodies in [&[2_u64][..], &[2, 3], &[2, 3, 4]] {
         let letters = letters(2);
         keep(&letters, &[0, 1]);
-        let (place, _) = letters
-            .take(id(0))
-            .expect("it is kept")
-            .expect("it is first");
+        let place = take_first(&letters);
         keep(&letters, bodies);
 
         letters.put_back(place);
@@ -58,19 +61,13 @@ fn letter_that_was_not_delivered_is_kept_although_others_came_meanwhile() {
 fn letter_waits_for_an_older_one_that_is_on_its_way() {
     let letters = letters(2);
     keep(&letters, &[0, 1]);
-    let (place, _) = letters
-        .take(id(0))
-        .expect("it is kept")
-        .expect("it is first");
+    let place = take_first(&letters);
 
     assert_eq!(letters.take(id(1)), Some(Err(id(0))));
 
     letters.put_back(place);
     assert_eq!(kept(&letters), [0, 1]);
-    let (place, _) = letters
-        .take(id(0))
-        .expect("it is kept")
-        .expect("it is first");
+    let place = take_first(&letters);
     letters.delivered(place);
     assert_eq!(kept(&letters), [1]);
     assert!(matches!(letters.take(id(1)), Some(Ok(_))));
