@@ -73,6 +73,17 @@ fn command_line(process: Pid) -> String {
     format!("{process} {}", words.join(" "))
 }
 
+/// The session of a process: 0 where it was begun outside of the namespace of this process, as in
+/// a container.
+pub(crate) fn session_of(process: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    // Its name may have spaces and brackets: what follows the last one is state, parent, group,
+    // session.
+    let (_, fields) = stat.rsplit_once(')').expect("it has a name");
+    let session = fields.split_whitespace().nth(3).expect("it has a session");
+    session.parse().expect("it is a number")
+}
+
 /// Waits until this process has ended, whoever is its parent.
 pub(crate) fn wait_for_end(process: Pid) {
     wait_for_an_end(&[process], Instant::now() + PATIENCE);

@@ -1,8 +1,9 @@
 //! Starts and stops: nothing holds them up, nothing outlasts a stop, and no task is lost at the end.
 
-use rustix::process::{Pid, Signal, getsid};
+use rustix::process::Signal;
 
 use crate::crew::{Crew, Run, task};
+use crate::proc::session_of;
 
 /// A plan of one task that does not fit into a small file.
 fn large(command: &str) -> String {
@@ -116,8 +117,7 @@ fn task_does_not_have_the_terminal_of_the_run() {
     crew.pipe("gate");
     let mut run = crew.start(&[]);
     let line = run.line_with("session");
-    let pid = Pid::from_raw(i32::try_from(run.pid()).expect("it is small"));
-    let session = getsid(pid).expect("it runs").as_raw_nonzero();
+    let session = session_of(run.pid());
     crew.release("gate");
 
     assert!(line.ends_with(" terminal 0"), "{line}");
