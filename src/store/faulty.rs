@@ -28,6 +28,8 @@ pub struct FaultyStore {
 struct Orders {
     /// How many commits to fail from now on.
     fail: Fail,
+    /// How many commits to let through before that.
+    spare: u64,
     /// Whether commits are held.
     holds: bool,
     /// Whether loads are held.
@@ -103,6 +105,14 @@ impl FaultyStore {
         self.changed.notify_waiters();
     }
 
+    /// Lets so many commits through before it fails as it was or will be told.
+    ///
+    /// With 0, 1, 2 and so on a program is tested against a failure of each commit; all were tried
+    /// when [`FaultyStore::failed`] stays 0.
+    pub fn spare_next(&self, count: u64) {
+        self.orders().spare = count;
+    }
+
     /// Lets the next commit panic.
     pub fn panic_next(&self) {
         self.orders().fail = Fail::Panic;
@@ -117,7 +127,7 @@ impl FaultyStore {
     /// Fails nothing more.
     pub fn heal(&self) {
         let mut orders = self.orders();
-        (orders.fail, orders.fails_lease) = (Fail::Never, false);
+        (orders.fail, orders.spare, orders.fails_lease) = (Fail::Never, 0, false);
         drop(orders);
         self.changed.notify_waiters();
     }
@@ -181,6 +191,11 @@ impl FaultyStore {
         let mut orders = self.held_while(|orders| orders.holds);
         let fail = orders.fail;
         match fail {
+            Fail::Next(_) | Fail::Always | Fail::Damaged | Fail::Panic if orders.spare > 0 => {
+                orders.spare -= 1;
+                orders.passed += 1;
+                return Ok(());
+            }
             Fail::Never | Fail::Next(0) => {
                 orders.passed += 1;
                 return Ok(());

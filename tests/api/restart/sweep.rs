@@ -1,77 +1,179 @@
-//! An actor fails at each point that they pass while a story is told: whatever the point, whoever
-//! asks again comes to the same end, and nothing of it is lost.
+//! An actor fails at each point that they pass while a story is told, or the store at each commit:
+//! whatever the point, whoever asks again comes to the same end, and nothing of it is lost.
+
+mod ends;
+mod talk;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::ops::Range;
 use std::sync::Arc;
 use std::thread::panicking;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::yield_now;
-use understory::store::{FaultyStore, MemoryStore};
+#[cfg(feature = "sqlite")]
+use understory::store::sqlite::{Durability, Options, SqliteStore};
+use understory::store::{FaultyStore, Latency, MemoryStore};
 use understory::{
-    Again, Builder, Cancel, Class, Context, External, ExternalError, Failure, FeedItem, Manager,
-    Refusal, RespondError, ResumeError, Retry, SendError, Seq, Since, SpawnError, State,
-    Subscription, TaskBuilder, TaskHooks, TaskId, TaskRef, Wait, Wake, WakeCause,
+    Again, Builder, Cancel, CancelError, Context, Failure, FeedItem, Manager, Refusal, Retry, Seq,
+    Since, SpawnError, Subscription, TaskBuilder, TaskId, TaskRef,
 };
 
-use crate::stage::{reaches, soon, until};
+use crate::stage::soon;
 
-/// Each story passes more points than the first and fewer than the second.
-const POINTS: Range<u64> = 10..2_000;
-/// How many points after the first failure a second one comes, if one comes.
-const SECONDS: [&[u64]; 4] = [&[], &[0], &[3], &[10]];
+/// A story passes fewer points than these.
+const POINTS_MAX: u64 = 2_000;
 
-/// Tells the story with a failure at its first point, its second, and so on to its end, and with a
-/// second failure soon after that; with a store that never waits and with one that does. `stage`
-/// gives what each telling needs.
+/// Where a story is kept, and what fails while it is told, at each point of it.
+const COURSES: &[(Place, Trouble)] = &[
+    (Place::Own, Trouble::Actors(&[])),
+    (Place::Own, Trouble::Actors(&[0])),
+    (Place::Own, Trouble::Actors(&[3])),
+    (Place::Own, Trouble::Actors(&[10])),
+    (Place::Slow, Trouble::Actors(&[])),
+    (Place::Slow, Trouble::Actors(&[0])),
+    (Place::Slow, Trouble::Actors(&[3])),
+    (Place::Slow, Trouble::Actors(&[10])),
+    (Place::Instant, Trouble::Commits(1)),
+    (Place::Slow, Trouble::Commits(1)),
+    (Place::Slow, Trouble::Commits(3)),
+    (Place::Instant, Trouble::Panic),
+    (Place::Slow, Trouble::Panic),
+    #[cfg(feature = "sqlite")]
+    (Place::File, Trouble::Actors(&[])),
+    #[cfg(feature = "sqlite")]
+    (Place::File, Trouble::Commits(1)),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// The manager's own.
+    Own,
+    /// One that never waits.
+    Instant,
+    /// One that may block.
+    Slow,
+    #[cfg(feature = "sqlite")]
+    File,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// An actor, and after so many more points another one.
+    Actors(&'static [u64]),
+    /// So many commits, one after the other.
+    Commits(u32),
+    /// A commit, by a panic.
+    Panic,
+}
+
+impl Trouble {
+    /// How many points of its kind each story has at least.
+    const fn least(self) -> u64 {
+        match self {
+            Self::Actors(_) => 10,
+            Self::Commits(_) | Self::Panic => 1,
+        }
+    }
+}
+
+/// One way of telling a story.
+#[derive(Clone, Copy, Debug)]
+struct Telling {
+    place: Place,
+    trouble: Trouble,
+    /// What is passed before the first failure.
+    point: u64,
+}
+
+/// Tells the story with a failure at its first point, its second, and so on to its end, on each
+/// course. `stage` gives what each telling needs.
 async fn at_each_point<T>(stage: impl Fn() -> (Builder, T), story: impl AsyncFn(&Manager, T)) {
-    let tellings = [true, false].map(|is_instant| SECONDS.map(|second| (is_instant, second)));
-    let mut most = 0;
-    for (is_instant, second) in tellings.into_iter().flatten() {
+    for &(place, trouble) in COURSES {
         for point in 0.. {
-            assert!(point < POINTS.end, "the story ends");
-            let _note = Note(is_instant, point, second);
-            let (builder, props) = stage();
-            let builder = if is_instant {
-                builder
-            } else {
-                builder.store(FaultyStore::new(MemoryStore::default()))
+            assert!(point < POINTS_MAX, "the story ends");
+            let telling = Telling {
+                place,
+                trouble,
+                point,
             };
-            let manager = builder.build().unwrap();
-            soon(manager.cleanup()).await.unwrap();
-            let feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
-
-            manager.break_after([&[point], second].concat());
-            story(&manager, props).await;
-            manager.break_after([]);
-
-            let begun = manager.incarnation();
-            most = most.max(begun);
-            soon(manager.shutdown(Duration::ZERO)).await.unwrap();
-            assert_eq!(manager.live(), 0);
-            tells_all(feed).await;
-            if begun == 1 {
-                assert!(point > POINTS.start, "the story passes points");
+            let (builder, props) = stage();
+            if !telling
+                .is_told(builder, async |it| story(it, props).await)
+                .await
+            {
+                assert!(point > trouble.least(), "the story passes points");
                 break;
             }
         }
     }
-    assert_eq!(most, 3, "a second failure came, too");
 }
 
-/// Says at which points a telling failed.
-struct Note(bool, u64, &'static [u64]);
+impl Telling {
+    /// Tells the story; whether anything failed meanwhile.
+    async fn is_told(self, builder: Builder, story: impl AsyncFnOnce(&Manager)) -> bool {
+        let _note = Note(self);
+        let _folder = tempfile::tempdir().unwrap();
+        let store = match self.place {
+            Place::Own => None,
+            Place::Instant => {
+                let store = FaultyStore::new(MemoryStore::default());
+                Some(store.with_latency(Latency::Instant))
+            }
+            Place::Slow => Some(FaultyStore::new(MemoryStore::default())),
+            #[cfg(feature = "sqlite")]
+            Place::File => {
+                let path = _folder.path().join("tasks.db");
+                let relaxed = Durability::Relaxed {
+                    loss_window: Duration::from_secs(60),
+                };
+                let options = Options::default().durability(relaxed);
+                Some(FaultyStore::new(SqliteStore::open(path, options).unwrap()))
+            }
+        };
+        let store = store.map(Arc::new);
+        let builder = match &store {
+            Some(store) => builder.store(Arc::clone(store)),
+            None => builder,
+        };
+        let manager = builder.build().unwrap();
+        soon(manager.cleanup()).await.unwrap();
+        let feed = manager.subscribe(Since::Seq(Seq(0))).await.unwrap();
+
+        if let Some(store) = &store {
+            store.spare_next(self.point);
+        }
+        match (self.trouble, &store) {
+            (Trouble::Actors(then), _) => manager.break_after([&[self.point], then].concat()),
+            (Trouble::Commits(count), Some(store)) => store.fail_next(count),
+            (Trouble::Panic, Some(store)) => store.panic_next(),
+            (Trouble::Commits(_) | Trouble::Panic, None) => unreachable!("it has no store"),
+        }
+        story(&manager).await;
+        manager.break_after([]);
+        let mut has_failed = manager.incarnation() > 1;
+        if let Some(store) = store {
+            store.heal();
+            has_failed |= store.failed() > 0;
+        }
+
+        soon(manager.shutdown(Duration::ZERO)).await.unwrap();
+        assert_eq!(manager.live(), 0);
+        tells_all(feed).await;
+        has_failed
+    }
+}
+
+/// Says of a telling that failed which one it was.
+struct Note(Telling);
 
 #[expect(clippy::print_stderr, reason = "a failed test says how to repeat it")]
 impl Drop for Note {
     fn drop(&mut self) {
-        let Self(is_instant, point, second) = self;
         if panicking() {
-            eprintln!("point {point}, then {second:?}, store that never waits: {is_instant}");
+            eprintln!("{:?}", self.0);
         }
     }
 }
@@ -104,7 +206,7 @@ async fn again<T, E: Debug>(
 ) -> Result<T, E> {
     loop {
         match soon(ask()).await {
-            Err(why) if is_unsure(&why) => {}
+            Err(why) if is_unsure(&why) => yield_now().await,
             other => return other,
         }
     }
@@ -114,15 +216,21 @@ async fn spawned<T>(ask: impl AsyncFn() -> Result<T, SpawnError>) -> T {
     // A parent takes children again when its next attempt begins.
     let unsure = |why: &SpawnError| {
         let is_between = matches!(why, SpawnError::Refused(Refusal::ParentClosing(_)));
-        is_between || matches!(why, SpawnError::Unknown(_))
+        is_between || matches!(why, SpawnError::Unknown(_) | SpawnError::Unavailable(_))
     };
     again(ask, unsure).await.unwrap()
 }
 
+const fn is_unsure_of_cancel(why: &CancelError) -> bool {
+    matches!(
+        why,
+        CancelError::Restarted | CancelError::StoreUnavailable(_)
+    )
+}
+
 async fn cancelled(task: &TaskRef) {
     let ask = async || task.cancel(Cancel::because("enough")).await;
-    let unsure = |why: &_| matches!(why, understory::CancelError::Restarted);
-    again(ask, unsure).await.unwrap();
+    again(ask, is_unsure_of_cancel).await.unwrap();
 }
 
 const fn id(number: u128) -> TaskId {
@@ -143,293 +251,4 @@ async fn echoes(ctx: Context, input: Value) -> Result<Value, Failure> {
 
 fn telling<T: Send + 'static>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
     unbounded_channel()
-}
-
-#[tokio::test]
-async fn p11_task_of_an_executor_ends_and_its_hooks_and_readers_hear() {
-    let stage = || (Manager::builder().executor("k", echoes), ());
-    at_each_point(stage, async |manager, ()| {
-        let (tell, mut told) = telling();
-        let hooks = TaskHooks::new().on_settled(move |ended| {
-            let tell = tell.clone();
-            async move {
-                let _ = tell.send(ended.event.state);
-                Ok(())
-            }
-        });
-        let ask = async || {
-            let task = lasting(manager, 1).hooks(hooks.clone());
-            task.spawn_kind("k", 7).await
-        };
-        let task = spawned(ask).await;
-        let record = soon(task.settled()).await.unwrap();
-
-        assert_eq!(record.state, State::Completed);
-        assert_eq!(soon(told.recv()).await, Some(State::Completed));
-        let page = manager.read_output(task.id(), 0, 10).unwrap();
-        assert!(page.written >= 1 && page.missed == 0);
-        assert_eq!(page.pieces[0].as_json(), "7");
-        assert_eq!(soon(task).await.unwrap(), 7);
-    })
-    .await;
-}
-
-/// An external task whose callback tells what it was called with.
-async fn external(manager: &Manager, number: u128) -> (External, UnboundedReceiver<String>) {
-    let (called, calls) = telling();
-    let ask = async || {
-        let called = called.clone();
-        let task = manager.scope("s").unnamed().id(id(number));
-        let call = move |stop: Arc<understory::Stop>| async move {
-            let _ = called.send(stop.reason.to_string());
-            Ok(())
-        };
-        task.external_with(call).await
-    };
-    (spawned(ask).await, calls)
-}
-
-#[tokio::test]
-async fn p11_external_that_is_cancelled_is_called_back_once() {
-    let stage = || (Manager::builder(), ());
-    at_each_point(stage, async |manager, ()| {
-        let (task, mut calls) = external(manager, 1).await;
-
-        cancelled(&task.task()).await;
-
-        assert_eq!(soon(calls.recv()).await.as_deref(), Some("enough"));
-        drop(task);
-        soon(manager.shutdown(Duration::ZERO)).await.unwrap();
-        assert_eq!(soon(calls.recv()).await, None);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn p11_external_that_waits_for_its_slot_is_called_back_once() {
-    let stage = || (Manager::builder().global_limit(Class::queue(1)), ());
-    at_each_point(stage, async |manager, ()| {
-        let (holder, mut holders) = external(manager, 1).await;
-        let (queued, mut calls) = external(manager, 2).await;
-        let (last, mut lasts) = external(manager, 3).await;
-
-        cancelled(&last.task()).await;
-        while let Err(why) = soon(holder.complete(1)).await {
-            if matches!(why, ExternalError::NotRunning(State::Completed)) {
-                break;
-            }
-            reaches(manager, holder.id(), State::Running).await;
-        }
-        reaches(manager, queued.id(), State::Running).await;
-        cancelled(&queued.task()).await;
-
-        assert_eq!(soon(lasts.recv()).await.as_deref(), Some("enough"));
-        assert_eq!(soon(calls.recv()).await.as_deref(), Some("enough"));
-        drop((holder, queued, last));
-        soon(manager.shutdown(Duration::ZERO)).await.unwrap();
-        assert_eq!(soon(holders.recv()).await, None);
-        assert_eq!(soon(calls.recv()).await, None);
-    })
-    .await;
-}
-
-/// A lead that sleeps until a task below it has ended, and the wakes of it.
-fn with_lead() -> (Builder, UnboundedReceiver<Wake>) {
-    let (tell, wakes) = telling();
-    let hook = move |wake: Wake| {
-        let tell = tell.clone();
-        async move { drop(tell.send(wake)) }
-    };
-    let lead = |ctx: Context, _: Value| async move {
-        match ctx.resumed() {
-            None => Err(ctx.suspend("asleep")),
-            Some(with) => Ok(with),
-        }
-    };
-    let builder = Manager::builder().on_wake(hook).executor("lead", lead);
-    (builder.executor("k", echoes), wakes)
-}
-
-#[tokio::test]
-async fn p11_sleeper_is_woken_when_a_task_below_it_ends_and_goes_on() {
-    at_each_point(with_lead, async |manager, mut wakes| {
-        let lead = spawned(async || lasting(manager, 1).spawn_kind("lead", ()).await).await;
-        reaches(manager, lead.id(), State::Suspended).await;
-        let below = async || {
-            let task = lasting(manager, 2).parent(lead.id());
-            task.spawn_kind("k", 2).await
-        };
-        let below = spawned(below).await.id();
-
-        let wake = soon(wakes.recv()).await.unwrap();
-        assert_eq!(wake.task.id(), lead.id());
-        assert_eq!(wake.cause, WakeCause::Ended(below));
-        // An attempt that follows a lost one was not resumed, and sleeps again.
-        let is_over = || lead.state().is_some_and(State::is_terminal);
-        while !is_over() {
-            match soon(lead.resume("go on")).await {
-                Ok(()) | Err(ResumeError::Restarted) => {}
-                Err(ResumeError::NotSuspended { .. } | ResumeError::AlreadyResumed(_)) => {
-                    yield_now().await;
-                }
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(soon(lead).await.unwrap(), "go on");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn p11_question_is_asked_and_answered_once() {
-    let asks = |ctx: Context, _: Value| async move { Ok(ctx.ask("k", "may I?").await?) };
-    let stage = || (Manager::builder().executor("asks", asks), ());
-    at_each_point(stage, async |manager, ()| {
-        let task = spawned(async || lasting(manager, 1).spawn_kind("asks", ()).await).await;
-        let has_asked = || {
-            let record = manager.get(task.id());
-            record.is_some_and(|it| it.wait == Some(Wait::Answer))
-        };
-        until(has_asked).await;
-
-        let respond = async || task.respond("k", "yes").await;
-        let answered = again(respond, |why| matches!(why, RespondError::Restarted)).await;
-        let is_there = matches!(
-            answered,
-            Ok(()) | Err(RespondError::AlreadyAnswered { .. } | RespondError::Ended { .. })
-        );
-
-        assert!(is_there, "{answered:?}");
-        assert_eq!(soon(task).await.unwrap(), "yes");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn p11_durable_message_comes_although_the_body_is_run_again() {
-    let reads = |ctx: Context, _: Value| async move {
-        let message = ctx.recv().await;
-        Ok(json!(message.map(|it| it.body)))
-    };
-    let stage = || (Manager::builder().executor("reads", reads), ());
-    at_each_point(stage, async |manager, ()| {
-        let task = spawned(async || lasting(manager, 1).spawn_kind("reads", ()).await).await;
-
-        while let Err(why) = soon(task.send_durable("hello")).await {
-            let is_unsure = matches!(why, SendError::Unknown { .. } | SendError::Ended { .. });
-            assert!(is_unsure, "{why:?}");
-            let record = manager.get(task.id()).unwrap();
-            if record.state.is_terminal() || !record.unacknowledged().is_empty() {
-                break;
-            }
-        }
-
-        assert_eq!(soon(task).await.unwrap(), "hello");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn p11_tree_is_cancelled_whole_and_its_hooks_hear() {
-    let waits = |ctx: Context, _: Value| async move {
-        ctx.cancelled().await;
-        Ok(json!(null))
-    };
-    let stage = || {
-        let (tell, told) = telling();
-        let hooks = TaskHooks::new().on_settled(move |ended| {
-            let tell = tell.clone();
-            async move {
-                let _ = tell.send(ended.event.task);
-                Ok(())
-            }
-        });
-        (
-            Manager::builder()
-                .executor("waits", waits)
-                .task_hooks(hooks),
-            told,
-        )
-    };
-    at_each_point(stage, async |manager, mut told| {
-        let root = spawned(async || lasting(manager, 1).spawn_kind("waits", ()).await).await;
-        for number in 2..5 {
-            let ask = async || {
-                let task = lasting(manager, number).parent(root.id());
-                task.spawn_kind("waits", ()).await
-            };
-            let _below = spawned(ask).await;
-        }
-
-        let ask = async || root.cancel_tree(Cancel::because("enough")).await;
-        let unsure = |why: &_| matches!(why, understory::CancelError::Restarted);
-        let report = again(ask, unsure).await;
-
-        assert!(report.is_ok(), "{report:?}");
-        let mut ended = HashSet::new();
-        for number in 1..5 {
-            let record = soon(manager.task(id(number)).settled()).await.unwrap();
-            assert_eq!(record.state, State::Cancelled);
-            ended.insert(soon(told.recv()).await.unwrap());
-        }
-        assert_eq!(ended, (1..5).map(id).collect());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn p11_ends_of_tasks_that_are_kept_no_more_are_told() {
-    let stage = || {
-        let builder = Manager::builder().executor("k", echoes);
-        (builder.settled_max(1), ())
-    };
-    at_each_point(stage, async |manager, ()| {
-        let mut tasks = Vec::new();
-        for _ in 0..4 {
-            let task = manager.scope("s").unnamed();
-            let task = task.retry(Retry::fixed(5, Duration::ZERO));
-            match soon(task.spawn_kind("k", 1)).await {
-                Ok(task) => tasks.push(task),
-                Err(why) => assert!(matches!(why, SpawnError::Unknown(_)), "{why:?}"),
-            }
-        }
-        for task in tasks {
-            assert_eq!(soon(task).await.unwrap(), 1);
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn p11_hook_before_the_end_is_asked_and_what_comes_after_is_started() {
-    let stage = || {
-        let (tell, told) = telling();
-        let hooks = TaskHooks::new().before_settle(move |proposal| {
-            let tell = tell.clone();
-            async move {
-                let _ = tell.send(proposal.record.id);
-                Ok(())
-            }
-        });
-        (
-            Manager::builder().executor("k", echoes).task_hooks(hooks),
-            told,
-        )
-    };
-    at_each_point(stage, async |manager, mut told| {
-        let first = spawned(async || lasting(manager, 1).spawn_kind("k", 1).await).await;
-        let second = async || {
-            let task = lasting(manager, 2).after([first.id()]);
-            task.spawn_kind("k", 2).await
-        };
-        let second = spawned(second).await;
-
-        assert_eq!(soon(second).await.unwrap(), 2);
-        assert_eq!(soon(first).await.unwrap(), 1);
-        let mut asked = HashSet::new();
-        while asked.len() < 2 {
-            asked.insert(soon(told.recv()).await.unwrap());
-        }
-    })
-    .await;
 }
