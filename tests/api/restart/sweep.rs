@@ -2,7 +2,9 @@
 //! whatever the point, whoever asks again comes to the same end, and nothing of it is lost.
 
 mod ends;
+mod scopes;
 mod talk;
+mod work;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -247,6 +249,11 @@ async fn echoes(ctx: Context, input: Value) -> Result<Value, Failure> {
     ctx.progress("on its way").await?;
     ctx.output(&input).await?;
     Ok(input)
+}
+
+async fn waits(ctx: Context, _: Value) -> Result<Value, Failure> {
+    ctx.cancelled().await;
+    Ok(Value::Null)
 }
 
 fn telling<T: Send + 'static>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {

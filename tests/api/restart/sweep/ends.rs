@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use understory::{
-    Cancel, Class, Context, External, ExternalError, Manager, Retry, SpawnError, State, TaskHooks,
+    Cancel, Class, External, ExternalError, Manager, Retry, SpawnError, State, TaskHooks,
 };
 
 use super::{
     again, at_each_point, cancelled, echoes, id, is_unsure_of_cancel, lasting, spawned, telling,
+    waits,
 };
 use crate::stage::{reaches, soon};
 
@@ -105,10 +105,6 @@ async fn p11_external_that_waits_for_its_slot_is_called_back_once() {
 
 #[tokio::test]
 async fn p11_tree_is_cancelled_whole_and_its_hooks_hear() {
-    let waits = |ctx: Context, _: Value| async move {
-        ctx.cancelled().await;
-        Ok(json!(null))
-    };
     let stage = || {
         let (tell, told) = telling();
         let hooks = TaskHooks::new().on_settled(move |ended| {
