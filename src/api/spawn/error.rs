@@ -72,6 +72,9 @@ fn describe(refusal: &Refusal) -> String {
         }
         Refusal::UnknownParent(parent) => format!("no parent {parent} is known"),
         Refusal::ParentClosing(parent) => format!("parent {parent} takes no more children"),
+        Refusal::ParentRetries(parent) => format!(
+            "parent {parent} is between two attempts; ask again when the next one has started"
+        ),
         Refusal::ParentElsewhere(parent, scope) => format!("parent {parent} is in scope {scope}"),
         Refusal::UnknownDependency(task) => format!("no task {task} is known to come after"),
         Refusal::DependencyAbove(task) => format!("{task} is above the task and waits for it"),

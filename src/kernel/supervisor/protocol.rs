@@ -431,6 +431,8 @@ pub enum Refusal {
     UnknownParent(TaskId),
     /// The parent takes no more children: it was asked to stop, or its body is over.
     ParentClosing(TaskId),
+    /// The parent is between two attempts: it takes children again when the next one starts.
+    ParentRetries(TaskId),
     /// The parent belongs to another scope.
     ParentElsewhere(TaskId, Scope),
     /// No such dependency is known.

@@ -13,7 +13,7 @@ use super::super::event::What;
 use super::super::id::{Counter, Epoch, Seq, TaskId};
 use super::super::names::KeyCheck;
 use super::super::rarely::Rarely;
-use super::super::record::{Body, Cause, Facts, Record};
+use super::super::record::{Body, Cause, Conclusion, Facts, Record};
 use super::super::spec::{AFTER_MAX, CLASSES_MAX, LABELS_MAX, Origin, Reuse, Spec};
 use super::super::state::State;
 use super::super::time::Timestamp;
@@ -197,7 +197,7 @@ impl Supervisor {
         }
         let is_planted = self.planted(Bug::SpawnBelowClosed) && !above.record.state.is_terminal();
         if self.forest.is_closed(parent) && !is_planted {
-            return Err(Refusal::ParentClosing(parent));
+            return Err(self.closes_or_retries(parent));
         }
         if self.forest.depth(parent) >= self.bounds.depth_max {
             let depth_max = usize::try_from(self.bounds.depth_max).unwrap_or(usize::MAX);
@@ -210,6 +210,20 @@ impl Supervisor {
             ));
         }
         Ok(())
+    }
+
+    /// Why a live task takes no children.
+    fn closes_or_retries(&self, id: TaskId) -> Refusal {
+        let record = self.tasks.get(id).map(|task| &task.record);
+        let retries = record.is_some_and(|record| {
+            let is_over = matches!(record.conclusion, Some(Conclusion::Retry(_)));
+            record.state == State::Pending || is_over && record.state != State::CancelRequested
+        });
+        if retries {
+            Refusal::ParentRetries(id)
+        } else {
+            Refusal::ParentClosing(id)
+        }
     }
 
     fn accept(

@@ -83,6 +83,7 @@ const EFFECTS: &[&str] = &[
     "Spawned(Err(KeyConflict(",
     "Spawned(Err(UnknownParent(",
     "Spawned(Err(ParentClosing(",
+    "Spawned(Err(ParentRetries(",
     "Spawned(Err(ParentElsewhere(",
     "Spawned(Err(UnknownDependency(",
     "Spawned(Err(DependencyAbove(",

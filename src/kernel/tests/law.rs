@@ -178,8 +178,35 @@ fn recovered_task_in_its_backoff_takes_no_children() {
     bed.crash();
     let effects = bed.spawn(2, below(1));
 
-    let refused = Refusal::ParentClosing(id(1));
+    let refused = Refusal::ParentRetries(id(1));
     assert!(matches!(&answers(&effects)[..], [(_, Reply::Spawned(Err(why)))] if *why == refused));
+}
+
+#[test]
+fn parent_whose_attempt_failed_takes_children_again_with_its_next_one() {
+    let mut bed = Bed::new(Bounds::default());
+    bed.spawn(1, |spec| spec.retry = Retry::fixed(3, SECOND));
+    bed.spawn(2, below(1));
+    bed.end(1, fault(FaultKind::Error));
+    let why = |effects: &[Effect]| match &answers(effects)[..] {
+        [(_, Reply::Spawned(Err(why)))] => Some(why.clone()),
+        _ => None,
+    };
+
+    // Its child is still being stopped.
+    let effects = bed.spawn(3, below(1));
+    assert_eq!(why(&effects), Some(Refusal::ParentRetries(id(1))));
+    bed.end(2, done());
+    let effects = bed.spawn(3, below(1));
+    assert_eq!(why(&effects), Some(Refusal::ParentRetries(id(1))));
+
+    bed.pass(SECOND);
+    let effects = bed.spawn(3, below(1));
+    assert_eq!(why(&effects), None);
+    assert_eq!(starts(&effects), [id(3)]);
+    bed.cancel_tree(1);
+    let effects = bed.spawn(4, below(1));
+    assert_eq!(why(&effects), Some(Refusal::ParentClosing(id(1))));
 }
 
 #[test]

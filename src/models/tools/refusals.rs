@@ -128,6 +128,10 @@ fn of_refusal(refusal: &Refusal) -> ToolError {
         Refusal::ParentClosing(parent) => format!(
             "task {parent} takes no more tasks below it; leave parent out or name another task"
         ),
+        Refusal::ParentRetries(parent) => format!(
+            "task {parent} is between two attempts and takes tasks again with the next one; ask \
+             again then, leave parent out or name another task"
+        ),
         Refusal::ParentElsewhere(parent, _) => {
             format!("task {parent} was moved elsewhere; leave parent out or name another task")
         }

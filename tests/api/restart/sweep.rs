@@ -8,6 +8,7 @@ mod work;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::panicking;
 use std::time::Duration;
@@ -71,6 +72,25 @@ enum Trouble {
     Panic,
 }
 
+impl Place {
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))]
+    fn store(self, folder: &Path) -> Option<FaultyStore> {
+        let in_memory = || FaultyStore::new(MemoryStore::default());
+        match self {
+            Self::Own => None,
+            Self::Instant => Some(in_memory().with_latency(Latency::Instant)),
+            Self::Slow => Some(in_memory()),
+            #[cfg(feature = "sqlite")]
+            Self::File => {
+                let loss_window = Duration::from_mins(1);
+                let options = Options::default().durability(Durability::Relaxed { loss_window });
+                let file = SqliteStore::open(folder.join("tasks.db"), options);
+                Some(FaultyStore::new(file.unwrap()))
+            }
+        }
+    }
+}
+
 impl Trouble {
     /// How many points of its kind each story has at least.
     const fn least(self) -> u64 {
@@ -115,26 +135,10 @@ async fn at_each_point<T>(stage: impl Fn() -> (Builder, T), story: impl AsyncFn(
 
 impl Telling {
     /// Tells the story; whether anything failed meanwhile.
-    async fn is_told(self, builder: Builder, story: impl AsyncFnOnce(&Manager)) -> bool {
+    async fn is_told(self, builder: Builder, tell: impl AsyncFnOnce(&Manager)) -> bool {
         let _note = Note(self);
-        let _folder = tempfile::tempdir().unwrap();
-        let store = match self.place {
-            Place::Own => None,
-            Place::Instant => {
-                let store = FaultyStore::new(MemoryStore::default());
-                Some(store.with_latency(Latency::Instant))
-            }
-            Place::Slow => Some(FaultyStore::new(MemoryStore::default())),
-            #[cfg(feature = "sqlite")]
-            Place::File => {
-                let path = _folder.path().join("tasks.db");
-                let relaxed = Durability::Relaxed {
-                    loss_window: Duration::from_secs(60),
-                };
-                let options = Options::default().durability(relaxed);
-                Some(FaultyStore::new(SqliteStore::open(path, options).unwrap()))
-            }
-        };
+        let folder = tempfile::tempdir().unwrap();
+        let store = self.place.store(folder.path());
         let store = store.map(Arc::new);
         let builder = match &store {
             Some(store) => builder.store(Arc::clone(store)),
@@ -153,7 +157,7 @@ impl Telling {
             (Trouble::Panic, Some(store)) => store.panic_next(),
             (Trouble::Commits(_) | Trouble::Panic, None) => unreachable!("it has no store"),
         }
-        story(&manager).await;
+        tell(&manager).await;
         manager.break_after([]);
         let mut has_failed = manager.incarnation() > 1;
         if let Some(store) = store {
@@ -217,7 +221,7 @@ async fn again<T, E: Debug>(
 async fn spawned<T>(ask: impl AsyncFn() -> Result<T, SpawnError>) -> T {
     // A parent takes children again when its next attempt begins.
     let unsure = |why: &SpawnError| {
-        let is_between = matches!(why, SpawnError::Refused(Refusal::ParentClosing(_)));
+        let is_between = matches!(why, SpawnError::Refused(Refusal::ParentRetries(_)));
         is_between || matches!(why, SpawnError::Unknown(_) | SpawnError::Unavailable(_))
     };
     again(ask, unsure).await.unwrap()

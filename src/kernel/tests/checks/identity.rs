@@ -9,7 +9,7 @@ use super::replies::ensure;
 use super::view::Seen;
 use crate::kernel::{
     Accepted, Bounds, Cause, Epoch, Flight, Hosts, Reach, Record, Refusal, Reuse, Scope, Spec,
-    TaskId, Timestamp,
+    State, TaskId, Timestamp,
 };
 
 type Verdict = Result<(), String>;
@@ -209,6 +209,18 @@ impl Checks {
             Err(Refusal::RunCancelled(_)) => ensure(asked.is_late, || {
                 format!("rule 9: {id} is refused by a run that goes on")
             }),
+            Err(Refusal::ParentRetries(parent)) => {
+                let seen = self.view.tasks.get(parent);
+                let is_between = |seen: &Seen| {
+                    let record = &seen.record;
+                    record.started_at.is_some()
+                        && !record.state.is_terminal()
+                        && record.state != State::CancelRequested
+                };
+                ensure(seen.is_some_and(is_between), || {
+                    format!("{parent} refuses a child until it is retried, and is {seen:?}")
+                })
+            }
             Err(Refusal::NameTaken(name, holder)) => {
                 let seen = self.view.tasks.get(holder);
                 let holds = |seen: &Seen| seen.is_held() && seen.spec().name.as_ref() == Some(name);

@@ -192,8 +192,8 @@ async fn p11_shutdown_ends_all_tasks_and_says_so() {
 
         assert_eq!(manager.live(), 0);
         for number in 1..4 {
-            let state = manager.get(id(number)).unwrap().state;
-            assert_eq!(state, State::Cancelled);
+            let record = manager.get(id(number)).unwrap();
+            assert_eq!(record.state, State::Cancelled);
         }
         let late = soon(lasting(manager, 4).spawn_kind("waits", ())).await;
         assert!(matches!(late, Err(SpawnError::Unavailable(_))));

@@ -239,6 +239,8 @@ fn refusal(error: &SpawnError) -> String {
         format!("the name {name} is taken in this run; choose another or leave it out")
     } else if let Refusal::ParentClosing(_) = refusal {
         "the task was asked to stop or has ended, so nothing new hangs below it".to_owned()
+    } else if let Refusal::ParentRetries(_) = refusal {
+        "the task is between two attempts; ask again when the next one has started".to_owned()
     } else if let Refusal::UnknownLimit(name) = refusal {
         format!("the plan has no limit class {name}; give its size in [limits] of the plan")
     } else if let Refusal::Bound(what, max) = refusal {
