@@ -23,7 +23,7 @@
 //!     let code = ctx.task("code").retry(Retry::exponential(3)).spawn(read).await?;
 //!     docs.send("README.md").await?;
 //!     code.send("src/").await?;
-//!     Ok(json!({ "docs": docs.await?, "code": code.await? })) // a handle is a future
+//!     Ok(json!({ "docs": docs.await?, "code": code.await? })) // await a handle for its value
 //! }).await?; // Ok: its record is durable
 //!
 //! let done = lead.await?;

@@ -81,7 +81,8 @@ impl TaskBuilder<Once> {
 
 impl<Mode> TaskBuilder<Mode> {
     /// Names the task. Among the live tasks of a scope a name has one holder; it is free again when
-    /// that one has settled and its body has stopped.
+    /// that one has settled and its body has stopped. The words `parent`, `self`, `root`, `all` and
+    /// `broadcast` are reserved: they address something else.
     pub fn name(mut self, name: &str) -> Self {
         let name = self.keep(Name::new(name));
         self.set(|spec| spec.name = name)

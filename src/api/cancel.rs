@@ -297,7 +297,7 @@ pub(super) async fn ask(
     target: Target,
     ask: StopAsk,
 ) -> Result<CancelReport, CancelError> {
-    let report = judged(core, target, ask).await?;
+    let report = core.within(judged(core, target, ask)).await?;
     if core.hub.hears_wakes() && context::current_id().is_some() {
         for list in [&report.cancelled, &report.already_ended, &report.abandoned] {
             for id in list {

@@ -136,8 +136,8 @@ impl Checks {
 impl Builder {
     /// Says what tasks of this kind take, in all scopes; the newest checks of a kind count.
     ///
-    /// A value that is not taken comes back in the error of the verb, with the path and the reason,
-    /// and nothing of it is recorded.
+    /// A value that is not taken is refused by the error of the verb, with the path and the reason,
+    /// and nothing of it is recorded. Messages come back in it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use super::checks::AllChecks;
 use super::core::Core;
@@ -37,6 +41,9 @@ pub enum BuildError {
     /// There is no tokio runtime here to run tasks on.
     #[error("a manager needs a tokio runtime: build it inside #[tokio::main] or Runtime::enter")]
     NoRuntime,
+    /// The tokio runtime here has no timers.
+    #[error("the tokio runtime of a manager needs timers: build it with enable_time or enable_all")]
+    NoTimers,
     /// A panic of one body would end the whole process.
     #[error(
         "this program is compiled with panic = \"abort\"; supervision needs panic = \"unwind\""
@@ -268,7 +275,12 @@ impl Builder {
         bounds.hooked = actors::hooked(this.task_hooks.holding());
         let hub = Arc::new(Hub::new(bounds, this.queues, store));
         let refuses = this.mode != Mode::Producer && this.missing == MissingExecutor::Refused;
-        let core = Core::new(hub, (this.executors, this.checks), this.hooks, refuses);
+        let core = Core::new(
+            (hub, Handle::current()),
+            (this.executors, this.checks),
+            this.hooks,
+            refuses,
+        );
         wake::install(&core);
         liveness::install(&core);
         this.task_hooks.install(&core);
@@ -295,8 +307,12 @@ impl Builder {
         if cfg!(panic = "abort") {
             return Err(BuildError::PanicAborts);
         }
-        if tokio::runtime::Handle::try_current().is_err() {
+        if Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
+        }
+        // A runtime does not tell in another way.
+        if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
+            return Err(BuildError::NoTimers);
         }
         Ok(self)
     }

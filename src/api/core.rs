@@ -1,9 +1,12 @@
 //! What every handle shares: the hub of the actors, the executors and what they take.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use dashmap::DashMap;
+use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +22,8 @@ use crate::kernel::{Scope, TaskId};
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(super) hub: Arc<Hub>,
+    /// Where the actors run.
+    pub(super) runtime: Handle,
     /// Who has which place (see `place`).
     pub(super) places: DashMap<Seat, Arc<CancellationToken>>,
     pub(super) executors: Executors,
@@ -36,13 +41,14 @@ pub(crate) struct Core {
 
 impl Core {
     pub(super) fn new(
-        hub: Arc<Hub>,
+        (hub, runtime): (Arc<Hub>, Handle),
         (executors, checks): (Executors, AllChecks),
         hooks: Hooks,
         refuses_missing: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             hub,
+            runtime,
             places: DashMap::new(),
             executors,
             checks,
@@ -53,6 +59,19 @@ impl Core {
             is_shutting_down: AtomicBool::new(false),
             shutdown: SetOnce::new(),
         })
+    }
+
+    /// Awaits what needs timers or spawns, also where no runtime is: the manager's is entered then.
+    pub(super) async fn within<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        if Handle::try_current().is_ok() {
+            return future.await;
+        }
+        poll_fn(|cx| {
+            let _entered = self.runtime.enter();
+            future.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// The names from the root down to a task; short ids stand for tasks without a name.

@@ -50,7 +50,8 @@ impl Manager {
         grace: Duration,
     ) -> Result<ShutdownReport, ShutdownError> {
         self.core.is_draining.store(true, Ordering::Release);
-        if timeout(within, self.until_idle()).await.is_err() {
+        let idle = async { timeout(within, self.until_idle()).await };
+        if self.core.within(idle).await.is_err() {
             tracing::warn!(live = self.live(), "the time to drain is over");
         }
         self.shutdown(grace).await

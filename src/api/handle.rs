@@ -131,7 +131,8 @@ impl TaskRef {
     /// Waits until the task has settled and returns its record, however it ended.
     ///
     /// Inside a body this counts as waiting: the slots of the body's limits are lent to others
-    /// meanwhile.
+    /// meanwhile. In a task of tokio that the body has started it does not. Nobody looks for tasks
+    /// that wait for each other, or for themselves: they wait until something ends them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -184,7 +185,8 @@ pub enum Admitted {
 /// A task that was spawned: await it for its value, or use it as a [`TaskRef`].
 ///
 /// Awaiting is as [`TaskRef::settled`], and gives a [`WaitError`] for any end but a completed one.
-/// Dropping it does not cancel the task; see [`TaskHandle::cancel_on_drop`].
+/// It takes the handle; [`TaskHandle::value`] only borrows it, for `select!`, `join_all` and time
+/// limits. Dropping it does not cancel the task; see [`TaskHandle::cancel_on_drop`].
 pub struct TaskHandle<T> {
     task: TaskRef,
     admitted: Admitted,
@@ -269,6 +271,36 @@ impl<T> TaskHandle<T> {
             handle: self,
             is_armed: true,
         }
+    }
+}
+
+impl<T: DeserializeOwned> TaskHandle<T> {
+    /// Waits for the end of the task and gives its value, as awaiting the handle does.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use understory::Manager;
+    /// # let manager = Manager::in_memory();
+    /// let task = manager.scope("s").task("t").spawn(|ctx| async move {
+    ///     Ok(ctx.recv().await.is_some())
+    /// });
+    /// let task = task.await?;
+    /// let limited = tokio::time::timeout(Duration::from_millis(1), task.value()).await;
+    /// assert!(limited.is_err()); // the task goes on
+    /// task.send("go on").await?;
+    /// assert!(task.value().await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`WaitError`] for any end but a completed one, and for a value of another type.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn value(&self) -> Result<T, WaitError> {
+        wait::value(&self.task).await
     }
 }
 

@@ -89,9 +89,9 @@ impl<Mode> TaskBuilder<Mode> {
     /// The key is bound to its task for the key window, longer if the task lives longer. Other
     /// wishes under the same key are refused. Not compared are the body, the id and linked tokens.
     ///
-    /// A body that is retried and asks again gets the child that it asked for first. That one was
-    /// cancelled with the attempt before, unless
-    /// [`on_parent_end`](crate::TaskBuilder::on_parent_end) says that it goes on.
+    /// That task may have failed or been cancelled meanwhile. A body that is retried and asks again
+    /// gets the child that it asked for first, which was cancelled with the attempt before unless
+    /// its [`on_parent_end`](crate::TaskBuilder::on_parent_end) says that it goes on.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

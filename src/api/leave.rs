@@ -56,7 +56,7 @@ impl Manager {
         let core = &self.core;
         if !core.is_shutting_down.swap(true, Ordering::AcqRel) {
             let promise = Promise::of(Arc::clone(core));
-            tokio::spawn(async move {
+            core.runtime.spawn(async move {
                 actors::stop(promise.hub()).await;
                 promise.keep(Ok(ShutdownReport::default()));
             });

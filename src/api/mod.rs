@@ -3,8 +3,9 @@
 //! # Invariants
 //! 1. Every answer given here was durable first; reads go to the index and never wait for the
 //!    manager.
-//! 2. An input or a message that is refused comes back in the error, unless the error says why it
-//!    cannot. Questions, answers, data of a resumption and notes do not.
+//! 2. A message that is refused comes back in the error, unless the error says why it cannot, and
+//!    so does an input of a kind that is not known here. Other inputs, questions, answers, data of
+//!    a resumption and notes do not.
 //! 3. What a body does through its context counts only while it is the newest attempt.
 //!
 //! *Not here*: decisions (`kernel`), actors (`actors`), running bodies (`engine`).

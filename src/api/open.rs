@@ -40,7 +40,9 @@ impl Builder {
     ///
     /// What ran when the last process ended, runs no more. A task of an executor that is registered
     /// here is queued again while it has attempts left, and else interrupted, as closures always
-    /// are, and tasks that are [bound to their owner](crate::TaskBuilder::owner_bound). What was
+    /// are, and tasks that are [bound to their owner](crate::TaskBuilder::owner_bound). What is
+    /// below a body that is lost ends as when that fails: it is cancelled, unless its
+    /// [`on_parent_end`](crate::TaskBuilder::on_parent_end) says that it goes on. What was
     /// pending or suspended stays so, what was being cancelled is cancelled, and an external task
     /// goes on. A task without its executor waits for it; register it, and it starts.
     ///

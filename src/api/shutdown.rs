@@ -60,7 +60,7 @@ impl Manager {
         let core = &self.core;
         if !core.is_shutting_down.swap(true, Ordering::AcqRel) {
             let promise = Promise(Arc::clone(core));
-            tokio::spawn(async move {
+            core.runtime.spawn(async move {
                 let result = shut_down(&promise.0.hub, grace).await;
                 promise.keep(result);
             });

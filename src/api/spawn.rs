@@ -36,7 +36,8 @@ impl TaskBuilder<Once> {
     ///
     /// Returns when the task's record is durable, whether or not the body runs yet; above a full
     /// limit of [`WhenFull::Inline`](crate::WhenFull::Inline) only when the task has ended. The
-    /// value of the body is kept as JSON, at most 1 MiB of it.
+    /// value of the body is kept as JSON, at most 1 MiB of it, in which `NaN` and infinities are
+    /// `null`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -196,7 +196,12 @@ impl Waiting {
         self.run(Quorum::All).await
     }
 
-    async fn run(mut self, quorum: Quorum) -> Result<Waited, WaitError> {
+    async fn run(self, quorum: Quorum) -> Result<Waited, WaitError> {
+        let core = Arc::clone(&self.core);
+        core.within(self.run_here(quorum)).await
+    }
+
+    async fn run_here(mut self, quorum: Quorum) -> Result<Waited, WaitError> {
         let began = self.core.hub.clock.now();
         let mut limit = self.timeout.map(|limit| Box::pin(sleep(limit)));
         let mut bell = self.tick.as_ref().map(|(every, _)| Box::pin(sleep(*every)));

@@ -10,7 +10,9 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1_024;
 
 /// Why a body failed: the error type of every body, made by `?` from any error.
 ///
-/// It does not implement [`Error`] itself, so that any error converts into it.
+/// It does not implement [`Error`] itself, so that any error converts into it. What is no
+/// [`Error`], like `anyhow::Error` or a boxed one, is told in words:
+/// `.map_err(|error| Failure::new(format!("{error:#}")))`.
 ///
 /// ```
 /// use understory::Failure;

@@ -6,6 +6,7 @@
 //!
 //! *Not here*: the queue (`inbox.rs`), how a fate is told (`fate`), what was never read (`dead`).
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
@@ -92,7 +93,6 @@ impl Undelivered {
 }
 
 /// The word that a message lies in the inbox. Await it to learn what became of it.
-#[derive(Debug)]
 pub struct Receipt {
     /// The identity of the message.
     pub id: MessageId,
@@ -111,6 +111,16 @@ impl Receipt {
             waiting,
             fate,
         }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Receipt");
+        shown.field("id", &self.id).field("number", &self.number);
+        shown
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 

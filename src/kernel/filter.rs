@@ -124,7 +124,8 @@ impl Filter {
         self
     }
 
-    /// Only tasks that wait for one of these (see [`Wait::name`]); repeated calls add to them.
+    /// Only tasks that wait for one of these (see [`Wait::name`]); repeated calls add to them. No
+    /// task waits for what there is not: [`Filter::parse`] refuses such a name, this does not.
     /// Events are not touched by this.
     pub fn waits_for(mut self, what: &'static str) -> Self {
         self.waits.insert(what);
@@ -156,7 +157,8 @@ impl Filter {
         self
     }
 
-    /// Only events of this type (see [`super::event::What::name`]); repeated calls add types.
+    /// Only events of this type (see [`super::event::What::name`]); repeated calls add types. No
+    /// event is of a type that there is not: [`Filter::parse`] refuses such a name, this does not.
     /// Tasks are not touched by this.
     pub fn event(mut self, name: &'static str) -> Self {
         self.events.insert(name);

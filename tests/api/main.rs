@@ -41,6 +41,7 @@ mod observers;
 mod options;
 mod order;
 mod output;
+mod outside;
 mod panics;
 mod query;
 #[cfg(feature = "testing")]

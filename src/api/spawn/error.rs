@@ -18,7 +18,7 @@ pub enum SpawnError {
     #[error("{}", describe(.0))]
     Refused(Refusal),
     /// A limit class is full and refuses; try again when a task of that class has ended.
-    #[error("{} is full: {} of {} in use, {} waiting; wait for one to end or raise the limit",
+    #[error("the limit of {} is full: {} of {} in use, {} waiting; wait for one to end or raise it",
         .0.class, .0.in_use, .0.size, .0.waiting)]
     LimitReached(ClassFull),
     /// No executor is registered for the kind in this scope; the input comes back.
@@ -87,7 +87,10 @@ fn describe(refusal: &Refusal) -> String {
         Refusal::RunCancelled(run) => {
             format!("run {run} was cancelled and takes no more tasks; use another run")
         }
-        Refusal::LimitReached(full) => format!("{} is full", full.class),
+        Refusal::LimitReached(full) => format!("the limit of {} is full", full.class),
+        Refusal::Bound(what, max) if what.ends_with("of an input") => {
+            format!("at most {max} {what} are taken; ask with a smaller one")
+        }
         Refusal::Bound(what, max) => {
             format!("at most {max} {what} are allowed, and that many there are; ask for fewer")
         }

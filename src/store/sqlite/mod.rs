@@ -103,10 +103,13 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// This is the name of no file: it is empty, or means a database in memory elsewhere.
+    #[error("{:?} is the name of no file; without one there is `Manager::in_memory`", .0)]
+    NoFile(PathBuf),
     /// Another process, or another manager of this one, writes it.
     #[error(
-        "{} is in use by {}: stop that one, or use another file",
-        path.display(), pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+        "{} is in use by {}, or use another file",
+        path.display(), holder(*pid)
     )]
     InUse {
         /// The file.
@@ -174,6 +177,17 @@ pub enum OpenError {
     },
 }
 
+/// Who holds a file, and what to do about it.
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        None => "another process: stop that one".to_owned(),
+        Some(pid) if pid == std::process::id() => {
+            "another manager of this process: call its `shutdown` or `leave`".to_owned()
+        }
+        Some(pid) => format!("process {pid}: stop that one"),
+    }
+}
+
 impl OpenError {
     fn of(path: &Path, error: ReadError) -> Self {
         let path = path.to_owned();
@@ -233,7 +247,11 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`] says what to do; the file is as it was.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        Self::open_in(Place::take(path.as_ref(), place::sync_log)?, options)
+        let path = path.as_ref();
+        if path.as_os_str().is_empty() || path == Path::new(":memory:") {
+            return Err(OpenError::NoFile(path.to_owned()));
+        }
+        Self::open_in(Place::take(path, place::sync_log)?, options)
     }
 
     fn open_in(mut place: Place, options: Options) -> Result<Self, OpenError> {

@@ -158,3 +158,28 @@ async fn what_belongs_to_a_kind_holds_for_its_recovered_tasks_and_closures_of_on
     assert_eq!((&*fault.message, record.attempt), ("busy", 2));
     assert_eq!(*book.lock().unwrap(), ["kind"]);
 }
+
+#[tokio::test]
+async fn name_of_no_file_is_refused() {
+    for name in ["", ":memory:"] {
+        let refused = Manager::open(name).await.map(drop).unwrap_err();
+        assert!(
+            refused.to_string().contains("Manager::in_memory"),
+            "{refused}"
+        );
+        assert!(!std::path::Path::new(":memory:").exists());
+    }
+}
+
+#[tokio::test]
+async fn file_that_another_manager_of_the_process_has_is_refused_and_says_so() {
+    let folder = Folder::new();
+    let first = Manager::open(&folder.path).await.unwrap();
+
+    let refused = Manager::open(&folder.path).await.map(drop).unwrap_err();
+
+    let advice = "another manager of this process: call its `shutdown` or `leave`";
+    assert!(refused.to_string().contains(advice), "{refused}");
+    first.leave().await.unwrap();
+    Manager::open(&folder.path).await.unwrap();
+}

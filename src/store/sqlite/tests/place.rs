@@ -29,10 +29,14 @@ fn second_writer_is_refused_with_the_pid_of_the_first() {
         matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == us),
         "{error:?}"
     );
-    assert!(
-        error.to_string().contains(&format!("process {us}")),
-        "{error}"
-    );
+    let advice = "in use by another manager of this process: call its `shutdown` or `leave`";
+    assert!(error.to_string().contains(advice), "{error}");
+    let elsewhere = OpenError::InUse {
+        path: folder.as_ref().to_owned(),
+        pid: Some(us + 1),
+    };
+    let advice = format!("in use by process {}: stop that one", us + 1);
+    assert!(elsewhere.to_string().contains(&advice), "{elsewhere}");
     first
         .commit(&change(1, State::Running, 1))
         .expect("the first goes on");
