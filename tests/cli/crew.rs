@@ -1,9 +1,9 @@
 //! A plan and its processes, as a user would start them.
 
+mod pipe;
 mod run;
 
 use std::fs;
-use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
@@ -129,7 +129,7 @@ impl Crew {
         fs::write(&plan, &self.plan).expect("the directory is ours");
         let sockets = self.file("tmp");
         fs::create_dir_all(&sockets).expect("the directory is ours");
-        let mut child = command
+        let child = command
             .arg("run")
             .arg(&plan)
             .args(arguments)
@@ -142,14 +142,7 @@ impl Crew {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary is built");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        Run {
-            child,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-            sockets,
-        }
+        Run::new(child, &sockets)
     }
 
     /// Kills understory as a crash does, waits for the end of its processes, and takes away the

@@ -1,20 +1,23 @@
 //! A run that goes on, and what is left of it when it is over.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::pipe::{Pipe, read_either};
 use crate::proc::{Watch, wait_for_end};
 
 /// A run that goes on.
+///
+/// Whoever waits for a line of one of its streams reads the other, too: a run that cannot write
+/// there does not go on. Without such a wait nothing is read.
 pub(crate) struct Run {
-    pub(super) child: Child,
-    pub(super) stdout: Option<BufReader<ChildStdout>>,
-    pub(super) stderr: Option<BufReader<ChildStderr>>,
-    pub(super) sockets: PathBuf,
+    child: Child,
+    stdout: Pipe<ChildStdout>,
+    stderr: Pipe<ChildStderr>,
+    sockets: PathBuf,
 }
 
 /// A run that is over.
@@ -26,6 +29,17 @@ pub(crate) struct Done {
 }
 
 impl Run {
+    pub(super) fn new(mut child: Child, sockets: &Path) -> Self {
+        let stdout = Pipe::of(child.stdout.take());
+        let stderr = Pipe::of(child.stderr.take());
+        Self {
+            child,
+            stdout,
+            stderr,
+            sockets: sockets.to_owned(),
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -47,11 +61,14 @@ impl Run {
             .last()
             .is_some_and(|line: &String| line.contains(text))
         {
-            let stdout = self.stdout.as_mut().expect("it is not closed");
-            let mut line = Vec::new();
-            let count = stdout.read_until(b'\n', &mut line).expect("the run writes");
-            assert!(count > 0, "the run ended without a line with {text:?}");
-            lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+            match self.stdout.line() {
+                Some(line) => lines.push(line),
+                None => assert!(
+                    self.read(),
+                    "the run ended without a line with {text:?}: {}",
+                    self.stderr.rest()
+                ),
+            }
         }
         watch.end();
         lines
@@ -72,14 +89,19 @@ impl Run {
     /// Reads standard error up to a line that contains this.
     pub(crate) fn error_with(&mut self, text: &str) {
         let watch = Watch::over(&self.child);
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            let stderr = self.stderr.as_mut().expect("it is not closed");
-            let count = stderr.read_line(&mut line).expect("the run writes text");
-            assert!(count > 0, "the run ended without an error with {text:?}");
+        loop {
+            match self.stderr.line() {
+                Some(line) if line.contains(text) => break,
+                Some(_) => {}
+                None => assert!(self.read(), "the run ended without an error with {text:?}"),
+            }
         }
         watch.end();
+    }
+
+    /// Reads what either stream has next; whether there was any.
+    fn read(&mut self) -> bool {
+        read_either(&mut self.stdout, &mut self.stderr)
     }
 
     /// Lets it write files of any size.
@@ -92,7 +114,7 @@ impl Run {
 
     /// Goes away as a reader of standard output.
     pub(crate) fn close_stdout(&mut self) {
-        self.stdout = None;
+        self.stdout.close();
     }
 
     /// Kills it and this shim of it such that neither can clean up after the other.
@@ -128,26 +150,14 @@ impl Run {
     /// Waits for its end, and checks that its socket is gone.
     pub(crate) fn finish(mut self) -> Done {
         let watch = Watch::over(&self.child);
-        let mut errors = self.stderr.take().expect("it is taken only here");
-        let reader = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            errors.read_to_end(&mut bytes).map(|_| bytes)
-        });
-        let mut stdout = Vec::new();
-        if let Some(mut reader) = self.stdout.take() {
-            reader.read_to_end(&mut stdout).expect("the run writes");
-        }
+        while self.read() {}
         let status = self.child.wait().expect("it was not waited for");
-        let stderr = reader
-            .join()
-            .expect("it does not panic")
-            .expect("the run writes");
         watch.end();
         self.check_socket_is_gone();
         Done {
             code: status.code(),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            stdout: self.stdout.rest(),
+            stderr: self.stderr.rest(),
         }
     }
 }
