@@ -228,6 +228,11 @@ fn file_that_cannot_be_used_is_told_with_a_code_of_its_own() {
         "not a database, but long enough\n".repeat(100),
     )
     .expect("the directory is ours");
+    let mode = |mode| {
+        let rights = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(crew.file("other.db"), rights).expect("it is ours");
+    };
+    mode(0o644);
     symlink(crew.file("elsewhere.db"), crew.file("link.db")).expect("the directory is ours");
     fs::create_dir(crew.file("folder.db")).expect("the directory is ours");
     let cases = [
@@ -244,8 +249,7 @@ fn file_that_cannot_be_used_is_told_with_a_code_of_its_own() {
         assert_eq!(done.code, Some(3), "{file}: {done:?}");
         assert!(done.stderr.contains(why), "{file}: {done:?}");
     }
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(crew.file("other.db"), private).expect("it is ours");
+    mode(0o600);
     let done = crew.run(&["--db", "other.db"]);
     assert_eq!(done.code, Some(3), "{done:?}");
     assert!(done.stderr.contains("is no file of understory"), "{done:?}");
