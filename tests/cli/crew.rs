@@ -3,19 +3,24 @@
 mod pipe;
 mod run;
 
-use std::fs;
-use std::path::PathBuf;
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::proc::{Mark, PATIENCE, Watch};
 pub(crate) use run::{Done, Run};
 
 /// A plan in a directory of its own, where its processes run.
 pub(crate) struct Crew {
-    directory: tempfile::TempDir,
+    directory: TempDir,
+    /// The directory of its sockets, whose paths must be short.
+    sockets: TempDir,
     mark: Mark,
     plan: String,
 }
@@ -26,11 +31,22 @@ pub(crate) fn task(name: &str, script: &str, more: &str) -> String {
     format!("[[task]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n{more}\n")
 }
 
+/// A new directory that only its owner can use, whatever the umask is.
+fn private(place: &Path) -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix("u")
+        .permissions(Permissions::from_mode(0o700));
+    builder
+        .tempdir_in(place)
+        .expect("there is a temporary directory")
+}
+
 impl Crew {
     pub(crate) fn new(plan: &str) -> Self {
-        let directory = tempfile::tempdir().expect("there is a temporary directory");
         Self {
-            directory,
+            directory: private(&env::temp_dir()),
+            sockets: private(Path::new("/tmp")),
             mark: Mark::new(),
             plan: plan.to_owned(),
         }
@@ -71,7 +87,7 @@ impl Crew {
         let mut command = Command::new(env!("CARGO_BIN_EXE_understory"));
         command
             .args(arguments)
-            .env("TMPDIR", self.file("tmp"))
+            .env("TMPDIR", self.sockets.path())
             .env("XDG_STATE_HOME", self.file("state"))
             .env_remove("UNDERSTORY_SOCKET")
             .env_remove("UNDERSTORY_TOKEN")
@@ -127,14 +143,12 @@ impl Crew {
     fn start_by(&self, mut command: Command, arguments: &[&str]) -> Run {
         let plan = self.file("PLAN.toml");
         fs::write(&plan, &self.plan).expect("the directory is ours");
-        let sockets = self.file("tmp");
-        fs::create_dir_all(&sockets).expect("the directory is ours");
         let child = command
             .arg("run")
             .arg(&plan)
             .args(arguments)
             .env(Mark::NAME, self.mark.value())
-            .env("TMPDIR", &sockets)
+            .env("TMPDIR", self.sockets.path())
             .env("XDG_STATE_HOME", self.file("state"))
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
@@ -142,7 +156,7 @@ impl Crew {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary is built");
-        Run::new(child, &sockets)
+        Run::new(child, self.sockets.path())
     }
 
     /// Kills understory as a crash does, waits for the end of its processes, and takes away the
@@ -156,7 +170,9 @@ impl Crew {
 
     /// Takes away what a run left that was killed.
     pub(crate) fn sweep(&self) {
-        fs::remove_dir_all(self.file("tmp")).expect("the directory is ours");
+        for left in fs::read_dir(self.sockets.path()).expect("it is ours") {
+            fs::remove_dir_all(left.expect("it is ours").path()).expect("it is ours");
+        }
     }
 
     /// Runs to the end, and checks that nothing is left.

@@ -77,7 +77,6 @@ fn output_cannot_steer_a_terminal_though_errors_go_elsewhere() {
         "",
     );
     fs::write(crew.file("PLAN.toml"), plan).expect("the directory is ours");
-    fs::create_dir(crew.file("tmp")).expect("the directory is ours");
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
     grantpt(&ours).expect("it is ours");
     unlockpt(&ours).expect("it is ours");

@@ -152,11 +152,12 @@ fn process_knows_who_it_is_and_where() {
                 "echo $UNDERSTORY_PATH $UNDERSTORY_ATTEMPT $COLOR; pwd; \
                  echo $UNDERSTORY_TASK_ID | grep -Ec '^[0-9a-f-]{36}$'; \
                  ls -l $UNDERSTORY_SOCKET | cut -c 1-10; command -v understory",
-                "parent = \"lead\"\nenv = { COLOR = \"green\" }\ncwd = \"tmp\"",
+                "parent = \"lead\"\nenv = { COLOR = \"green\" }\ncwd = \"place\"",
             )),
     );
+    std::fs::create_dir(crew.file("place")).expect("the directory is ours");
     let done = crew.run(&[]);
-    let directory = crew.file("tmp").canonicalize().expect("it is there");
+    let directory = crew.file("place").canonicalize().expect("it is there");
     let expected = [
         "lead/child 1 green",
         &directory.display().to_string(),

@@ -44,7 +44,6 @@ fn resume_with_another_plan_is_refused_and_changes_nothing() {
             "`retry` of task \"a\" is not as it was",
         ),
     ];
-    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
     for (plan, why) in cases {
         fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
         let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
@@ -66,7 +65,6 @@ fn tasks_that_were_added_to_the_plan_run_too() {
     crew.crash(run);
     let plan = task("a", &attempts("a"), AT_ONCE) + &task("b", "echo ran > b", "after = [\"a\"]");
     fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
-    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
     let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(read(&crew, "b"), "ran\n");
@@ -82,7 +80,6 @@ fn task_that_cannot_be_added_leaves_the_run_as_it_is() {
     let added = task("x", "true", "") + &task("late", "echo ran > late", "parent = \"a\"");
     let plan = task("a", "true", "") + &task("b", &attempts("b"), AT_ONCE) + &added;
     fs::write(crew.file("OTHER.toml"), plan).expect("the directory is ours");
-    fs::create_dir_all(crew.file("tmp")).expect("the directory is ours");
     let done = crew.say(&[&["run", "OTHER.toml"], &RESUME[..]].concat());
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(
