@@ -153,7 +153,7 @@ async fn last_of_two(host: BodyHost) {
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p11_no_body_that_is_handed_over_while_its_manager_goes_outlives_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::stage::private_folder();
     let mut seen = 0;
     for round in 0..60 {
         let hosts = [BodyHost::Actor, BodyHost::TokioTask];

@@ -229,3 +229,12 @@ pub(crate) async fn end_in_two_commits(store: &FaultyStore, release: &Sender<()>
     soon(store.until_held(1)).await;
     settle_down().await;
 }
+
+/// A new folder that only its owner can use, whatever the umask is.
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) fn private_folder() -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().expect("there is room for a folder")
+}

@@ -20,7 +20,7 @@ use understory::{
     State, TaskId,
 };
 
-use crate::stage::{reaches, soon, until_cancelled};
+use crate::stage::{private_folder, reaches, soon, until_cancelled};
 
 /// A folder of its own for each test, with the path of a file in it.
 pub(super) struct Folder {
@@ -30,7 +30,7 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let folder = private_folder();
         let path = folder.path().join("tasks.db");
         Self {
             _folder: folder,

@@ -157,7 +157,11 @@ struct Evidence(Option<TempDir>);
 
 impl Evidence {
     fn new() -> Self {
-        Self(Some(tempfile::tempdir().unwrap()))
+        let mut builder = tempfile::Builder::new();
+        // Whatever the umask is, no store is in a folder that others can write.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        Self(Some(builder.tempdir().unwrap()))
     }
 
     fn path(&self) -> &Path {

@@ -222,12 +222,19 @@ fn remove_oldest(folder: &Path) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A new folder that only its owner can use, whatever the umask is.
+    pub(crate) fn private_folder() -> tempfile::TempDir {
+        let mut builder = tempfile::Builder::new();
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        builder.tempdir().expect("there is a temporary directory")
+    }
 
     #[test]
     fn newest_files_are_kept_and_those_in_use() {
-        let folder = tempfile::tempdir().expect("there is a temporary directory");
+        let folder = private_folder();
         let path = |number: usize| folder.path().join(format!("a-00000000-{number:016x}.db"));
         for number in 0..FILES_MAX + 3 {
             for path in [path(number), beside(&path(number), ".lock")] {

@@ -20,6 +20,14 @@ use crate::kernel::{Payload, Record, Scope, Spec, State};
 use crate::sample;
 use crate::store::contract;
 
+/// A new folder that only its owner can use, whatever the umask is.
+fn private_folder() -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().expect("there is room for a folder")
+}
+
 /// A folder of its own for each test, with the path of a file in it.
 pub(super) struct Folder {
     _folder: tempfile::TempDir,
@@ -28,7 +36,7 @@ pub(super) struct Folder {
 
 impl Folder {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let folder = private_folder();
         let path = folder.path().join("tasks.db");
         Self {
             _folder: folder,

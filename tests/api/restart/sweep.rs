@@ -137,7 +137,7 @@ impl Telling {
     /// Tells the story; whether anything failed meanwhile.
     async fn is_told(self, builder: Builder, tell: impl AsyncFnOnce(&Manager)) -> bool {
         let _note = Note(self);
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::stage::private_folder();
         let store = self.place.store(folder.path());
         let store = store.map(Arc::new);
         let builder = match &store {

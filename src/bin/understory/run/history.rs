@@ -147,6 +147,7 @@ mod tests {
     use understory::{Manager, Since};
 
     use super::*;
+    use crate::records::tests::private_folder;
 
     /// A manager that has run some tasks and whose feed holds four events, and the newest number.
     async fn ten_tasks(path: &Path, options: Options) -> (Manager, Seq) {
@@ -183,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn file_tells_what_the_feed_has_passed_over_and_what_neither_has_is_counted() {
-        let folder = tempfile::tempdir().expect("there is a temporary directory");
+        let folder = private_folder();
         let path = folder.path().join("run.db");
         let (manager, newest) = ten_tasks(&path, Options::default().history_max(8)).await;
         let feed = || manager.subscribe(Since::Seq(Seq(0)));
@@ -205,7 +206,7 @@ mod tests {
             .max_blocking_threads(1)
             .build();
         runtime.expect("there are threads").block_on(async {
-            let folder = tempfile::tempdir().expect("there is a temporary directory");
+            let folder = private_folder();
             let path = folder.path().join("run.db");
             let (manager, newest) = ten_tasks(&path, Options::default()).await;
             let feed = manager.subscribe(Since::Seq(Seq(0))).await;

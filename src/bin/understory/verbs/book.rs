@@ -194,10 +194,11 @@ mod tests {
     use understory::{Manager, State};
 
     use super::*;
+    use crate::records::tests::private_folder;
 
     #[tokio::test]
     async fn events_that_are_no_longer_kept_are_counted() {
-        let folder = tempfile::tempdir().expect("there is a temporary directory");
+        let folder = private_folder();
         let path = folder.path().join("run.db");
         let options = Options::default().history_max(8);
         let manager = Manager::builder().open_with(&path, options).await;

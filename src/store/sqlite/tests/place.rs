@@ -225,10 +225,7 @@ fn links_and_folders_of_everybody_are_refused() {
     fs::remove_file(&lock).expect("it is ours");
 
     let home = folder.as_ref().parent().expect("it has one");
-    let link = tempfile::tempdir()
-        .expect("there is room")
-        .path()
-        .join("link");
+    let link = private_folder().path().join("link");
     fs::create_dir_all(link.parent().expect("it has one")).expect("it can be made");
     symlink(home, &link).expect("it can be made");
     let error = refusal(&link.join("tasks.db")).to_string();
