@@ -121,9 +121,9 @@ fn token_of_another_task_or_a_forged_one_or_none_is_refused() {
         "UNDERSTORY_TOKEN=$(cat token) understory ls; echo code $?; \
          UNDERSTORY_TOKEN=made-up understory ls; echo code $?; \
          (unset UNDERSTORY_TOKEN; understory ls; echo code $?); \
-         run=$UNDERSTORY_SOCKET; unset UNDERSTORY_SOCKET UNDERSTORY_TOKEN; \
-         understory ls --run $run; echo code $?; \
-         setsid understory cancel other --run $run; echo code $?",
+         run=\"$UNDERSTORY_SOCKET\"; unset UNDERSTORY_SOCKET UNDERSTORY_TOKEN; \
+         understory ls --run \"$run\"; echo code $?; \
+         setsid understory cancel other --run \"$run\"; echo code $?",
     );
     let said: Vec<_> = done.stdout.lines().collect();
     let expected = [1, 1, 2, 1, 1].map(|code| format!("lead/me | code {code}"));

@@ -158,7 +158,7 @@ fn spawned_tasks_go_on_with_their_command_directory_and_environment() {
     crew.pipe("go");
     let mut run = crew.start(&DB);
     run.line_with("lead | up");
-    let script = "echo $UNDERSTORY_ATTEMPT $COLOR $(basename $PWD) >> ../kid; \
+    let script = "echo $UNDERSTORY_ATTEMPT $COLOR $(basename \"$PWD\") >> ../kid; \
                   [ $UNDERSTORY_ATTEMPT -gt 1 ] || { echo up; exec sleep 1000; }";
     fs::create_dir(crew.file("sub")).expect("the directory is ours");
     let arguments = [

@@ -151,7 +151,7 @@ fn process_knows_who_it_is_and_where() {
                 "child",
                 "echo $UNDERSTORY_PATH $UNDERSTORY_ATTEMPT $COLOR; pwd; \
                  echo $UNDERSTORY_TASK_ID | grep -Ec '^[0-9a-f-]{36}$'; \
-                 ls -l $UNDERSTORY_SOCKET | cut -c 1-10; command -v understory",
+                 ls -l \"$UNDERSTORY_SOCKET\" | cut -c 1-10; command -v understory",
                 "parent = \"lead\"\nenv = { COLOR = \"green\" }\ncwd = \"place\"",
             )),
     );

@@ -73,7 +73,7 @@ fn spawned_process_has_the_directory_and_the_environment_of_its_caller() {
         "lead",
         "mkdir sub; cd sub; export COLOR=green; unset HIDDEN; \
          understory spawn --wait --name child -- \
-         sh -c 'echo $COLOR $HIDDEN. $UNDERSTORY_PATH $UNDERSTORY_ATTEMPT; basename $PWD; \
+         sh -c 'echo $COLOR $HIDDEN. $UNDERSTORY_PATH $UNDERSTORY_ATTEMPT; basename \"$PWD\"; \
          command -v understory >&2'",
         "env = { HIDDEN = \"no\" }",
     );

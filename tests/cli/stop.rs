@@ -127,18 +127,21 @@ fn task_does_not_have_the_terminal_of_the_run() {
 
 #[test]
 fn command_that_cannot_start_for_a_moment_is_tried_again() {
-    let crew = Crew::new(
-        "[[task]]\nname = \"a\"\ncommand = [\"./true\"]\n\
-         retry = { count = 50, delay = \"100ms\" }\n",
-    );
-    std::fs::copy("/bin/true", crew.file("true")).expect("it is there");
+    // Temporary directories may be such that nothing in them can be executed.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("it is there");
+    let program = folder.path().join("true");
+    std::fs::copy("/bin/true", &program).expect("it is there");
+    let crew = Crew::new(&format!(
+        "[[task]]\nname = \"a\"\ncommand = [{program:?}]\n\
+         retry = {{ count = 50, delay = \"100ms\" }}\n",
+    ));
     // Nothing can be executed that somebody has open to write.
-    let open = std::fs::File::options()
-        .append(true)
-        .open(crew.file("true"));
+    let open = std::fs::File::options().append(true).open(&program);
     let open = open.expect("it is ours");
     let mut run = crew.start(&[]);
-    run.error_with("attempt 1 failed: cannot start \"./true\": Text file busy");
+    run.error_with(&format!(
+        "attempt 1 failed: cannot start {program:?}: Text file busy"
+    ));
     drop(open);
 
     assert_eq!(run.finish().code, Some(0));

@@ -37,7 +37,9 @@ pub(super) struct Folder {
 impl Folder {
     fn new() -> Self {
         let folder = private_folder();
-        let path = folder.path().join("tasks.db");
+        // What is told of a store names its real path.
+        let real = folder.path().canonicalize().expect("it is there");
+        let path = real.join("tasks.db");
         Self {
             _folder: folder,
             path,
