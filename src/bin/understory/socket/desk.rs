@@ -147,6 +147,8 @@ struct Table {
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
     path: PathBuf,
+    /// The process that all of the run is below.
+    run: Pid,
     table: Arc<Mutex<Table>>,
     room_of_tasks: Arc<Semaphore>,
 }
@@ -155,6 +157,7 @@ impl Desk {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
+            run: getpid(),
             table: Arc::default(),
             room_of_tasks: Arc::new(Semaphore::new(CALLS_OF_TASKS_MAX)),
         }
@@ -228,7 +231,7 @@ impl Desk {
             check_home(&entry, peer).await?;
             return Ok(Caller(entry));
         }
-        check_outside(peer)?;
+        check_outside(peer, self.run)?;
         let entry = self.table().user.clone();
         let entry = entry.ok_or_else(|| "this run takes no requests from outside".to_owned())?;
         Ok(Caller(entry))
@@ -254,8 +257,8 @@ async fn check_home(entry: &Entry, peer: Option<Pid>) -> Result<(), String> {
 }
 
 /// A process of the run must show its token.
-fn check_outside(peer: Option<Pid>) -> Result<(), String> {
-    match peer.and_then(|peer| orphans::is_below(peer, getpid())) {
+fn check_outside(peer: Option<Pid>, run: Pid) -> Result<(), String> {
+    match peer.and_then(|peer| orphans::is_below(peer, run)) {
         Some(false) => Ok(()),
         Some(true) => Err(format!(
             "this process belongs to a task and shows no token; {} stands in its environment",

@@ -1,7 +1,5 @@
 //! Who has room for a request, whatever others do.
 
-use rustix::process::getppid;
-
 use super::*;
 use crate::socket::protocol::{Counts, Quorum};
 
@@ -22,16 +20,22 @@ fn show() -> Verb {
     Verb::Show { target }
 }
 
+/// That of a run which this process does not belong to, whoever it is below.
+fn desk_of_another() -> Desk {
+    Desk {
+        run: Pid::from_raw(i32::MAX).expect("it is a number"),
+        ..Desk::new(PathBuf::new())
+    }
+}
+
+fn own_number() -> i32 {
+    getpid().as_raw_nonzero().get()
+}
+
 /// Asks so as a process of this task, or as the user.
 async fn ask(desk: &Desk, voice: &mut Voice, verb: Verb) -> Result<(Held, Call), String> {
     let token = Some(voice.token()).filter(|token| !token.is_empty());
-    let peer = if token.is_some() {
-        Some(getpid())
-    } else {
-        getppid()
-    };
-    let peer = peer.map(|pid| pid.as_raw_nonzero().get());
-    let caller = desk.identify(token, peer).await?;
+    let caller = desk.identify(token, Some(own_number())).await?;
     let held = caller.call(verb).await?;
     Ok((held, voice.next().await))
 }
@@ -47,7 +51,7 @@ async fn fill(desk: &Desk, voice: &mut Voice) -> Vec<(Held, Call)> {
 
 #[tokio::test]
 async fn whoever_waits_for_much_can_still_act() {
-    let desk = Desk::new(PathBuf::new());
+    let desk = desk_of_another();
     let (mut task, mut user) = (desk.admit(), desk.admit_user(None));
     task.comes_from(Some(getpid()));
     for voice in [&mut task, &mut user] {
@@ -64,7 +68,7 @@ async fn whoever_waits_for_much_can_still_act() {
 
 #[tokio::test]
 async fn requests_of_tasks_that_wait_keep_nobody_from_acting_nor_the_user_from_waiting() {
-    let desk = Desk::new(PathBuf::new());
+    let desk = desk_of_another();
     let (mut waiting, mut voices) = (Vec::new(), Vec::new());
     while waiting.len() < CALLS_OF_TASKS_MAX {
         let mut voice = desk.admit();
@@ -84,7 +88,7 @@ async fn requests_of_tasks_that_wait_keep_nobody_from_acting_nor_the_user_from_w
 
 #[tokio::test]
 async fn user_who_is_not_answered_is_told_that_the_run_has_ended_and_what_tells_of_it() {
-    let desk = Desk::new(PathBuf::new());
+    let desk = desk_of_another();
     for (file, told) in [
         (None, "the run has ended"),
         (
@@ -93,8 +97,10 @@ async fn user_who_is_not_answered_is_told_that_the_run_has_ended_and_what_tells_
         ),
     ] {
         let user = desk.admit_user(file);
-        let peer = getppid().map(|pid| pid.as_raw_nonzero().get());
-        let caller = desk.identify(None, peer).await.expect("it is the user");
+        let caller = desk
+            .identify(None, Some(own_number()))
+            .await
+            .expect("it is the user");
         assert_eq!(&*caller.over(), told);
         drop(user);
         assert_eq!(caller.call(show()).await.err().as_deref(), Some(told));
