@@ -123,6 +123,14 @@ impl Crew {
         self.start_by(env, &[])
     }
 
+    /// Starts it by somebody who has blocked these signals.
+    pub(crate) fn start_with_blocked(&self, signals: &str) -> Run {
+        let mut env = Command::new("env");
+        env.arg(format!("--block-signal={signals}"));
+        env.arg(env!("CARGO_BIN_EXE_understory"));
+        self.start_by(env, &[])
+    }
+
     /// Starts it as `nohup` would.
     pub(crate) fn start_without_hangup(&self) -> Run {
         let mut shell = Command::new("sh");

@@ -146,3 +146,20 @@ fn command_that_cannot_start_for_a_moment_is_tried_again() {
 
     assert_eq!(run.finish().code, Some(0));
 }
+
+#[test]
+fn run_ends_though_whoever_started_it_has_blocked_its_signals() {
+    let plan =
+        task("short", "true", "") + &task("long", "sleep 1000 & echo > up; exec sleep 1000", "");
+    let crew = Crew::new(&plan);
+    crew.pipe("up");
+    let mut run = crew.start_with_blocked("CHLD,INT");
+    run.error_with("SIGINT is blocked by what started this run");
+    crew.wait_at("up");
+
+    assert_eq!(crew.say(&["wait", "short"]).stdout, "short completed\n");
+    assert_eq!(crew.say(&["cancel", "long"]).code, Some(0));
+
+    assert_eq!(run.finish().code, Some(1));
+    assert_eq!(crew.mark().survivors(), Vec::<String>::new());
+}

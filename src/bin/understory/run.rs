@@ -181,6 +181,9 @@ fn screen(options: &Options, crew: &Crew, file: Option<&Path>) -> Screen {
     if let Some(file) = file {
         screen.say(&format!("records in {}", file.display()));
     }
+    if let Some(words) = stop::unheard() {
+        screen.warn(words);
+    }
     screen
 }
 

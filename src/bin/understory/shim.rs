@@ -23,6 +23,7 @@
 //!
 //! *Not here*: what understory does at its end of the stream (`process`).
 
+mod ends;
 mod family;
 mod input;
 
@@ -40,6 +41,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::orphans;
 use crate::wire::{Decoder, Exit, INPUT_WINDOW, Order, Report};
+use ends::Ends;
 use family::Family;
 use input::Input;
 
@@ -71,7 +73,7 @@ fn control() -> io::Result<UnixStream> {
 async fn supervise(command: &[OsString]) -> io::Result<u8> {
     let mut control = control()?;
     orphans::adopt()?;
-    let mut child_ended = signal(SignalKind::child())?;
+    let mut ends = Ends::listen()?;
     let mut stops = Stops::listen()?;
     let (family, input) = match start(command) {
         Ok(started) => started,
@@ -84,8 +86,9 @@ async fn supervise(command: &[OsString]) -> io::Result<u8> {
             return Ok(CODE_NOT_STARTED);
         }
     };
-    let family = relay(&mut control, &mut child_ended, &mut stops, (family, input)).await;
-    let exit = family.end(&mut child_ended).await;
+    ends.watch(family.leader());
+    let family = relay(&mut control, &mut ends, &mut stops, (family, input)).await;
+    let exit = family.end(ends.signal()).await;
     // Understory may be gone; then nobody needs to know.
     let _ = control.write_all(&Report::Ended(exit).encode()).await;
     let code = match exit {
@@ -137,7 +140,7 @@ fn start(command: &[OsString]) -> io::Result<(Family, Input)> {
 /// Carries orders out until the command has ended or is to be killed.
 async fn relay(
     control: &mut UnixStream,
-    child_ended: &mut Signal,
+    ends: &mut Ends,
     stops: &mut Stops,
     (mut family, mut input): (Family, Input),
 ) -> Family {
@@ -155,7 +158,7 @@ async fn relay(
                 }
             }
             () = stops.recv() => family.terminate(),
-            _ = child_ended.recv() => {
+            () = ends.recv() => {
                 if family.has_ended() {
                     break;
                 }

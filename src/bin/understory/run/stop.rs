@@ -28,8 +28,9 @@ use crate::process::Keeper;
 
 /// How long the screen may take to show the end of a run that was killed.
 const SCREEN_PATIENCE: Duration = Duration::from_secs(1);
-/// The first signal's place in a mask of signals.
+/// The places of SIGHUP and SIGINT, 1 and 2, in a mask of signals.
 const HANGUP_BIT: u64 = 1;
+const INTERRUPT_BIT: u64 = 1 << 1;
 /// Words for the screen that wait for it: one for each request.
 const WORDS_MAX: usize = 2;
 
@@ -134,8 +135,21 @@ impl Signals {
 
 /// Whether whoever started us asked that a hangup be ignored. Only Linux tells.
 fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask("SigIgn:") & HANGUP_BIT != 0
+}
+
+/// What is said when whoever started us has blocked Ctrl-C: it is never heard then.
+pub(super) fn unheard() -> Option<&'static str> {
+    (mask("SigBlk:") & INTERRUPT_BIT != 0).then_some(
+        "SIGINT is blocked by what started this run, and does not stop it; \
+         `understory cancel` does",
+    )
+}
+
+/// The signals that Linux names so, of this thread; none elsewhere.
+fn mask(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix(name));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & HANGUP_BIT != 0)
+    mask.unwrap_or_default()
 }

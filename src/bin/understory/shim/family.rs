@@ -40,6 +40,11 @@ impl Family {
         }
     }
 
+    /// The command itself.
+    pub(super) fn leader(&self) -> Pid {
+        self.leader
+    }
+
     /// Asks the whole group to stop.
     pub(super) fn terminate(&mut self) {
         self.is_stopping = true;
