@@ -240,7 +240,8 @@ fn old_and_foreign_clients_are_told_and_harm_nothing() {
 
 #[test]
 fn foreign_server_is_told() {
-    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    // The path of a socket must be short.
+    let directory = tempfile::tempdir_in("/tmp").expect("there is a temporary directory");
     let path = directory.path().join("other.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("it is short");
     let server = std::thread::spawn(move || {
