@@ -148,6 +148,14 @@ impl Crew {
         self.start_by(shell, arguments)
     }
 
+    /// Starts it such that it may have only so many files open, unless it allows itself more.
+    pub(crate) fn start_with_open_files(&self, count: u64) -> Run {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -S -n {count}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_understory")]);
+        self.start_by(shell, &[])
+    }
+
     fn start_by(&self, mut command: Command, arguments: &[&str]) -> Run {
         let plan = self.file("PLAN.toml");
         fs::write(&plan, &self.plan).expect("the directory is ours");

@@ -1,5 +1,7 @@
 //! Runs of plans: outcomes, output, messages, stops.
 
+use std::io::Write;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -334,4 +336,29 @@ fn reader_that_goes_away_does_not_end_the_run() {
     run.close_stdout();
     assert_eq!(run.finish().code, Some(0));
     assert!(crew.file("done").exists());
+}
+
+#[test]
+fn tasks_are_not_bounded_by_the_open_files_that_each_of_them_may_have() {
+    let script = "echo may $(ulimit -S -n); read line < gate";
+    let plan: Vec<_> = (0..40)
+        .map(|number| task(&format!("t{number}"), script, ""))
+        .collect();
+    let crew = Crew::new(&plan.concat());
+    crew.pipe("gate");
+    // Open for both, it is there for all of them whenever they come.
+    let mut both_ways = std::fs::File::options();
+    let gate = both_ways.read(true).write(true).open(crew.file("gate"));
+    let mut run = crew.start_with_open_files(64);
+    for _ in 0..40 {
+        let line = run.line_with("may");
+        assert!(line.ends_with("| may 64"), "{line}");
+    }
+
+    // One end of a line for each of them.
+    let mut gate = gate.expect("it is ours");
+    gate.write_all(&[b'\n'; 40]).expect("it has room");
+
+    let done = run.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
 }

@@ -128,6 +128,9 @@ pub(crate) struct Progress {
 
 #[derive(Debug, Args)]
 pub(crate) struct Shim {
+    /// As many files the command may have open
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) open_files: Option<u64>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,

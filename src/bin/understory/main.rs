@@ -71,7 +71,12 @@ fn main() -> ExitCode {
         Command::Respond(respond) => code_of(verbs::respond(respond)),
         Command::Suspend(suspend) => code_of(verbs::suspend(suspend)),
         Command::Resume(resume) => code_of(verbs::resume(resume)),
-        Command::Shim(shim) => return ExitCode::from(shim::run(&shim.command)),
+        Command::Shim(shim) => {
+            if let Some(count) = shim.open_files {
+                process::allow_open_files(count);
+            }
+            return ExitCode::from(shim::run(&shim.command));
+        }
     };
     ExitCode::from(code)
 }

@@ -12,6 +12,7 @@
 
 mod driver;
 mod keeper;
+mod limit;
 mod lines;
 
 use std::ffi::OsString;
@@ -31,10 +32,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::wire::{Exit, FRAME_BYTES_MAX, Order};
 use driver::{Driver, Window};
 pub(crate) use keeper::Keeper;
+pub(crate) use limit::lower_to as allow_open_files;
 pub(crate) use lines::{Heard, Line, Lines, StreamName};
 
 /// The hidden subcommand that makes our own binary a shim.
 pub(crate) const SHIM_COMMAND: &str = "__shim";
+/// What it is told of the open files that the command may have.
+const OPEN_FILES_OPTION: &str = "--open-files";
 /// Where a process of a resumed task finds what it was resumed with.
 pub(crate) const RESUMED_VARIABLE: &str = "UNDERSTORY_RESUMED";
 /// What the process list shows for it.
@@ -90,7 +94,7 @@ impl Process {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let control = UnixStream::from_std(ours)?;
-        let mut child = keeper.spawn(shim_command(launch, theirs))?;
+        let mut child = keeper.spawn(shim_command(launch, keeper.open_files(), theirs))?;
         let (terminate, kill) = (CancellationToken::new(), keeper.kill_token());
         let (orders, order_inbox) = mpsc::channel(ORDERS_MAX);
         let (ended_sender, ended) = watch::channel(None);
@@ -190,13 +194,13 @@ impl ProcessInput {
     }
 }
 
-/// Our own binary as a shim for the command.
-fn shim_command(launch: &Launch, control: StdUnixStream) -> Command {
+/// Our own binary as a shim for the command, which may have so many files open, if not as many as
+/// we may.
+fn shim_command(launch: &Launch, open_files: Option<u64>, control: StdUnixStream) -> Command {
     let mut shim = Command::new(own_binary());
-    shim.arg0(SHIM_NAME)
-        .arg(SHIM_COMMAND)
-        .arg("--")
-        .args(&launch.command);
+    shim.arg0(SHIM_NAME).arg(SHIM_COMMAND);
+    shim.args(open_files.map(|count| format!("{OPEN_FILES_OPTION}={count}")));
+    shim.arg("--").args(&launch.command);
     for name in &launch.unset {
         shim.env_remove(name);
     }

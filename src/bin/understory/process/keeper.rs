@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::limit;
 use crate::orphans;
 
 /// First and longest pause between two looks at orphans that are still dying.
@@ -31,10 +32,12 @@ pub(crate) struct Keeper {
     known: Mutex<HashSet<Pid>>,
     live: watch::Sender<usize>,
     kill_all: CancellationToken,
+    /// As many open files as each command may have, where this process has allowed itself more.
+    open_files: Option<u64>,
 }
 
 impl Keeper {
-    /// Makes this process the keeper of what its shims leave.
+    /// Makes this process the keeper of what its shims leave, with room for many of them.
     pub(crate) fn new() -> io::Result<Arc<Self>> {
         orphans::adopt()?;
         let known = orphans::children()?.into_iter().collect();
@@ -43,6 +46,7 @@ impl Keeper {
             known: Mutex::new(known),
             live,
             kill_all: CancellationToken::new(),
+            open_files: limit::raise(),
         }))
     }
 
@@ -55,6 +59,10 @@ impl Keeper {
     pub(crate) async fn all_ended(&self) {
         // The sender is ours, so it is never gone.
         let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
+    }
+
+    pub(super) fn open_files(&self) -> Option<u64> {
+        self.open_files
     }
 
     pub(super) fn kill_token(&self) -> CancellationToken {
