@@ -3,7 +3,9 @@
 //! # Invariants
 //! 1. On Linux, once [`adopt`] was called, every process below this one stays below it until it is
 //!    reaped. So a process without children has no descendants at all.
-//! 2. On other systems nobody is adopted, [`children`] is empty, and [`is_below`] and [`branch`]
+//! 2. The numbers of processes that `/proc` tells are those of this process's own namespace, once
+//!    [`check`] has passed.
+//! 3. On other systems nobody is adopted, [`children`] is empty, and [`is_below`] and [`branch`]
 //!    cannot tell.
 //!
 //! *Not here*: who is to be killed (`shim::family`, `process::keeper`).
@@ -13,17 +15,36 @@ use std::io;
 use rustix::process::Pid;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{adopt, branch, children, is_below};
+pub(crate) use linux::{adopt, branch, check, children, is_below};
 
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{Pid, io};
     use std::fs;
+    use std::path::{Path, PathBuf};
 
     /// How often is looked for the way up while it changes.
     const LOOKS_MAX: usize = 16;
     /// Longest way up that is followed.
     const DEPTH_MAX: usize = 4_096;
+
+    /// Whether `/proc` is there, and tells of the processes that this one knows by their numbers.
+    ///
+    /// # Errors
+    /// It is not, or does not: a number from it may be that of any other process.
+    pub(crate) fn check() -> io::Result<()> {
+        if is_own(fs::read_link("/proc/self"), rustix::process::getpid()) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "it needs the /proc of its own PID namespace; mount it (`mount -t proc proc /proc`)",
+        ))
+    }
+
+    /// Whether this is what `/proc/self` is for a process of this number.
+    fn is_own(itself: io::Result<PathBuf>, number: Pid) -> bool {
+        itself.is_ok_and(|itself| itself == Path::new(&number.to_string()))
+    }
 
     /// From now on, what is orphaned below this process becomes its child.
     pub(crate) fn adopt() -> io::Result<()> {
@@ -117,6 +138,17 @@ mod linux {
         use std::process::{Command, Stdio};
 
         #[test]
+        fn proc_of_another_namespace_or_none_is_not_our_own() {
+            let own = rustix::process::getpid();
+            let other = Pid::from_raw(own.as_raw_nonzero().get() + 1).expect("it is a number");
+            let itself = || fs::read_link("/proc/self");
+            assert!(is_own(itself(), own));
+            assert!(!is_own(itself(), other));
+            assert!(!is_own(Err(io::ErrorKind::NotFound.into()), own));
+            assert!(check().is_ok());
+        }
+
+        #[test]
         fn both_ways_find_a_child_until_it_is_reaped() {
             let mut child = Command::new("cat")
                 .stdin(Stdio::piped())
@@ -138,6 +170,11 @@ mod linux {
             assert!(!searched().expect("proc is mounted").contains(&pid));
         }
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn check() -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]

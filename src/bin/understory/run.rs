@@ -36,6 +36,7 @@ use tokio::time::timeout;
 use understory::{Manager, Since};
 
 use crate::draw::Screen;
+use crate::orphans;
 use crate::plan::Plan;
 use crate::process::Keeper;
 use crate::records::{Choice, RecordsError};
@@ -98,6 +99,7 @@ pub(crate) enum RunError {
 
 /// Runs a plan to its end and returns the exit code.
 pub(crate) fn run(plan: Plan, options: Options) -> Result<u8, RunError> {
+    orphans::check()?;
     let stage = Stage::prepare(&plan, &options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
