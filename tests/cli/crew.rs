@@ -156,7 +156,17 @@ impl Crew {
         self.start_by(shell, &[])
     }
 
-    fn start_by(&self, mut command: Command, arguments: &[&str]) -> Run {
+    /// Starts it with its standard output there.
+    pub(crate) fn start_onto(&self, stdout: impl Into<Stdio>, arguments: &[&str]) -> Run {
+        let command = Command::new(env!("CARGO_BIN_EXE_understory"));
+        self.start_with(command, stdout.into(), arguments)
+    }
+
+    fn start_by(&self, command: Command, arguments: &[&str]) -> Run {
+        self.start_with(command, Stdio::piped(), arguments)
+    }
+
+    fn start_with(&self, mut command: Command, stdout: Stdio, arguments: &[&str]) -> Run {
         let plan = self.file("PLAN.toml");
         fs::write(&plan, &self.plan).expect("the directory is ours");
         let child = command
@@ -168,7 +178,7 @@ impl Crew {
             .env("XDG_STATE_HOME", self.file("state"))
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary is built");

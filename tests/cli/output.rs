@@ -1,9 +1,11 @@
 //! What tasks write and say, whatever bytes it is made of and however slowly it comes or is read.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::Stdio;
 
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
@@ -121,4 +123,78 @@ fn process_that_writes_is_not_silent_though_nobody_reads_it() {
     let done = run.finish();
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     assert_eq!(done.stdout.lines().count(), 100_000);
+}
+
+/// A pipe that does not block its writer and has room for so many bytes.
+fn nearly_full(room: usize) -> (PipeReader, PipeWriter) {
+    let (mut reader, mut writer) = std::io::pipe().expect("there are descriptors");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("it is ours");
+    while writer.write(&[b' '; 4_096]).is_ok() {}
+    let mut taken = vec![0; room];
+    reader.read_exact(&mut taken).expect("it is full");
+    (reader, writer)
+}
+
+#[test]
+fn output_to_a_pipe_that_does_not_block_waits_for_its_reader() {
+    let script = "seq 100; head -c 60000 /dev/zero | tr '\\0' x; echo";
+    let crew = Crew::new(&task("a", script, ""));
+    // The long line fits in parts only.
+    let (mut reader, writer) = nearly_full(3 * 4_096);
+    let mut run = crew.start_onto(writer, &["--no-db"]);
+    run.error_with("a: running");
+    assert_eq!(crew.say(&["wait", "a"]).code, Some(0));
+
+    let mut shown = String::new();
+    reader.read_to_string(&mut shown).expect("it is text");
+    let mut lines: Vec<_> = (1..=100).map(|at| format!("a | {at}")).collect();
+    lines.push(format!("a | {}", "x".repeat(60_000)));
+    assert!(shown.ends_with('\n'), "{} bytes", shown.len());
+    assert!(
+        shown.trim_start().lines().eq(lines),
+        "{} bytes",
+        shown.len()
+    );
+    assert_eq!(run.finish().code, Some(0));
+}
+
+#[test]
+fn pipe_that_does_not_block_and_that_nobody_reads_holds_no_stop_back() {
+    let script = "trap 'echo > asked' TERM; echo out; echo > up; while :; do sleep 0.01; done";
+    let crew = Crew::new(&task("a", script, "grace = \"1h\""));
+    crew.pipe("up");
+    crew.pipe("asked");
+    let (reader, writer) = nearly_full(0);
+    let run = crew.start_onto(writer, &[]);
+    crew.wait_at("up");
+
+    run.signal(Signal::INT);
+    crew.wait_at("asked");
+    run.signal(Signal::INT);
+    assert_eq!(run.exit_code(), Some(130));
+    crew.mark().wait_for_none();
+    drop(reader);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told_once_and_is_no_success() {
+    let crew = Crew::new(&task("a", "echo one; echo two", ""));
+    let full = || {
+        let full = File::options().write(true).open("/dev/full");
+        full.expect("it is there")
+    };
+    let lost = "standard output cannot be written: No space left on device (os error 28); \
+                what follows is lost\n";
+    let kept = lost.replace("is lost", "is in crew.db only");
+    for (arguments, why) in [
+        (&["--no-db"][..], lost),
+        (&["--no-db", "--json"], lost),
+        (&["--db", "crew.db"], &kept),
+    ] {
+        let done = crew.start_onto(full(), arguments).finish();
+        assert_eq!(done.code, Some(1), "{done:?}");
+        assert_eq!(done.stderr.matches(why).count(), 1, "{done:?}");
+    }
+    let events = crew.say(&["events", "--db", "crew.db"]);
+    assert!(events.stdout.contains("two"), "{events:?}");
 }

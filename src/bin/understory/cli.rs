@@ -199,7 +199,8 @@ Records:
 
 Exit codes:
   0    all tasks completed
-  1    a task failed, timed out, was interrupted or was cancelled
+  1    a task failed, timed out, was interrupted or was cancelled; or what they wrote could not be
+       shown, such as on a full disk (a reader that goes away is no error)
   2    the plan or the command line is wrong, or the file is of another run or plan
   3    the file of the records cannot be used, for the reason shown: another run uses it,
        processes of the run before go on, it is damaged, of a newer version, or not safe

@@ -4,18 +4,21 @@
 //! What tasks write to standard output goes to standard output; all else goes to standard error.
 //!
 //! # Invariants
-//! 1. A reader that is gone (a closed pipe) ends the showing, never the run.
+//! 1. A reader that is gone (a closed pipe) ends the showing, never the run; one that is slow holds
+//!    it up. What cannot be written for another reason is told (`out`).
 //! 2. On a terminal, nothing that a task writes can move the cursor or change colors.
 //! 3. What a task says of itself is one line anywhere.
 //!
 //! *Not here*: where the news comes from (`run`).
 
+mod out;
 mod terminal;
 mod text;
 mod tree;
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,6 +26,7 @@ use serde_json::Value;
 use understory::State;
 
 use crate::process::StreamName;
+use out::Out;
 use terminal::Terminal;
 pub(crate) use text::{duration as duration_text, harmless, json_line};
 use tree::{Paint, Tree};
@@ -105,6 +109,25 @@ impl Screen {
         }
     }
 
+    /// Tells in which file the records are, where all is that could be shown.
+    pub(crate) fn keep_in(&mut self, file: &Path) {
+        self.out().keep_in(file);
+        self.say(&format!("records in {}", file.display()));
+    }
+
+    /// Whether something could not be shown, though nobody went away.
+    pub(crate) fn has_lost(&mut self) -> bool {
+        self.out().has_lost()
+    }
+
+    fn out(&mut self) -> &mut Out {
+        match self {
+            Self::Live(live) => &mut live.out,
+            Self::Plain(plain) => &mut plain.out,
+            Self::Json(out) => out,
+        }
+    }
+
     fn tree(&mut self) -> Option<&mut Tree> {
         match self {
             Self::Live(live) => Some(&mut live.tree),
@@ -165,39 +188,6 @@ impl Screen {
             Self::Plain(plain) => plain.out.stderr(&format!("{summary}\n")),
             Self::Json(_) => {}
         }
-    }
-}
-
-/// Both standard streams; each goes quiet when its reader is gone.
-#[derive(Debug, Default)]
-pub(crate) struct Out {
-    is_stdout_gone: bool,
-    is_stderr_gone: bool,
-}
-
-impl Out {
-    fn write(&mut self, stream: StreamName, text: &str) {
-        match stream {
-            StreamName::Stdout => self.stdout(text),
-            StreamName::Stderr => self.stderr(text),
-        }
-    }
-
-    fn stdout(&mut self, text: &str) {
-        write(&mut io::stdout().lock(), &mut self.is_stdout_gone, text);
-    }
-
-    fn stderr(&mut self, text: &str) {
-        write(&mut io::stderr().lock(), &mut self.is_stderr_gone, text);
-    }
-}
-
-fn write(stream: &mut impl Write, is_gone: &mut bool, text: &str) {
-    if !*is_gone {
-        *is_gone = stream
-            .write_all(text.as_bytes())
-            .and_then(|()| stream.flush())
-            .is_err();
     }
 }
 

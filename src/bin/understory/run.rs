@@ -56,7 +56,8 @@ pub(crate) use stage::Beginning;
 
 /// All tasks completed.
 const CODE_COMPLETED: u8 = 0;
-/// A task failed, timed out, was interrupted, or was cancelled by another task's end.
+/// A task failed, timed out, was interrupted, or was cancelled by another task's end; or what they
+/// wrote could not be shown.
 const CODE_FAILED: u8 = 1;
 /// The person at the keyboard cancelled.
 const CODE_CANCELLED: u8 = 130;
@@ -164,7 +165,10 @@ async fn supervise(plan: Plan, stage: Stage, options: Options) -> Result<u8, Run
     if timeout(LEAVE_PATIENCE, keeper.all_ended()).await.is_err() {
         show.warn("some processes cannot be killed; they are left to the system");
     }
-    Ok(if show.finish(file.as_deref()) {
+    let are_completed = show.finish(file.as_deref());
+    Ok(if are_completed && show.has_lost() {
+        CODE_FAILED
+    } else if are_completed {
         CODE_COMPLETED
     } else if news.stops.any() {
         CODE_CANCELLED
@@ -181,7 +185,7 @@ fn screen(options: &Options, crew: &Crew, file: Option<&Path>) -> Screen {
         Screen::for_people(&crew.places())
     };
     if let Some(file) = file {
-        screen.say(&format!("records in {}", file.display()));
+        screen.keep_in(file);
     }
     if let Some(words) = stop::unheard() {
         screen.warn(words);

@@ -8,11 +8,12 @@
 //! *Not here*: what is drawn (`tree`).
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::TermLike;
 
+use super::out::write_all;
 use super::text::terminal_size;
 
 #[derive(Debug, Default)]
@@ -116,8 +117,6 @@ impl TermLike for Terminal {
         }
         let text = std::mem::take(&mut state.text);
         drop(state);
-        let mut stderr = io::stderr().lock();
-        stderr.write_all(text.as_bytes())?;
-        stderr.flush()
+        Ok(write_all(&io::stderr(), text.as_bytes())?)
     }
 }

@@ -203,6 +203,11 @@ impl Show {
         self.crew.ids().all(is_completed)
     }
 
+    /// Whether something could not be shown, though nobody went away.
+    pub(super) fn has_lost(&mut self) -> bool {
+        self.screen.has_lost()
+    }
+
     fn take(&mut self, item: FeedItem) {
         match item {
             FeedItem::Event(event) => self.take_event(&event),
