@@ -63,6 +63,48 @@ fn wrong_plan_is_refused_by_check_and_by_run_with_every_line() {
     }
 }
 
+/// A lead that is tried again, with a worker below it.
+fn lead_with_retry(on_parent_end: &str) -> String {
+    let worker = format!("parent = \"lead\"\n{on_parent_end}");
+    task("top", "true", "")
+        + &task("lead", "true", "parent = \"top\"\nretry = 1")
+        + &task("worker", "true", &worker)
+        + &task("below", "true", "parent = \"worker\"")
+}
+
+#[test]
+fn plan_is_told_what_does_not_come_back_with_the_next_attempt_of_its_parent() {
+    let note = "note: top/lead/worker is cancelled when an attempt of lead fails, and does not \
+                come back with the next one; say on_parent_end = \"wait\" to keep it\n";
+    for (policy, expected) in [
+        ("", note),
+        ("on_parent_end = \"wait\"", ""),
+        ("on_parent_end = \"detach\"", ""),
+        ("on_parent_end = \"cancel\"", ""),
+    ] {
+        let (_directory, path) = plan(&lead_with_retry(policy));
+        let output = understory(&["check", &path.display().to_string()]);
+        assert_eq!(code_and_errors(&output), (Some(0), expected.to_owned()));
+    }
+    let done = Crew::new(&lead_with_retry("")).run(&["--no-db"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.starts_with(note), "{done:?}");
+}
+
+#[test]
+fn many_notes_on_a_plan_are_counted() {
+    let lead = task("lead", "true", "retry = 1");
+    let workers = (0..25).map(|at| task(&format!("w{at}"), "true", "parent = \"lead\""));
+    let (_directory, path) = plan(&(lead + &workers.collect::<String>()));
+    let output = understory(&["check", &path.display().to_string()]);
+    let (code, errors) = code_and_errors(&output);
+    assert_eq!((code, errors.lines().count()), (Some(0), 21), "{errors}");
+    assert!(
+        errors.ends_with("\nnote: the same of 5 more tasks\n"),
+        "{errors}"
+    );
+}
+
 #[test]
 fn plan_that_cannot_be_read_is_refused() {
     for verb in ["check", "run"] {
@@ -146,6 +188,20 @@ fn example_in_the_help_of_run_is_a_right_plan() {
 
     let output = understory(&["check", &path.display().to_string()]);
     assert_eq!(code_and_errors(&output), (Some(0), String::new()));
+}
+
+#[test]
+fn plans_on_the_page_are_right_and_hold_no_surprise() {
+    let page = include_str!("../../README.md");
+    let plans = page.split("```toml\n").skip(1);
+    let plans = plans.filter_map(|rest| Some(rest.split_once("```")?.0));
+    let plans: Vec<_> = plans.filter(|text| text.contains("[[task]]")).collect();
+    assert_eq!(plans.len(), 2);
+    for text in plans {
+        let (_directory, path) = plan(text);
+        let output = understory(&["check", &path.display().to_string()]);
+        assert_eq!(code_and_errors(&output), (Some(0), String::new()));
+    }
 }
 
 #[test]

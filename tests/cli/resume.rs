@@ -34,6 +34,36 @@ fn attempts(file: &str) -> String {
 }
 
 #[test]
+fn what_is_below_a_parent_that_ran_goes_on_only_if_it_says_so() {
+    let below = |policy: &str| format!("parent = \"lead\"\n{AT_ONCE}\n{policy}");
+    let plan = task("lead", &attempts("lead"), AT_ONCE)
+        + &task(
+            "kept",
+            &attempts("kept"),
+            &below("on_parent_end = \"wait\""),
+        )
+        + &task(
+            "own",
+            &attempts("own"),
+            &below("on_parent_end = \"detach\""),
+        )
+        + &task("gone", &attempts("gone"), &below(""));
+    let crew = Crew::new(&plan);
+    let mut run = crew.start(&DB);
+    for _ in 0..4 {
+        run.line_with("| up");
+    }
+    crew.crash(run);
+
+    let done = crew.run(&RESUME);
+
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let states = ["lead", "kept", "own", "gone"].map(|it| state(&crew, it));
+    assert_eq!(states, ["completed", "completed", "completed", "cancelled"]);
+    assert_eq!(read(&crew, "gone"), "1\n", "though it had an attempt left");
+}
+
+#[test]
 fn killed_run_goes_on_where_it_was() {
     let plan = task("done", "echo ran >> done", "")
         + &task("broken", "echo ran >> broken; exit 3", "")

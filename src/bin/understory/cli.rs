@@ -193,6 +193,8 @@ Records:
   - what was running is run again if it has attempts left (`retry`; the crash counts as one), and
     is interrupted otherwise
   - what had not started, starts; what was suspended, stays so
+  - but below a task that was running all is cancelled, as its attempt has failed, unless it says
+    on_parent_end = \"wait\" (or \"detach\"); so it is without a crash when an attempt fails
   - the plan must be the one it was begun with; tasks may be added to it
   Ctrl-C ends a run for good: nothing of it goes on.
   When the disk is full, the run says so and waits until there is room.
@@ -209,6 +211,8 @@ Exit codes:
 const CHECK_HELP: &str = "\
 Each problem stands on a line of its own:
   PLAN.toml:12: no task is named \"biuld\"; write \"build\"
+
+What is right and may surprise is told as a note, on standard error.
 
 Exit codes:
   0    the plan is right

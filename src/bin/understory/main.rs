@@ -105,7 +105,7 @@ fn start(run: &cli::Run) -> u8 {
     })
 }
 
-/// Reads and checks a plan; the reason of a refusal is for people.
+/// Reads and checks a plan, and tells what may surprise; the reason of a refusal is for people.
 fn load(path: &Path) -> Result<Plan, String> {
     let cannot_read = |error: io::Error| format!("cannot read {}: {error}", path.display());
     let mut text = String::new();
@@ -115,7 +115,12 @@ fn load(path: &Path) -> Result<Plan, String> {
     file.take(limit)
         .read_to_string(&mut text)
         .map_err(cannot_read)?;
-    Plan::parse(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
+    let plan = Plan::parse(&path.display().to_string(), &text);
+    let plan = plan.map_err(|problems| problems.to_string())?;
+    for note in plan.notes() {
+        complain(&note);
+    }
+    Ok(plan)
 }
 
 fn code_of(result: Result<u8, ClientError>) -> u8 {

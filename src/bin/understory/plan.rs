@@ -11,6 +11,7 @@
 mod bounds;
 mod duration;
 mod entry;
+mod notes;
 mod order;
 mod problem;
 mod read;
