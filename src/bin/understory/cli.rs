@@ -181,11 +181,11 @@ no terminal: what would ask there (git, ssh) fails at once. Ctrl-C asks all task
 for the grace, and no task is taken any more; a second one kills them.
 
 Records:
-  All that is acknowledged is in a file, one for each run; its path is told at the start and at
-  the end. `understory ls`, `tree`, `show` and `events` read it with --db FILE, and so does the
-  sqlite3 shell. It holds commands and the newest 100,000 events, output among them, and is for its
-  owner only. In the folder of its own understory keeps the newest 100 files. --no-db, or
-  --db :memory:, keeps none.
+  All that is acknowledged, but for messages to an inbox, is in a file, one for each run; its path
+  is told at the start and at the end. `understory ls`, `tree`, `show` and `events` read it with
+  --db FILE, and so does the sqlite3 shell. It holds commands and the newest 100,000 events, output
+  among them, and is for its owner only. In the folder of its own understory keeps the newest 100
+  files. --no-db, or --db :memory:, keeps none.
 
   A run whose understory was killed goes on with `understory run --resume [--db FILE] PLAN.toml`:
   - its processes have ended before, all of them; if one has not, the run does not go on
@@ -195,6 +195,8 @@ Records:
   - what had not started, starts; what was suspended, stays so
   - but below a task that was running all is cancelled, as its attempt has failed, unless it says
     on_parent_end = \"wait\" (or \"detach\"); so it is without a crash when an attempt fails
+  - what `understory send` brought to an inbox and its process had not read is lost; the `messages`
+    of the plan come again
   - the plan must be the one it was begun with; tasks may be added to it
   Ctrl-C ends a run for good: nothing of it goes on.
   When the disk is full, the run says so and waits until there is room.
@@ -222,6 +224,8 @@ const SEND_HELP: &str = "\
 Examples:
   understory send reviewer \"look at src/\"
   git ls-files | understory send reviewer
+
+An inbox is in memory: what its process has not read is lost when understory is killed.
 
 Exit codes:
   0    every line is in the inbox
