@@ -133,6 +133,7 @@ fn wrong_command_line_is_refused() {
         &["spawn", "--label", "=reader", "--", "ls"],
         &["spawn", "--timeout", "5", "--", "ls"],
         &["spawn", "--retry", "100", "--", "ls"],
+        &["spawn", "--retry", "many", "--", "ls"],
         &["spawn", "--on-parent-end", "stay", "--", "ls"],
         &["ls", "--state", "busy"],
         &["ls", "--label", "role"],
@@ -147,6 +148,56 @@ fn wrong_command_line_is_refused() {
     ] {
         let (code, errors) = code_and_errors(&understory(arguments));
         assert_eq!(code, Some(2), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn wrong_number_on_the_command_line_is_told_with_what_to_write() {
+    for (arguments, write) in [
+        (
+            &["events", "--since", "x"][..],
+            "write the number of an event, such as 120",
+        ),
+        (
+            &["spawn", "--retry", "x", "--", "ls"],
+            "write a whole number from 0 to 99",
+        ),
+    ] {
+        let (_, errors) = code_and_errors(&understory(arguments));
+        assert!(errors.contains(write), "{errors}");
+    }
+}
+
+#[test]
+fn run_without_a_temporary_directory_names_it_and_says_what_to_set() {
+    let (directory, path) = plan(&task("a", "true", ""));
+    let mut run = command(&["run", "--no-db", &path.display().to_string()]);
+    let output = run.env("TMPDIR", directory.path().join("gone")).output();
+    let (code, errors) = code_and_errors(&output.expect("the binary is built"));
+    assert_eq!(code, Some(1));
+    for part in ["/gone/understory-", "No such file", "set TMPDIR to"] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+}
+
+#[test]
+fn only_verbs_that_have_it_advise_to_name_the_run() {
+    let empty = tempfile::tempdir().expect("there is a temporary directory");
+    for (arguments, is_advised) in [
+        (&["send", "lead", "hello"][..], true),
+        (&["resume", "lead"], true),
+        (&["progress", "half"], false),
+        (&["ask", "key", "what?"], false),
+        (&["suspend", "why"], false),
+    ] {
+        let output = command(arguments).env("TMPDIR", empty.path()).output();
+        let (code, errors) = code_and_errors(&output.expect("the binary is built"));
+        assert_eq!(code, Some(2), "{errors}");
+        assert_eq!(
+            errors.contains("--run"),
+            is_advised,
+            "{arguments:?}: {errors}"
+        );
     }
 }
 

@@ -185,6 +185,12 @@ fn several_runs_are_told_apart() {
     one.line_with("up");
     two.line_with("up");
 
+    let told = crew.say(&["progress", "half"]);
+    assert_eq!(told.code, Some(2), "{told:?}");
+    assert!(
+        !told.stderr.contains("--run"),
+        "it has no such choice: {told:?}"
+    );
     let listed = crew.say(&["ls"]);
 
     assert_eq!(listed.code, Some(2));

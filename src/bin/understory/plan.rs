@@ -33,6 +33,8 @@ pub(crate) const PLAN_BYTES_MAX: usize = 1 << 20;
 pub(crate) const TASKS_MAX: usize = 10_000;
 /// Most tasks above another one.
 pub(crate) const DEPTH_MAX: u32 = 64;
+/// Most retries of one task.
+pub(crate) const RETRIES_MAX: u32 = 99;
 /// Longest message to an inbox, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The class in `[limits]` that counts every task of the plan.

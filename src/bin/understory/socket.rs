@@ -123,7 +123,15 @@ impl Directory {
                 "{path} is too long; set TMPDIR to a shorter one"
             )));
         }
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| {
+            let path = path.display();
+            let why = format!(
+                "{path} cannot be made: {error}; set TMPDIR to a directory that is there and \
+                 that you may write to"
+            );
+            io::Error::new(error.kind(), why)
+        })?;
         Ok(Self(path))
     }
 }

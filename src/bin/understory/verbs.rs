@@ -152,14 +152,14 @@ pub(crate) fn send(send: &cli::Send) -> Done {
 
 pub(crate) fn progress(progress: cli::Progress) -> Done {
     let text = progress.text;
-    Peer::find(None)?.ask(Verb::Progress { text }, |_| Ok(()))?;
+    Peer::own()?.ask(Verb::Progress { text }, |_| Ok(()))?;
     Ok(CODE_DONE)
 }
 
 /// Asks, waits and prints the answer.
 pub(crate) fn ask(ask: cli::Ask) -> Done {
     let cli::Ask { key, question } = ask;
-    let done = Peer::find(None)?.ask(Verb::Ask { key, question }, |_| Ok(()))?;
+    let done = Peer::own()?.ask(Verb::Ask { key, question }, |_| Ok(()))?;
     say(&print::text(&done["answer"]))?;
     Ok(CODE_DONE)
 }
@@ -177,7 +177,7 @@ pub(crate) fn respond(respond: cli::Respond) -> Done {
 
 pub(crate) fn suspend(suspend: cli::Suspend) -> Done {
     let text = suspend.text;
-    Peer::find(None)?.ask(Verb::Suspend { text }, |_| Ok(()))?;
+    Peer::own()?.ask(Verb::Suspend { text }, |_| Ok(()))?;
     Ok(CODE_DONE)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use understory::{Kind, Name, State};
 
-use crate::plan::parse_duration;
+use crate::plan::{RETRIES_MAX, parse_duration};
 
 /// Which run is meant.
 #[derive(Debug, Args)]
@@ -68,8 +68,7 @@ pub(crate) struct Spawn {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// How often it is started again after a failure
-    #[arg(long, value_name = "COUNT", default_value_t = 0,
-          value_parser = clap::value_parser!(u32).range(0..=99))]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = retries)]
     pub(crate) retry: u32,
     /// A task that must have completed before; may be given several times
     #[arg(long, value_name = "TARGET")]
@@ -159,7 +158,7 @@ pub(crate) struct Wait {
 pub(crate) struct Events {
     /// Begin after this number; without it with the oldest that is kept, or with the next one if
     /// they are followed
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = seq)]
     pub(crate) since: Option<u64>,
     /// Go on with what happens, to the end of the run
     #[arg(long, conflicts_with = "db")]
@@ -187,6 +186,16 @@ fn label(text: &str) -> Result<(String, String), String> {
         .filter(|(key, _)| Name::new(key).is_ok())
         .ok_or("write KEY=VALUE, the key of A-Z a-z 0-9 . _ -")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn retries(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count| *count <= RETRIES_MAX);
+    count.ok_or_else(|| format!("write a whole number from 0 to {RETRIES_MAX}"))
+}
+
+fn seq(text: &str) -> Result<u64, String> {
+    let seq = text.parse();
+    seq.map_err(|_| "write the number of an event, such as 120".to_owned())
 }
 
 fn state(text: &str) -> Result<String, String> {

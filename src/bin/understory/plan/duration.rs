@@ -36,6 +36,11 @@ pub(super) fn bounded(duration: Duration) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// So many seconds, or as many as there are; none below zero.
+pub(super) fn from_seconds(seconds: f64) -> Option<Duration> {
+    (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
 /// The first number with its unit, and what stands after it.
 fn part(text: &str) -> Option<(Duration, &str)> {
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -52,5 +57,5 @@ fn part(text: &str) -> Option<(Duration, &str)> {
         _ => return None,
     };
     let number: f64 = number.parse().ok()?;
-    Some((Duration::try_from_secs_f64(number * seconds).ok()?, rest))
+    Some((from_seconds(number * seconds)?, rest))
 }

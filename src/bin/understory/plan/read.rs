@@ -31,6 +31,20 @@ impl Field<'_> {
         );
     }
 
+    /// Adds a problem at a value that is no number of those that fit: `retry is 100; write …`.
+    fn beyond(&self, problems: &mut Problems, write: impl std::fmt::Display) {
+        let value = self.value.get_ref();
+        let whole = value.as_integer().map(ToString::to_string);
+        let number = whole.or_else(|| value.as_float().map(|number| number.as_str().to_owned()));
+        match number {
+            Some(number) => {
+                let wrong = format!("`{}` is {number}", self.key);
+                problems.add(self.value.span(), wrong, write);
+            }
+            None => self.wrong(problems, write),
+        }
+    }
+
     pub(super) fn string(&self, problems: &mut Problems) -> Option<Spanned<String>> {
         let Some(text) = self.value.get_ref().as_str() else {
             self.wrong(problems, format!("write {} = \"…\"", self.key));
@@ -99,8 +113,8 @@ impl Field<'_> {
         });
         let parsed = match (value.as_str(), seconds) {
             (Some(text), _) => duration::parse(text),
-            (None, Some(seconds)) => Duration::try_from_secs_f64(seconds)
-                .map_err(|_| duration::HOW_TO_WRITE.to_owned())
+            (None, Some(seconds)) => duration::from_seconds(seconds)
+                .ok_or_else(|| duration::HOW_TO_WRITE.to_owned())
                 .and_then(duration::bounded),
             (None, None) => Err(duration::HOW_TO_WRITE.to_owned()),
         };
@@ -128,7 +142,7 @@ impl Field<'_> {
         let fits = number.and_then(|number| u32::try_from(number).ok());
         let fits = fits.filter(|number| (min..=max).contains(number));
         if fits.is_none() {
-            self.wrong(
+            self.beyond(
                 problems,
                 format!("write a whole number from {min} to {max}"),
             );
@@ -152,7 +166,7 @@ impl Field<'_> {
         let number = text.and_then(|text| text.parse().ok());
         let fits = number.filter(|number| (min..=max).contains(number));
         if fits.is_none() {
-            self.wrong(problems, format!("write a number from {min} to {max}"));
+            self.beyond(problems, format!("write a number from {min} to {max}"));
         }
         fits
     }

@@ -123,7 +123,7 @@ fn wrong_plan_is_refused() {
     let good = "[[task]]\nname = \"a\"\ncommand = [\"true\"]\n";
     refused(
         &format!("{good}[limits]\nllm = 0\n"),
-        &["5: `llm` is not valid (integer); write a whole number from 1 to 100000"],
+        &["5: `llm` is 0; write a whole number from 1 to 100000"],
     );
     refused(
         &format!("{good}[limits]\n\"l m\" = 1\n"),
@@ -153,7 +153,7 @@ fn all_problems_are_told_at_once_in_the_order_of_their_lines() {
          [[task]]\nname = \"b\"\ncommand = [\"true\"]\n\
          [[task]]\nname = \"b\"\ncommand = [\"true\"]\n",
         &[
-            "3: `retry` is not valid (integer); write a whole number from 0 to 99",
+            "3: `retry` is -1; write a whole number from 0 to 99",
             "4: no task is named \"c\"; write the name of a task of this plan",
             "5: no task is named \"bb\"; write \"b\"",
             "6: the command is empty; write command = [\"program\", \"argument\"]",

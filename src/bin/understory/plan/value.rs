@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::problem::Problems;
 use super::read::{Field, fields};
-use super::{MESSAGE_BYTES_MAX, PlanParentEnd, PlanRetry};
+use super::{MESSAGE_BYTES_MAX, PlanParentEnd, PlanRetry, RETRIES_MAX};
 
 const RETRY_KEYS: [&str; 4] = ["count", "delay", "factor", "cap"];
 /// Names that address something else than a task of that name.
@@ -20,8 +20,6 @@ const OWN_VARIABLES: &str = "UNDERSTORY_";
 const NAME_BYTES_MAX: usize = 128;
 /// Most messages of one task: they wait in its inbox before it starts.
 const MESSAGES_MAX: usize = 1_000;
-/// Most retries of one task.
-const RETRIES_MAX: u32 = 99;
 /// The words of `on_parent_end`.
 pub(super) const PARENT_ENDS: [(&str, PlanParentEnd); 3] = [
     ("wait", PlanParentEnd::Wait),

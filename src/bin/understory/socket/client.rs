@@ -67,14 +67,30 @@ pub(crate) struct Peer {
     token: Option<String>,
 }
 
+/// What to do when it is not clear which run is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Advice {
+    Name,
+    BeOfIt,
+}
+
 impl Peer {
     /// The run of this name, else the one that this process belongs to, else the only one there is.
     pub(crate) fn find(name: Option<&str>) -> Result<Self, ClientError> {
+        Self::find_or(name, Advice::Name)
+    }
+
+    /// The run for what a process says of itself: nobody chooses another one.
+    pub(crate) fn own() -> Result<Self, ClientError> {
+        Self::find_or(None, Advice::BeOfIt)
+    }
+
+    fn find_or(name: Option<&str>, advice: Advice) -> Result<Self, ClientError> {
         let own = env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
         let path = match (name, &own) {
             (Some(name), _) => named(name),
             (None, Some(own)) => own.clone(),
-            (None, None) => only_one()?,
+            (None, None) => only_one(advice)?,
         };
         if own.as_ref() != Some(&path) {
             return Ok(Self { path, token: None });
@@ -156,10 +172,15 @@ fn named(name: &str) -> PathBuf {
 }
 
 /// The socket of the one run of this user that goes on.
-fn only_one() -> Result<PathBuf, ClientError> {
+fn only_one(advice: Advice) -> Result<PathBuf, ClientError> {
     let temporary = env::temp_dir();
     let mut runs = running(&temporary);
-    let how = format!("name it with --run, by its socket or by its number (`{DIRECTORY_PREFIX}*`)");
+    let how = match advice {
+        Advice::Name => {
+            format!("name it with --run, by its socket or by its number (`{DIRECTORY_PREFIX}*`)")
+        }
+        Advice::BeOfIt => "say it in a process of the run that is meant".to_owned(),
+    };
     match (runs.pop(), runs.is_empty()) {
         (Some(run), true) => Ok(run),
         (None, _) => Err(ClientError::NoRun(format!(
@@ -169,12 +190,12 @@ fn only_one() -> Result<PathBuf, ClientError> {
         ))),
         (Some(last), false) => {
             runs.push(last);
-            let runs = runs
-                .iter()
-                .map(|run| format!("\n  --run {}", run.display()));
+            let named = runs.iter().filter(|_| advice == Advice::Name);
+            let named = named.map(|run| format!("\n  --run {}", run.display()));
+            let named: String = named.collect();
+            let colon = if named.is_empty() { "" } else { ":" };
             Err(ClientError::Invalid(format!(
-                "this process belongs to no run, and several of yours go on; {how}:{}",
-                runs.collect::<String>()
+                "this process belongs to no run, and several of yours go on; {how}{colon}{named}"
             )))
         }
     }

@@ -62,6 +62,15 @@ fn wrong_duration_is_refused() {
             "grace = \"9000h\"",
             "`grace` is not valid (string); write a duration of at most a year, \"8760h\"",
         ),
+        (
+            "idle_timeout = \"9223372036854775807h\"",
+            "`idle_timeout` is not valid (string); \
+             write a duration of at most a year, \"8760h\"",
+        ),
+        (
+            "timeout = 1e300",
+            "`timeout` is not valid (float); write a duration of at most a year, \"8760h\"",
+        ),
     ]);
 }
 
@@ -75,7 +84,7 @@ fn wrong_retry_is_refused() {
         ),
         (
             "retry = 100",
-            "`retry` is not valid (integer); write a whole number from 0 to 99",
+            "`retry` is 100; write a whole number from 0 to 99",
         ),
         (
             "retry = { delay = 1 }",
@@ -87,7 +96,7 @@ fn wrong_retry_is_refused() {
         ),
         (
             "retry = { count = 1, factor = 0.5 }",
-            "`factor` is not valid (float); write a number from 1 to 100",
+            "`factor` is 0.5; write a number from 1 to 100",
         ),
         (
             "retry = { count = 1, dealy = 1 }",
