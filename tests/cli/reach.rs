@@ -174,8 +174,42 @@ fn user_of_the_run_reaches_all_of_it_by_number_socket_or_alone() {
         "{done:?}"
     );
     let gone = crew.say(&["ls", "--run", &socket]);
-    assert_eq!(gone.code, Some(1));
+    assert_eq!(gone.code, Some(2));
     assert!(gone.stderr.contains("perhaps it has ended"), "{gone:?}");
+}
+
+#[test]
+fn run_that_does_not_exist_is_told_by_each_verb_that_names_one() {
+    let crew = Crew::new("");
+    // Left by a run that was killed: nobody answers there.
+    let dead = crew.file("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).expect("it is short"));
+    let long = "x".repeat(200);
+    for run in [
+        "bogus",
+        "no/such/run.sock",
+        &long,
+        &dead.display().to_string(),
+    ] {
+        for verb in [
+            &["send", "x", "y"][..],
+            &["ls"],
+            &["tree"],
+            &["show", "x"],
+            &["cancel", "x"],
+            &["wait", "x"],
+            &["events"],
+            &["events", "--follow"],
+            &["respond", "x", "key", "y"],
+            &["resume", "x"],
+        ] {
+            let said = crew.say(&[verb, &["--run", run]].concat());
+            assert_eq!(said.code, Some(2), "{verb:?}: {said:?}");
+            assert!(said.stderr.starts_with("no run is at "), "{said:?}");
+        }
+        let said = crew.say(&["spawn", "--run", run, "--", "true"]);
+        assert_eq!(said.code, Some(2), "{said:?}");
+    }
 }
 
 #[test]

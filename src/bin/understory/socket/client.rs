@@ -26,12 +26,12 @@ const RUNS_MAX: usize = 1_024;
 pub(crate) enum ClientError {
     #[error("{0}")]
     Invalid(String),
-    /// There is no run of this user.
+    /// There is no run of this user, or not the one that is meant.
     #[error("{0}")]
     NoRun(String),
     #[error(transparent)]
     Records(#[from] RecordsError),
-    #[error("the run cannot be reached, perhaps it has ended: {0}")]
+    #[error("the run cannot be reached: {0}")]
     Unreachable(io::Error),
     /// The request was made, and nobody knows what became of it.
     #[error("no answer came, and what was asked for may still be done: {0}")]
@@ -121,8 +121,9 @@ impl Peer {
                 line.len()
             )));
         }
-        let stream = self.request(&line, patience);
-        let mut answers = BufReader::new(stream.map_err(ClientError::Unreachable)?);
+        let stream = self.connect()?;
+        request(&stream, &line, patience).map_err(ClientError::Unreachable)?;
+        let mut answers = BufReader::new(stream);
         loop {
             match next(&mut answers)? {
                 Said::Item(item) => take(item).map_err(|_| ClientError::NobodyReads)?,
@@ -132,14 +133,36 @@ impl Peer {
         }
     }
 
-    /// Makes a request, whose answers come by the stream.
-    fn request(&self, line: &str, patience: Option<Duration>) -> io::Result<UnixStream> {
-        let mut stream = UnixStream::connect(&self.path)?;
-        stream.set_read_timeout(patience)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(line.as_bytes())?;
-        Ok(stream)
+    fn connect(&self) -> Result<UnixStream, ClientError> {
+        UnixStream::connect(&self.path).map_err(|error| {
+            if !is_nobody_there(error.kind()) {
+                return ClientError::Unreachable(error);
+            }
+            let path = self.path.display();
+            ClientError::NoRun(format!(
+                "no run is at {path}, perhaps it has ended: {error}"
+            ))
+        })
     }
+}
+
+/// Whether a socket that cannot be reached so belongs to no run.
+fn is_nobody_there(why: ErrorKind) -> bool {
+    // The last one: a path that is too long for a socket.
+    let kinds = [
+        ErrorKind::NotFound,
+        ErrorKind::NotADirectory,
+        ErrorKind::ConnectionRefused,
+        ErrorKind::InvalidInput,
+    ];
+    kinds.contains(&why)
+}
+
+/// Makes a request, whose answers come by the stream.
+fn request(mut stream: &UnixStream, line: &str, patience: Option<Duration>) -> io::Result<()> {
+    stream.set_read_timeout(patience)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(line.as_bytes())
 }
 
 fn next(answers: &mut BufReader<UnixStream>) -> Result<Said, ClientError> {
