@@ -155,7 +155,12 @@ and `events` read its records.";
 const RUN_HELP: &str = "\
 A plan:
   [limits]
-  heavy = 2                           # so many of this class at once
+  heavy = 2                           # so many of this class at once; `global` counts every task
+
+  [bounds]                            # how large the run may grow by what tasks spawn
+  depth = 3                           # tasks above one
+  children = 8                        # live tasks directly below one
+  tasks = 40                          # live tasks of the run
 
   [[task]]
   name = \"lead\"
@@ -168,7 +173,7 @@ A plan:
   after = [\"build\"]                   # starts when these have completed
   limits = [\"heavy\"]
   timeout = \"10m\"
-  retry = 2
+  retry = 2                           # or { count, delay, factor, cap }
   # also: kind, env, cwd, idle_timeout, on_parent_end, grace, messages, inbox
 
   [[task]]
@@ -176,9 +181,15 @@ A plan:
   command = [\"cargo\", \"build\"]
   parent = \"lead\"
 
-Standard output and error of a task are shown as they come; its standard input is its inbox. It has
-no terminal: what would ask there (git, ssh) fails at once. Ctrl-C asks all tasks to stop and waits
-for the grace, and no task is taken any more; a second one kills them.
+Standard output and error of a task are shown as they come, a line of more than 64 KiB in
+pieces; its standard input is its inbox. It has no terminal: what would ask there (git, ssh) fails
+at once. Ctrl-C asks all tasks to stop and waits for the grace, and no task is taken any more; a
+second one kills them.
+
+Bounds of a plan: 1 MiB, 10,000 tasks, a depth of 64; sizes in [limits], `children` and `tasks` from
+1 to 100,000, `depth` from 0 to 64; times of at most a year; `count` of a retry from 0 to 99, its
+`factor` from 1 to 100; 1,024 names in `after`, 16 in `limits`; 1,000 messages, each one line of at
+most 64 KiB. Without [bounds] 10,000 tasks may live beside those of the plan.
 
 Records:
   All that is acknowledged, but for messages to an inbox, is in a file, one for each run; its path
