@@ -198,3 +198,42 @@ fn output_that_cannot_be_written_is_told_once_and_is_no_success() {
     let events = crew.say(&["events", "--db", "crew.db"]);
     assert!(events.stdout.contains("two"), "{events:?}");
 }
+
+#[test]
+fn what_a_verb_prints_waits_for_its_reader_and_is_no_success_without_room() {
+    let crew = Crew::new(&task(
+        "a",
+        "seq 100; head -c 60000 /dev/zero | tr '\\0' x",
+        "",
+    ));
+    let done = crew.run(&["--db", "crew.db"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let words = ["events", "--json", "--db", "crew.db"];
+    let expected = crew.say(&words).stdout;
+
+    let (mut reader, writer) = nearly_full(3 * 4_096);
+    // The command is gone with this line, and with it our end of the pipe.
+    let verb = crew.terminal(&words).stdout(writer).spawn();
+    let mut verb = verb.expect("the binary is built");
+    let mut shown = String::new();
+    reader.read_to_string(&mut shown).expect("it is text");
+    assert!(shown.trim_start() == expected, "{} bytes", shown.len());
+    assert!(verb.wait().expect("it runs").success());
+
+    let full = File::options().write(true).open("/dev/full");
+    let output = crew
+        .terminal(&words)
+        .stdout(full.expect("it is there"))
+        .stderr(Stdio::piped())
+        .spawn();
+    let output = output
+        .expect("the binary is built")
+        .wait_with_output()
+        .expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.contains("standard output cannot be written: No space left"),
+        "{errors}"
+    );
+}

@@ -27,6 +27,7 @@ use understory::State;
 
 use crate::process::StreamName;
 use out::Out;
+pub(crate) use out::write_all;
 use terminal::Terminal;
 pub(crate) use text::{duration as duration_text, harmless, json_line};
 use tree::{Paint, Tree};

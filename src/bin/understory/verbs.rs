@@ -13,7 +13,7 @@ mod source;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ pub(crate) fn show(show: cli::Show) -> Done {
         Source::File(book) => book.show(&target)?,
     };
     if show.json {
-        print::json(&record).map_err(|_| ClientError::NobodyReads)?;
+        print::json(&record).map_err(ClientError::of_print)?;
     } else {
         for line in print::record(&record) {
             say(&line)?;
@@ -320,6 +320,5 @@ fn code(done: &Value) -> u8 {
 }
 
 fn say(text: &str) -> Result<(), ClientError> {
-    let written = writeln!(io::stdout().lock(), "{text}");
-    written.map_err(|_| ClientError::NobodyReads)
+    print::line(text).map_err(ClientError::of_print)
 }

@@ -108,7 +108,7 @@ impl Stream {
 }
 
 /// Writes all of it, however long that takes.
-pub(super) fn write_all(stream: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_all(stream: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match write(stream, bytes) {
             Ok(0) => return Err(Errno::IO),

@@ -43,6 +43,8 @@ pub(crate) enum ClientError {
     /// A pipe that was closed.
     #[error("nobody reads what is printed")]
     NobodyReads,
+    #[error("standard output cannot be written: {0}")]
+    Unwritten(io::Error),
 }
 
 impl ClientError {
@@ -55,7 +57,17 @@ impl ClientError {
             | Self::Unanswered(_)
             | Self::Foreign(_)
             | Self::Refused(_)
-            | Self::NobodyReads => false,
+            | Self::NobodyReads
+            | Self::Unwritten(_) => false,
+        }
+    }
+
+    /// Why something could not be printed.
+    pub(crate) fn of_print(error: io::Error) -> Self {
+        if error.kind() == ErrorKind::BrokenPipe {
+            Self::NobodyReads
+        } else {
+            Self::Unwritten(error)
         }
     }
 }
@@ -126,7 +138,7 @@ impl Peer {
         let mut answers = BufReader::new(stream);
         loop {
             match next(&mut answers)? {
-                Said::Item(item) => take(item).map_err(|_| ClientError::NobodyReads)?,
+                Said::Item(item) => take(item).map_err(ClientError::of_print)?,
                 Said::Done(value) => return Ok(value),
                 Said::Refused(reason) => return Err(ClientError::Refused(reason)),
             }

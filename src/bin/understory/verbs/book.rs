@@ -147,12 +147,12 @@ impl Book {
             let missed = first.seq.0.saturating_sub(seq.0 + 1);
             if missed > 0 {
                 let lagged = json!({ "event": "lagged", "missed": missed });
-                take(lagged).map_err(|_| ClientError::NobodyReads)?;
+                take(lagged).map_err(ClientError::of_print)?;
             }
             for event in page.iter().take_while(|event| event.seq <= self.seq) {
                 let mut shown = event.to_json();
                 shown["path"] = json!(self.path_of(event.task));
-                take(shown).map_err(|_| ClientError::NobodyReads)?;
+                take(shown).map_err(ClientError::of_print)?;
             }
             seq = page.last().map_or(self.seq, |last| last.seq);
         }

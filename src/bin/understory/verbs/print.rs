@@ -7,18 +7,16 @@
 //! *Not here*: asking for them (`verbs`).
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::draw::{duration_text, harmless, json_line};
+use crate::draw::{duration_text, harmless, json_line, write_all};
 
 /// Prints a line at once, so that a reader of a pipe sees it when it happens.
 pub(super) fn line(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    stdout.flush()
+    Ok(write_all(&io::stdout(), format!("{text}\n").as_bytes())?)
 }
 
 pub(super) fn json(value: &Value) -> io::Result<()> {
@@ -30,12 +28,9 @@ pub(super) fn output(piece: &Value) -> io::Result<()> {
     let text = piece["text"].as_str().unwrap_or_default();
     let end = if piece["cut"] == true { "" } else { "\n" };
     if piece["stream"] == "stderr" {
-        let mut stderr = io::stderr().lock();
-        return write!(stderr, "{text}{end}");
+        return Ok(write_all(&io::stderr(), format!("{text}{end}").as_bytes())?);
     }
-    let mut stdout = io::stdout().lock();
-    write!(stdout, "{text}{end}")?;
-    stdout.flush()
+    Ok(write_all(&io::stdout(), format!("{text}{end}").as_bytes())?)
 }
 
 /// A task of a list.

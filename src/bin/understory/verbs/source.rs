@@ -34,7 +34,7 @@ impl Source {
             Self::File(book) => {
                 let mut records = book.list(&ask)?.into_iter();
                 let told = records.try_for_each(take);
-                told.map_err(|_| ClientError::NobodyReads)
+                told.map_err(ClientError::of_print)
             }
         }
     }
